@@ -1,0 +1,77 @@
+//! Objects in memory, for tests.
+
+use super::{ObjectStore, check_key};
+use crate::error::ObjectError;
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// Objects in memory.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<BTreeMap<String, Bytes>>);
+
+impl Memory {
+    /// Changes a stored object behind the back of whoever stored it.
+    pub fn tamper(&self, key: &str, change: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let mut objects = self.0.lock();
+        let Some(object) = objects.get_mut(key) else {
+            return false;
+        };
+        let mut bytes = object.to_vec();
+        change(&mut bytes);
+        *object = bytes.into();
+        true
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Memory {
+    async fn put(&self, key: &str, data: Bytes) -> Result<(), ObjectError> {
+        check_key(key)?;
+        self.0.lock().insert(key.to_owned(), data);
+        Ok(())
+    }
+
+    async fn get(&self, key: &str, range: Range<u64>) -> Result<Bytes, ObjectError> {
+        check_key(key)?;
+        let missing = || ObjectError::Missing {
+            key: key.to_owned(),
+        };
+        let object = self.0.lock().get(key).cloned().ok_or_else(missing)?;
+        let begin = usize::try_from(range.start).map_err(|_| missing())?;
+        let end = usize::try_from(range.end).map_err(|_| missing())?;
+        if begin > end || end > object.len() {
+            return Err(missing());
+        }
+        Ok(object.slice(begin..end))
+    }
+
+    async fn head(&self, key: &str) -> Result<Option<u64>, ObjectError> {
+        check_key(key)?;
+        Ok(self.0.lock().get(key).map(|object| object.len() as u64))
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), ObjectError> {
+        check_key(key)?;
+        self.0.lock().remove(key);
+        Ok(())
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: &str,
+        count_max: usize,
+    ) -> Result<Vec<(String, u64)>, ObjectError> {
+        let objects = self.0.lock();
+        let found = objects
+            .iter()
+            .filter(|(key, _)| key.starts_with(prefix) && key.as_str() > after);
+        Ok(found
+            .take(count_max)
+            .map(|(key, data)| (key.clone(), data.len() as u64))
+            .collect())
+    }
+}

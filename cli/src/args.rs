@@ -1,0 +1,78 @@
+//! The command line.
+
+use crate::detach::LauncherArgs;
+use crate::format::FormatArgs;
+use crate::info::InfoArgs;
+use crate::mount::{MountArgs, UmountArgs};
+use crate::playground::PlaygroundArgs;
+use crate::status::StatusArgs;
+
+/// One POSIX file system across clouds
+#[derive(Debug, clap::Parser)]
+#[command(name = "curlew", version, propagate_version = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What can be typed.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    Format(FormatArgs),
+    Mount(MountArgs),
+    Umount(UmountArgs),
+    Status(StatusArgs),
+    Info(InfoArgs),
+    Playground(PlaygroundArgs),
+    /// Print the version
+    Version,
+    #[command(hide = true)]
+    LaunchDetached(LauncherArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory, Parser};
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_that_exclude_each_other_are_refused() {
+        let cases: [&[&str]; 6] = [
+            &["playground", "--dir", "d", "--stop", "--detach"],
+            &["playground", "--dir", "d", "--stop", "--restart", "1"],
+            &["playground", "--dir", "d", "--nodes", "0"],
+            &["playground"],
+            &["umount", "m", "--force", "--lazy"],
+            &["mount", "not-a-url", "m"],
+        ];
+        for case in cases {
+            let words = std::iter::once("curlew").chain(case.iter().copied());
+            let error = Args::try_parse_from(words).expect_err(&case.join(" "));
+            assert_eq!(error.exit_code(), 2, "{case:?}");
+        }
+    }
+
+    #[test]
+    fn the_commands_of_this_version_are_these() {
+        let command = Args::command();
+        let shown = command
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set());
+        let names: Vec<&str> = shown.map(clap::Command::get_name).collect();
+        let all = [
+            "format",
+            "mount",
+            "umount",
+            "status",
+            "info",
+            "playground",
+            "version",
+        ];
+        assert_eq!(names, all);
+    }
+}

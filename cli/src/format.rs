@@ -1,0 +1,131 @@
+//! `curlew format`: makes a volume in a cluster, after its object store has shown that it works.
+
+use crate::exit::Finding;
+use crate::progress::Progress;
+use crate::{output, size};
+use anyhow::{Context, Result, bail};
+use chunk_store::StorageConfig;
+use meta_client::{ClientError, Cluster, MetaUrl};
+use meta_core::command::CreateVolume;
+use meta_core::ids::Uuid;
+use meta_core::outcome::Refusal;
+use meta_core::query::VolumeInfo;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Bytes of a block if nothing else is said.
+const BLOCK_BYTES: u32 = 4 << 20;
+/// How long the cluster may take, an election included.
+const CLUSTER_LIMIT: Duration = Duration::from_secs(10);
+
+/// Make a volume in a metadata cluster
+#[derive(Debug, clap::Args)]
+pub(crate) struct FormatArgs {
+    /// curlew://HOST:PORT[,HOST:PORT...]/VOLUME
+    #[arg(value_name = "META-URL")]
+    url: MetaUrl,
+    /// The kind of object store for file data
+    #[arg(long, value_enum, default_value_t = StorageKind::File)]
+    storage: StorageKind,
+    /// Where file data goes: a directory that every mount reaches by this path
+    #[arg(long, value_name = "DIR")]
+    bucket: PathBuf,
+    /// Size of a block, 64K to 16M; a bare number counts in KiB
+    #[arg(long, value_name = "SIZE", default_value = "4M", value_parser = size::parse_block)]
+    block_size: u32,
+}
+
+/// The object stores of this version.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum StorageKind {
+    /// A local directory
+    File,
+}
+
+/// A volume to be made.
+#[derive(Debug)]
+pub(crate) struct NewVolume {
+    name: String,
+    storage: StorageConfig,
+    block_bytes: u32,
+}
+
+impl NewVolume {
+    /// One whose blocks are files below `dir`, which is made if needed.
+    pub(crate) fn in_directory(name: &str, dir: &Path, block_bytes: Option<u32>) -> Result<Self> {
+        std::fs::create_dir_all(dir)
+            .with_context(|| format!("cannot make the bucket {}", dir.display()))?;
+        let root = dir
+            .canonicalize()
+            .with_context(|| format!("cannot use the bucket {}", dir.display()))?;
+        let storage = StorageConfig::File { root };
+        let block_bytes = block_bytes.unwrap_or(BLOCK_BYTES);
+        Ok(Self {
+            name: name.to_owned(),
+            storage,
+            block_bytes,
+        })
+    }
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: FormatArgs) -> Result<Finding> {
+    let progress = Progress::new();
+    progress.step("asking the cluster");
+    let cluster = Cluster::connect(&args.url.addrs, CLUSTER_LIMIT).await?;
+    if let Some(info) = find(&cluster, &args.url.volume).await? {
+        bail!("{}", exists(&args.url, Some(&info)));
+    }
+    let StorageKind::File = args.storage;
+    let volume = NewVolume::in_directory(&args.url.volume, &args.bucket, Some(args.block_size))?;
+    progress.step("checking the object store");
+    let info = create(&cluster, &volume)
+        .await
+        .map_err(|error| match error.downcast_ref() {
+            Some(ClientError::Refused(Refusal::VolumeExists)) => {
+                anyhow::anyhow!("{}", exists(&args.url, None))
+            }
+            _ => error,
+        })?;
+    drop(progress);
+    output::text_out(&format!(
+        "volume {} ({}) is ready: mount it with\n  curlew mount {} MOUNTPOINT\n",
+        info.name, info.uuid, args.url
+    ))?;
+    Ok(Finding::Fine)
+}
+
+/// Checks the object store, then makes the volume.
+pub(crate) async fn create(cluster: &Cluster, volume: &NewVolume) -> Result<VolumeInfo> {
+    let storage = serde_json::to_vec(&volume.storage).context("the storage does not fit JSON")?;
+    let store = chunk_store::open_store(&storage).context("cannot open the object store")?;
+    chunk_store::check_store(&store)
+        .await
+        .context("the object store does not work")?;
+    let command = CreateVolume {
+        name: volume.name.clone(),
+        uuid: Uuid(*uuid::Uuid::new_v4().as_bytes()),
+        block_bytes: volume.block_bytes,
+        storage,
+    };
+    cluster.create_volume(command).await?;
+    Ok(cluster.find_volume(&volume.name).await?)
+}
+
+/// The volume of that name, if there is one.
+pub(crate) async fn find(cluster: &Cluster, name: &str) -> Result<Option<VolumeInfo>> {
+    match cluster.find_volume(name).await {
+        Ok(info) => Ok(Some(info)),
+        Err(ClientError::Refused(Refusal::UnknownVolume)) => Ok(None),
+        Err(error) => Err(error).context("cannot look for the volume"),
+    }
+}
+
+fn exists(url: &MetaUrl, info: Option<&VolumeInfo>) -> String {
+    let uuid = info.map_or_else(String::new, |info| format!(" ({})", info.uuid));
+    format!(
+        "volume `{}`{uuid} is formatted already; mount it with `curlew mount {url} MOUNTPOINT`, \
+         or choose another name",
+        url.volume
+    )
+}

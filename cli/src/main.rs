@@ -1,0 +1,54 @@
+//! `curlew`, the command that people and scripts type: it parses arguments, connects the rooms
+//! that do the work, and says how it went. It knows nothing of Raft, RocksDB or what goes over
+//! the network. Start reading at `args.rs`; each command is a module of its name.
+
+mod args;
+mod atomic_file;
+mod detach;
+mod exit;
+mod format;
+mod info;
+mod logging;
+mod mount;
+mod mount_table;
+mod output;
+mod patience;
+mod playground;
+mod process;
+mod progress;
+mod runtime;
+mod size;
+mod status;
+mod target;
+mod version;
+mod when;
+
+use crate::args::{Args, Command};
+use crate::exit::Finding;
+use crate::runtime::block_on;
+use anyhow::Result;
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match run(Args::parse().command) {
+        Ok(finding) => finding.into(),
+        Err(error) => {
+            eprintln!("curlew: {error:#}");
+            exit::code_of(&error)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<Finding> {
+    match command {
+        Command::LaunchDetached(args) => match detach::run_launcher(args)? {},
+        Command::Mount(args) => mount::run(args),
+        Command::Umount(args) => mount::run_umount(&args),
+        Command::Format(args) => block_on(format::run(args)),
+        Command::Status(args) => block_on(status::run(args)),
+        Command::Info(args) => block_on(info::run(args)),
+        Command::Playground(args) => block_on(playground::run(args)),
+        Command::Version => version::run().map(|()| Finding::Fine),
+    }
+}

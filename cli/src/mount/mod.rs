@@ -1,0 +1,13 @@
+//! `curlew mount` and `curlew umount`: the words that users type. The mount itself is
+//! `fs_client::mount`.
+
+mod args;
+mod command;
+mod detached;
+mod options;
+mod umount;
+
+pub(crate) use args::MountArgs;
+pub(crate) use command::run;
+pub(crate) use detached::start_detached;
+pub(crate) use umount::{Detach, UmountArgs, detach, run_umount};

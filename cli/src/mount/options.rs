@@ -1,0 +1,41 @@
+//! The words after `-o`.
+
+use super::args::MountArgs;
+use crate::exit::Usage;
+use anyhow::Result;
+use fs_client::mount::MountOptions;
+
+/// Words of /etc/fstab that say nothing to a file system, and one that always holds here.
+const WITHOUT_MEANING: [&str; 10] = [
+    "auto",
+    "default_permissions",
+    "defaults",
+    "exec",
+    "noauto",
+    "noatime",
+    "nofail",
+    "_netdev",
+    "rw",
+    "user",
+];
+
+/// What the words and flags of the command line mean together.
+pub(super) fn parse(args: &MountArgs) -> Result<MountOptions> {
+    let mut options = MountOptions {
+        read_only: args.read_only,
+        ..MountOptions::default()
+    };
+    for word in &args.options {
+        match word.as_str() {
+            "ro" => options.read_only = true,
+            "allow_other" => options.allow_other = true,
+            word if WITHOUT_MEANING.contains(&word) => {}
+            word => {
+                return Err(Usage::error(format!(
+                    "-o {word}: there is no such mount option"
+                )));
+            }
+        }
+    }
+    Ok(options)
+}

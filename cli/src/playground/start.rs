@@ -1,0 +1,187 @@
+//! Starting a playground: nodes, cluster, volume, mount, `playground.json`.
+
+use super::layout::Layout;
+use super::lock::Lock;
+use super::node::{self, Node};
+use super::plan::{Plan, VOLUME};
+use super::state::{NodeState, Side, State};
+use super::{record, stop};
+use crate::detach::Detached;
+use crate::format::{self, NewVolume};
+use crate::mount::{MountArgs, start_detached};
+use crate::mount_table;
+use crate::progress::Progress;
+use anyhow::{Context, Result, bail};
+use meta_client::{Cluster, MetaUrl};
+use std::path::Path;
+use std::time::Duration;
+
+/// How long the nodes may take to answer, and again to agree on a leader.
+const NODES_LIMIT: Duration = Duration::from_secs(15);
+/// How long the cluster may take to answer a request.
+const CLUSTER_LIMIT: Duration = Duration::from_secs(10);
+
+/// A playground that this command started.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) state: State,
+    pub(super) nodes: Vec<Node>,
+    /// None once it has been seen to end.
+    pub(super) mount: Option<Detached>,
+}
+
+/// Starts everything; what was started is ended again if a later step fails.
+pub(super) async fn start(
+    layout: &Layout,
+    nodes: Option<u32>,
+    progress: &Progress,
+) -> Result<Running> {
+    let program = node::program()?;
+    let _lock = Lock::take(layout).await?;
+    refuse_if_running(layout)?;
+    let plan = Plan::prepare(layout, nodes)?;
+    match start_parts(layout, &plan, &program, progress).await {
+        Ok(running) => Ok(running),
+        Err(error) => {
+            progress.note("the start failed: ending what was started");
+            if let Err(left) = stop::end_all(layout, progress).await {
+                progress.note(&format!("this is left running: {left:#}"));
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn start_parts(
+    layout: &Layout,
+    plan: &Plan,
+    program: &Path,
+    progress: &Progress,
+) -> Result<Running> {
+    progress.step(&format!("starting {} metadata node(s)", plan.nodes.len()));
+    let mut nodes = Vec::new();
+    for node in &plan.nodes {
+        nodes.push(Node::start(program, layout, plan, node.id)?);
+    }
+    make_cluster(layout, program, &mut nodes).await?;
+    progress.step("looking for the volume");
+    let url: MetaUrl = plan
+        .meta_url()
+        .parse()
+        .context("the playground's own URL")?;
+    ensure_volume(layout, &url, progress).await?;
+    progress.step(&format!("mounting {}", layout.mount().display()));
+    let mount = start_mount(layout, &url).await?;
+    let state = State {
+        origin: Side {
+            meta_url: plan.meta_url(),
+            mount: path_text(&layout.mount())?,
+            mount_pid: mount.pid(),
+            nodes: nodes.iter().map(node_state).collect(),
+        },
+        mirror: None,
+        object_store: path_text(&layout.object_store())?,
+    };
+    state.store(layout)?;
+    Ok(Running {
+        state,
+        nodes,
+        mount,
+    })
+}
+
+/// A playground that is there already is never touched by a start.
+fn refuse_if_running(layout: &Layout) -> Result<()> {
+    let dir = layout.dir().display();
+    let again = format!("`curlew playground --dir {dir} --stop` ends it");
+    let mut left = Vec::new();
+    if let Some(process) = record::alive(&layout.mount_record())? {
+        left.push(format!("its mount (process {})", process.pid()));
+    }
+    for node in Plan::load(layout)?.iter().flat_map(|plan| &plan.nodes) {
+        if let Some(process) = record::alive(&layout.node(node.id).record())? {
+            left.push(format!("node {} (process {})", node.id, process.pid()));
+        }
+    }
+    if !left.is_empty() {
+        bail!(
+            "a playground is running in {dir}: {}; {again}",
+            left.join(", ")
+        );
+    }
+    match mount_table::at(&layout.mount())? {
+        // Its process is gone: the kernel keeps the name until somebody unmounts.
+        Some(entry) if entry.is_curlew() => {
+            bail!(
+                "a dead mount is left at {}; {again}",
+                layout.mount().display()
+            )
+        }
+        Some(_other) => bail!(
+            "{} is in use by another file system; unmount that first",
+            layout.mount().display()
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Waits for the nodes, initialises the cluster at the first start, waits for a leader.
+async fn make_cluster(layout: &Layout, program: &Path, nodes: &mut [Node]) -> Result<()> {
+    let mut is_initialised = false;
+    for node in &mut *nodes {
+        let status = node.wait(NODES_LIMIT, "answered", |_any| true).await?;
+        is_initialised |= status.initialised;
+    }
+    if !is_initialised {
+        let first = nodes.first().context("a playground has a node")?;
+        node::init(program, layout, first.plan.id).await?;
+    }
+    for node in nodes {
+        node.wait(NODES_LIMIT, "joined its cluster", node::is_healthy)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn ensure_volume(layout: &Layout, url: &MetaUrl, progress: &Progress) -> Result<()> {
+    let cluster = Cluster::connect(&url.addrs, CLUSTER_LIMIT)
+        .await
+        .context("the metadata nodes are up but do not take requests")?;
+    if format::find(&cluster, VOLUME).await?.is_none() {
+        progress.step("formatting the volume");
+        let volume = NewVolume::in_directory(VOLUME, &layout.object_store(), None)?;
+        format::create(&cluster, &volume).await?;
+    }
+    Ok(())
+}
+
+async fn start_mount(layout: &Layout, url: &MetaUrl) -> Result<Detached> {
+    let point = layout.mount();
+    std::fs::create_dir_all(&point)
+        .with_context(|| format!("cannot make the mount point {}", point.display()))?;
+    let mut listed = std::fs::read_dir(&point)
+        .with_context(|| format!("cannot look into {}", point.display()))?;
+    if listed.next().is_some() {
+        bail!(
+            "{} is not empty: the mount would hide its files; move them",
+            point.display()
+        );
+    }
+    let args = MountArgs::of(url.clone(), point);
+    start_detached(&args, &layout.mount_log(), Some(layout.mount_record())).await
+}
+
+fn node_state(node: &Node) -> NodeState {
+    NodeState {
+        id: node.plan.id,
+        pid: node.process.pid(),
+        addr: node.plan.addr(),
+        metrics: node.plan.metrics(),
+    }
+}
+
+fn path_text(path: &Path) -> Result<String> {
+    path.to_str()
+        .map(ToOwned::to_owned)
+        .context("the playground's path is not UTF-8")
+}

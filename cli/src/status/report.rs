@@ -1,0 +1,85 @@
+//! The JSON of `curlew status --json`. Fields are only ever added in step with its promise in
+//! the design; what is not known is null.
+
+use serde::Serialize;
+
+/// The whole object.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(crate) struct StatusReport {
+    pub(super) volume: String,
+    pub(super) role: Option<String>,
+    pub(super) epoch: Option<u16>,
+    pub(super) seq: Option<u64>,
+    /// The leader's id.
+    pub(super) leader: Option<u64>,
+    pub(super) nodes: Vec<NodeReport>,
+    pub(super) digest: Option<String>,
+}
+
+/// One metadata node.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(crate) struct NodeReport {
+    /// Null if no node answers that knows the members.
+    pub(super) id: Option<u64>,
+    /// As the node says, or `unreachable`.
+    pub(super) state: String,
+    /// The last log index that the node has applied.
+    pub(super) applied: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(report: &StatusReport) -> String {
+        serde_json::to_string(report).expect("JSON")
+    }
+
+    #[test]
+    fn the_shape_of_status_json_is_frozen() {
+        let report = StatusReport {
+            volume: "v".into(),
+            role: Some("origin".into()),
+            epoch: Some(0),
+            seq: Some(41),
+            leader: Some(2),
+            nodes: vec![
+                NodeReport {
+                    id: Some(1),
+                    state: "unreachable".into(),
+                    applied: None,
+                },
+                NodeReport {
+                    id: Some(2),
+                    state: "leader".into(),
+                    applied: Some(77),
+                },
+            ],
+            digest: Some("00ff".into()),
+        };
+        assert_eq!(
+            text(&report),
+            "{\"volume\":\"v\",\"role\":\"origin\",\"epoch\":0,\"seq\":41,\"leader\":2,\"nodes\":[\
+             {\"id\":1,\"state\":\"unreachable\",\"applied\":null},\
+             {\"id\":2,\"state\":\"leader\",\"applied\":77}],\"digest\":\"00ff\"}"
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_null() {
+        let report = StatusReport {
+            volume: "v".into(),
+            role: None,
+            epoch: None,
+            seq: None,
+            leader: None,
+            nodes: vec![],
+            digest: None,
+        };
+        assert_eq!(
+            text(&report),
+            "{\"volume\":\"v\",\"role\":null,\"epoch\":null,\"seq\":null,\"leader\":null,\
+             \"nodes\":[],\"digest\":null}"
+        );
+    }
+}

@@ -1,0 +1,166 @@
+//! Commands about a volume take its META-URL or a directory on its mount.
+
+use crate::exit::Usage;
+use crate::{mount_table, patience};
+use anyhow::{Context, Result, anyhow, bail};
+use meta_client::MetaUrl;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What every META-URL begins with.
+const SCHEME: &str = "curlew://";
+/// The virtual file at a mount's root that says how it was mounted.
+const CONFIG: &str = ".config";
+/// Its field with the META-URL.
+const CONFIG_URL: &str = "meta_url";
+/// Its field with the mount's process.
+const CONFIG_PID: &str = "pid";
+/// How long a mount may take to answer from its own memory.
+const MOUNT_LIMIT: Duration = Duration::from_secs(5);
+
+/// The volume that the user means.
+pub(crate) fn resolve(text: &str) -> Result<MetaUrl> {
+    if text.starts_with(SCHEME) {
+        return text
+            .parse()
+            .map_err(|error| Usage::error(format!("{error}")));
+    }
+    if !text.contains('/') && !Path::new(text).exists() {
+        return Err(Usage::error(format!(
+            "`{text}` is neither a META-URL ({SCHEME}HOST:PORT/VOLUME) nor a mounted directory"
+        )));
+    }
+    Mounted::find(Path::new(text))?.url()
+}
+
+/// A Curlew mount.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Mounted {
+    pub(crate) point: PathBuf,
+}
+
+impl Mounted {
+    /// The mount that `path` is on.
+    pub(crate) fn find(path: &Path) -> Result<Self> {
+        let path = mount_table::normalise(path)?;
+        match mount_table::containing(&path)? {
+            Some(entry) if entry.is_curlew() => Ok(Self { point: entry.point }),
+            _ => bail!(
+                "{} is not on a Curlew mount; mount the volume with `curlew mount META-URL \
+                 MOUNTPOINT`, or give its META-URL",
+                path.display()
+            ),
+        }
+    }
+
+    /// Where its volume is.
+    pub(crate) fn url(&self) -> Result<MetaUrl> {
+        url_in(&self.config()?)
+            .with_context(|| format!("{} does not say its volume", self.point.display()))
+    }
+
+    /// The process that serves it, if it answers.
+    pub(crate) fn server_pid(&self) -> Option<u32> {
+        pid_in(&self.config().ok()?)
+    }
+
+    fn config(&self) -> Result<serde_json::Value> {
+        let file = self.point.join(CONFIG);
+        let read = patience::bounded(MOUNT_LIMIT, move || std::fs::read(file));
+        let bytes = read
+            .ok_or_else(|| self.hung())?
+            .map_err(|error| self.dead(&error))?;
+        serde_json::from_slice(&bytes)
+            .with_context(|| format!("{}/{CONFIG} is not JSON", self.point.display()))
+    }
+
+    /// The number of the file that `path` names, which must be on this mount.
+    pub(crate) fn inode(&self, path: &Path) -> Result<u64> {
+        use std::os::unix::fs::MetadataExt;
+        let at = path.to_owned();
+        let read = patience::bounded(MOUNT_LIMIT, move || std::fs::symlink_metadata(at));
+        let data = read.ok_or_else(|| self.hung())?;
+        Ok(data
+            .with_context(|| format!("cannot look at {}", path.display()))?
+            .ino())
+    }
+
+    fn hung(&self) -> anyhow::Error {
+        anyhow!(
+            "the mount at {} has not answered for {} s; `curlew status META-URL` shows whether \
+             its cluster does",
+            self.point.display(),
+            MOUNT_LIMIT.as_secs()
+        )
+    }
+
+    fn dead(&self, error: &std::io::Error) -> anyhow::Error {
+        let point = self.point.display();
+        anyhow!("the mount at {point} does not answer ({error}); `curlew umount {point}` frees it")
+    }
+}
+
+fn url_in(config: &serde_json::Value) -> Result<MetaUrl> {
+    let url = config
+        .get(CONFIG_URL)
+        .and_then(serde_json::Value::as_str)
+        .context("no META-URL")?;
+    Ok(url.parse()?)
+}
+
+fn pid_in(config: &serde_json::Value) -> Option<u32> {
+    u32::try_from(config.get(CONFIG_PID)?.as_u64()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::code_of;
+    use serde_json::json;
+    use std::process::ExitCode;
+
+    #[test]
+    fn a_meta_url_is_taken_as_it_is() {
+        let url = resolve("curlew://127.0.0.1:7101,127.0.0.1:7102/data").expect("a URL");
+        assert_eq!(url.addrs, ["127.0.0.1:7101", "127.0.0.1:7102"]);
+        assert_eq!(url.volume, "data");
+    }
+
+    #[test]
+    fn a_broken_meta_url_is_wrong_usage() {
+        for text in [
+            "curlew://",
+            "curlew://host/v",
+            "curlew://h:1",
+            "curlew://h:1/",
+            "redis:",
+        ] {
+            let error = resolve(text).expect_err(text);
+            assert_eq!(code_of(&error), ExitCode::from(2), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_is_not_mounted_is_refused() {
+        let error = resolve("/proc/self").expect_err("not a mount of ours");
+        assert!(
+            error.to_string().contains("not on a Curlew mount"),
+            "{error}"
+        );
+        assert_eq!(code_of(&error), ExitCode::from(1));
+    }
+
+    #[test]
+    fn the_meta_url_is_read_from_the_mounts_configuration() {
+        let config = json!({"meta_url": "curlew://h:1/v", "pid": 7, "more": []});
+        assert_eq!(
+            url_in(&config).expect("a URL").to_string(),
+            "curlew://h:1/v"
+        );
+        assert_eq!(pid_in(&config), Some(7));
+        for config in [json!({}), json!([]), json!({"meta_url": 7, "pid": -1})] {
+            assert!(url_in(&config).is_err());
+            assert_eq!(pid_in(&config), None);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Arguments of requests as the file system takes them.
+
+use super::errno;
+use super::reply::{ino, timestamp};
+use super::virtual_files::VirtualFile;
+use crate::vfs::{OpenHow, VfsError};
+use fuser::{INodeNo, OpenAccMode, OpenFlags, ReplyXattr, TimeOrNow};
+use meta_core::attr::FileKind;
+use meta_core::command::SetTime;
+use meta_core::name::Name;
+use meta_core::outcome::Refusal;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+/// The kernel's mark of an open for execution, which it passes on among the flags.
+const OPEN_TO_EXECUTE: i32 = 0x20;
+
+pub(super) fn how(flags: i32) -> OpenHow {
+    let access = OpenFlags(flags).acc_mode();
+    OpenHow {
+        read: access != OpenAccMode::O_WRONLY,
+        write: access != OpenAccMode::O_RDONLY,
+        execute: flags & OPEN_TO_EXECUTE != 0,
+        truncate: flags & libc::O_TRUNC != 0,
+        exclusive: flags & libc::O_EXCL != 0,
+    }
+}
+
+pub(super) fn checked(name: &OsStr) -> Result<Name, VfsError> {
+    Ok(Name::new(name.as_bytes())?)
+}
+
+/// A name that is to be added.
+pub(super) fn added(parent: INodeNo, name: &OsStr) -> Result<Name, VfsError> {
+    match VirtualFile::named(ino(parent), name.as_bytes()) {
+        Some(_) => Err(Refusal::Exists.into()),
+        None => checked(name),
+    }
+}
+
+/// A name that is to go.
+pub(super) fn removed(parent: INodeNo, name: &OsStr) -> Result<Name, VfsError> {
+    match VirtualFile::named(ino(parent), name.as_bytes()) {
+        Some(_) => Err(Refusal::NotPermitted.into()),
+        None => checked(name),
+    }
+}
+
+pub(super) fn kind_of(mode: u32) -> Option<FileKind> {
+    match mode & libc::S_IFMT {
+        0 | libc::S_IFREG => Some(FileKind::Regular),
+        libc::S_IFIFO => Some(FileKind::Fifo),
+        libc::S_IFSOCK => Some(FileKind::Socket),
+        libc::S_IFCHR => Some(FileKind::CharDevice),
+        libc::S_IFBLK => Some(FileKind::BlockDevice),
+        _ => None,
+    }
+}
+
+pub(super) fn set_time(time: TimeOrNow) -> SetTime {
+    match time {
+        TimeOrNow::Now => SetTime::Now,
+        TimeOrNow::SpecificTime(time) => SetTime::At(timestamp(time)),
+    }
+}
+
+/// Bytes for a caller that may only have asked how many they are.
+pub(super) fn answer_xattr(reply: ReplyXattr, bytes: &[u8], room: u32) {
+    let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    if room == 0 {
+        reply.size(size);
+    } else if size <= room {
+        reply.data(bytes);
+    } else {
+        reply.error(errno::BUFFER_TOO_SMALL);
+    }
+}

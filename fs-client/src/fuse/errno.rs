@@ -1,0 +1,68 @@
+//! The one place where errors become error numbers.
+
+use crate::vfs::VfsError;
+use fuser::Errno;
+use meta_core::outcome::Refusal;
+
+/// The error number of a failed operation.
+pub(super) fn of(error: &VfsError) -> Errno {
+    match error {
+        VfsError::Refused(refusal) => of_refusal(*refusal),
+        VfsError::Unavailable(_)
+        | VfsError::Unknown(_)
+        | VfsError::Storage(_)
+        | VfsError::Unexpected(_)
+        | VfsError::Stopped => Errno::EIO,
+        VfsError::BadHandle => Errno::EBADF,
+        VfsError::ReadOnly => Errno::EROFS,
+        VfsError::NoData => Errno::ENXIO,
+    }
+}
+
+fn of_refusal(refusal: Refusal) -> Errno {
+    match refusal {
+        Refusal::NotFound => Errno::ENOENT,
+        Refusal::Exists => Errno::EEXIST,
+        Refusal::NotDirectory => Errno::ENOTDIR,
+        Refusal::IsDirectory => Errno::EISDIR,
+        Refusal::NotEmpty => Errno::ENOTEMPTY,
+        Refusal::AccessDenied => Errno::EACCES,
+        Refusal::NotPermitted => Errno::EPERM,
+        Refusal::NameTooLong => Errno::ENAMETOOLONG,
+        Refusal::InvalidArgument => Errno::EINVAL,
+        Refusal::TooManyLinks => Errno::EMLINK,
+        Refusal::NoSpace => Errno::ENOSPC,
+        Refusal::NotSupported => Errno::EOPNOTSUPP,
+        Refusal::FileTooLarge => Errno::EFBIG,
+        Refusal::NoAttribute => Errno::ENODATA,
+        Refusal::AttributeTooLarge => Errno::E2BIG,
+        // The kernel then looks the path up anew.
+        Refusal::Stale => Errno::ESTALE,
+        Refusal::LimitReached => Errno::ENFILE,
+        Refusal::GrantRevoked
+        | Refusal::UnknownVolume
+        | Refusal::VolumeExists
+        | Refusal::AlreadyInitialised
+        | Refusal::Moved => Errno::EIO,
+    }
+}
+
+/// Whether a number stands for a fault that the operator should hear of.
+pub(super) fn is_fault(errno: Errno) -> bool {
+    errno == Errno::EIO
+}
+
+/// What this file system does not do.
+pub(super) const NOT_SUPPORTED: Errno = Errno::EOPNOTSUPP;
+/// Asked of the kernel, which then does it itself.
+pub(super) const LEFT_TO_KERNEL: Errno = Errno::ENOSYS;
+/// No such control.
+pub(super) const NO_CONTROL: Errno = Errno::ENOTTY;
+/// An attribute does not fit the caller's buffer.
+pub(super) const BUFFER_TOO_SMALL: Errno = Errno::ERANGE;
+/// The name or file is the mount's own.
+pub(super) const RESERVED: Errno = Errno::EPERM;
+/// A virtual file is opened to be written.
+pub(super) const READ_ONLY_FILE: Errno = Errno::EACCES;
+/// The handle is none.
+pub(super) const BAD_HANDLE: Errno = Errno::EBADF;

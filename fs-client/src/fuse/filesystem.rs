@@ -1,0 +1,690 @@
+//! fuser's trait on one side, the file system on the other: decoding and encoding only.
+
+use super::adapter::{Adapter, FILE_ATTR_TTL, GENERATION};
+use super::caller::plain;
+use super::decode::{added, answer_xattr, checked, how, kind_of, removed, set_time};
+use super::errno;
+use super::reply::{file_attr, ino};
+use super::virtual_files::{VirtualFile, is_virtual};
+use crate::vfs::{HandleId, ListAttrs, Op, SeekFor, Vfs, VfsError, WriteHow};
+use bytes::Bytes;
+use fuser::{
+    BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags,
+    IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
+    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+use meta_core::attr::Caller;
+use meta_core::command::{NewNode, RenameMode, SetAttr, XattrMode};
+use meta_core::outcome::Refusal;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// Bytes of one write request. The kernel caps it at its page limit, which is 1 MiB by default.
+const WRITE_BYTES_MAX: u32 = 1 << 20;
+/// What `df` shows as the size of a volume: object stores have none.
+const CAPACITY_BYTES: u64 = 1 << 50;
+/// What `df -i` shows as the number of inodes.
+const CAPACITY_INODES: u64 = 1 << 40;
+/// The unit of `statfs`.
+const STATFS_BYTES: u32 = 4096;
+
+impl Filesystem for Adapter {
+    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
+        for wanted in [
+            InitFlags::FUSE_PARALLEL_DIROPS,
+            InitFlags::FUSE_DO_READDIRPLUS,
+            InitFlags::FUSE_READDIRPLUS_AUTO,
+            InitFlags::FUSE_ASYNC_DIO,
+            InitFlags::FUSE_CACHE_SYMLINKS,
+            // The engine drops set-id bits itself; without this the kernel asks for an attribute
+            // before every write.
+            InitFlags::FUSE_HANDLE_KILLPRIV_V2,
+        ] {
+            if let Err(missing) = config.add_capabilities(wanted) {
+                tracing::info!(?missing, "this kernel's FUSE lacks a capability");
+            }
+        }
+        let set = [
+            config.set_max_write(WRITE_BYTES_MAX).err(),
+            config
+                .set_max_background(self.options.background_max)
+                .err()
+                .map(u32::from),
+        ];
+        if let Some(nearest) = set.into_iter().flatten().next() {
+            tracing::warn!(nearest, "this kernel's FUSE refuses a size");
+        }
+        Ok(())
+    }
+
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let call = self.call(Op::Lookup, request, format_args!("{parent},{name:?}"));
+        let virtual_file = VirtualFile::named(ino(parent), name.as_bytes());
+        let own = virtual_file.map(|file| self.virtuals.attr(file));
+        let (vfs, name) = (self.vfs.clone(), checked(name));
+        let caller = self.callers.of(request);
+        let work = async move {
+            match own {
+                Some(attr) => Ok(attr),
+                None => vfs.lookup(&caller, ino(parent), name?).await,
+            }
+        };
+        self.serve(call, reply, work, self.entry());
+    }
+
+    fn getattr(
+        &self,
+        request: &Request,
+        file: INodeNo,
+        _handle: Option<FileHandle>,
+        reply: ReplyAttr,
+    ) {
+        let call = self.call(Op::GetAttr, request, format_args!("{file}"));
+        let own = VirtualFile::of(ino(file)).map(|file| self.virtuals.attr(file));
+        let (vfs, ttl) = (self.vfs.clone(), self.attr_ttl());
+        let work = async move {
+            match own {
+                Some(attr) => Ok(attr),
+                None => vfs.get_attr(&Caller::root(), ino(file)).await,
+            }
+        };
+        self.serve(call, reply, work, move |reply, attr| {
+            reply.attr(&ttl(&attr), &file_attr(&attr));
+        });
+    }
+
+    fn setattr(
+        &self,
+        request: &Request,
+        file: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        handle: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let what = format_args!("{file},{mode:?},{uid:?},{gid:?},{size:?},{atime:?},{mtime:?}");
+        let call = self.call(Op::SetAttr, request, what);
+        if VirtualFile::of(ino(file)).is_some() {
+            return reply.error(errno::RESERVED);
+        }
+        let change = SetAttr {
+            ino: ino(file),
+            mode: mode.map(|mode| mode & meta_core::attr::mode::MASK),
+            uid,
+            gid,
+            length: size,
+            atime: atime.map(set_time),
+            mtime: mtime.map(set_time),
+            by_handle: handle.is_some(),
+            drop_privilege_bits: false,
+        };
+        let (vfs, ttl) = (self.vfs.clone(), self.attr_ttl());
+        let caller = self.callers.of(request);
+        let work = async move { vfs.set_attr(&caller, change).await };
+        self.serve(call, reply, work, move |reply, attr| {
+            reply.attr(&ttl(&attr), &file_attr(&attr));
+        });
+    }
+
+    fn readlink(&self, request: &Request, file: INodeNo, reply: ReplyData) {
+        let call = self.call(Op::ReadLink, request, format_args!("{file}"));
+        let vfs = self.vfs.clone();
+        let work = async move { vfs.read_link(&Caller::root(), ino(file)).await };
+        self.serve(call, reply, work, |reply, target| reply.data(&target));
+    }
+
+    fn mknod(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        let what = format_args!("{parent},{name:?},{mode:o},{rdev}");
+        let call = self.call(Op::Mknod, request, what);
+        let (vfs, name) = (self.vfs.clone(), added(parent, name));
+        let caller = self.callers.of(request);
+        let work = async move {
+            let node = kind_of(mode).and_then(|kind| Vfs::node_of(kind, rdev));
+            let node = node.ok_or(Refusal::InvalidArgument)?;
+            vfs.make(&caller, ino(parent), name?, mode, node).await
+        };
+        self.serve(call, reply, work, self.entry());
+    }
+
+    fn mkdir(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        reply: ReplyEntry,
+    ) {
+        let call = self.call(
+            Op::Mkdir,
+            request,
+            format_args!("{parent},{name:?},{mode:o}"),
+        );
+        let (vfs, name) = (self.vfs.clone(), added(parent, name));
+        let caller = self.callers.of(request);
+        let work = async move {
+            vfs.make(&caller, ino(parent), name?, mode, NewNode::Directory)
+                .await
+        };
+        self.serve(call, reply, work, self.entry());
+    }
+
+    fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let call = self.call(Op::Unlink, request, format_args!("{parent},{name:?}"));
+        let (vfs, name) = (self.vfs.clone(), removed(parent, name));
+        let caller = self.callers.of(request);
+        let work = async move { vfs.unlink(&caller, ino(parent), name?).await };
+        self.serve(call, reply, work, |reply, ()| reply.ok());
+    }
+
+    fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let call = self.call(Op::Rmdir, request, format_args!("{parent},{name:?}"));
+        let (vfs, name) = (self.vfs.clone(), removed(parent, name));
+        let caller = self.callers.of(request);
+        let work = async move { vfs.rmdir(&caller, ino(parent), name?).await };
+        self.serve(call, reply, work, |reply, ()| reply.ok());
+    }
+
+    fn symlink(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        target: &Path,
+        reply: ReplyEntry,
+    ) {
+        let what = format_args!("{parent},{name:?},{target:?}");
+        let call = self.call(Op::Symlink, request, what);
+        let (vfs, name) = (self.vfs.clone(), added(parent, name));
+        let caller = self.callers.of(request);
+        let node = NewNode::Symlink {
+            target: target.as_os_str().as_bytes().to_vec(),
+        };
+        let work = async move { vfs.make(&caller, ino(parent), name?, 0o777, node).await };
+        self.serve(call, reply, work, self.entry());
+    }
+
+    fn rename(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        new_parent: INodeNo,
+        new_name: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let what = format_args!("{parent},{name:?},{new_parent},{new_name:?},{flags}");
+        let call = self.call(Op::Rename, request, what);
+        let mode = match flags {
+            flags if flags.is_empty() => Ok(RenameMode::Replace),
+            RenameFlags::RENAME_NOREPLACE => Ok(RenameMode::NoReplace),
+            RenameFlags::RENAME_EXCHANGE => Ok(RenameMode::Exchange),
+            _ => Err(Refusal::InvalidArgument),
+        };
+        let (from, to) = (removed(parent, name), added(new_parent, new_name));
+        let (vfs, caller) = (self.vfs.clone(), self.callers.of(request));
+        let work = async move {
+            let (from, to) = ((ino(parent), from?), (ino(new_parent), to?));
+            vfs.rename(&caller, from, to, mode?).await
+        };
+        self.serve(call, reply, work, |reply, ()| reply.ok());
+    }
+
+    fn link(
+        &self,
+        request: &Request,
+        file: INodeNo,
+        parent: INodeNo,
+        name: &OsStr,
+        reply: ReplyEntry,
+    ) {
+        let call = self.call(Op::Link, request, format_args!("{file},{parent},{name:?}"));
+        if VirtualFile::of(ino(file)).is_some() {
+            return reply.error(errno::RESERVED);
+        }
+        let (vfs, name) = (self.vfs.clone(), added(parent, name));
+        let caller = self.callers.of(request);
+        let work = async move { vfs.link(&caller, ino(file), ino(parent), name?).await };
+        self.serve(call, reply, work, self.entry());
+    }
+
+    fn open(&self, request: &Request, file: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let how = how(flags.0);
+        if let Some(file) = VirtualFile::of(ino(file)) {
+            return self.open_virtual(file, how, reply);
+        }
+        let call = self.call(Op::Open, request, format_args!("{file},{flags:#x}"));
+        let (vfs, caller) = (self.vfs.clone(), self.callers.of(request));
+        let (kept, fresh) = (
+            self.open_flags(true, how.write),
+            self.open_flags(false, how.write),
+        );
+        let work = async move { vfs.open_file(&caller, ino(file), how).await };
+        self.serve(call, reply, work, move |reply, opened| {
+            let flags = if opened.pages_valid { kept } else { fresh };
+            reply.opened(FileHandle(opened.handle.0), flags);
+        });
+    }
+
+    fn create(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let what = format_args!("{parent},{name:?},{mode:o},{flags:#x}");
+        let call = self.call(Op::Create, request, what);
+        let (vfs, name) = (self.vfs.clone(), added(parent, name));
+        let caller = self.callers.of(request);
+        let how = how(flags);
+        let flags = self.open_flags(false, how.write);
+        let mode = mode & meta_core::attr::mode::MASK;
+        let work = async move { vfs.create(&caller, ino(parent), name?, mode, how).await };
+        self.serve(call, reply, work, move |reply, opened| {
+            // The reply has one time for the name and the attributes: a name made a moment ago may
+            // be asked for again, an old length may not be shown.
+            let (attr, handle) = (file_attr(&opened.attr), FileHandle(opened.handle.0));
+            reply.created(&FILE_ATTR_TTL, &attr, GENERATION, handle, flags);
+        });
+    }
+
+    fn read(
+        &self,
+        request: &Request,
+        file: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        if is_virtual(handle.0) {
+            let Some(open) = self.virtuals.get(handle.0) else {
+                return reply.error(errno::BAD_HANDLE);
+            };
+            let vfs = self.vfs.clone();
+            self.runtime.spawn(async move {
+                reply.data(&open.read(&vfs, offset, size as usize).await);
+            });
+            return;
+        }
+        let call = self.call(Op::Read, request, format_args!("{file},{size},{offset}"));
+        let vfs = self.vfs.clone();
+        let work = async move { vfs.read(HandleId(handle.0), offset, size).await };
+        self.serve(call, reply, work, |reply, bytes| reply.data(&bytes));
+    }
+
+    fn write(
+        &self,
+        request: &Request,
+        file: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        data: &[u8],
+        write_flags: WriteFlags,
+        flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let size = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let call = self.call(Op::Write, request, format_args!("{file},{size},{offset}"));
+        // Pages that the kernel writes back have a place, whatever the descriptor is open for.
+        let from_pages = write_flags.contains(WriteFlags::FUSE_WRITE_CACHE);
+        let sync = flags.0 & (libc::O_DIRECT | libc::O_SYNC | libc::O_DSYNC) != 0;
+        let how = WriteHow {
+            append: flags.0 & libc::O_APPEND != 0 && !from_pages,
+            sync: sync && !from_pages,
+        };
+        // The kernel knows who may keep set-id bits; for the engine that is only root.
+        let caller = if write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID) {
+            plain(request)
+        } else {
+            Caller::root()
+        };
+        let (vfs, data) = (self.vfs.clone(), Bytes::copy_from_slice(data));
+        let work = async move {
+            vfs.write(HandleId(handle.0), &caller, offset, data, how)
+                .await
+        };
+        self.serve(call, reply, work, move |reply, ()| reply.written(size));
+    }
+
+    fn flush(
+        &self,
+        request: &Request,
+        file: INodeNo,
+        handle: FileHandle,
+        _lock_owner: LockOwner,
+        reply: ReplyEmpty,
+    ) {
+        if is_virtual(handle.0) {
+            return reply.ok();
+        }
+        let call = self.call(Op::Flush, request, format_args!("{file}"));
+        let vfs = self.vfs.clone();
+        let work = async move { vfs.flush(HandleId(handle.0)).await };
+        self.serve(call, reply, work, |reply, ()| reply.ok());
+    }
+
+    fn release(
+        &self,
+        request: &Request,
+        file: INodeNo,
+        handle: FileHandle,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        if is_virtual(handle.0) {
+            self.virtuals.release(handle.0);
+            return reply.ok();
+        }
+        let call = self.call(Op::Release, request, format_args!("{file}"));
+        let vfs = self.vfs.clone();
+        let work = async move {
+            vfs.release(HandleId(handle.0));
+            Ok(())
+        };
+        self.serve(call, reply, work, |reply, ()| reply.ok());
+    }
+
+    fn fsync(
+        &self,
+        request: &Request,
+        file: INodeNo,
+        handle: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
+        if is_virtual(handle.0) {
+            return reply.ok();
+        }
+        let call = self.call(Op::Fsync, request, format_args!("{file}"));
+        let vfs = self.vfs.clone();
+        let work = async move { vfs.fsync(HandleId(handle.0)).await };
+        self.serve(call, reply, work, |reply, ()| reply.ok());
+    }
+
+    fn opendir(&self, request: &Request, file: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        let call = self.call(Op::OpenDir, request, format_args!("{file}"));
+        let (vfs, caller) = (self.vfs.clone(), self.callers.of(request));
+        let work = async move { vfs.open_directory(&caller, ino(file)).await };
+        self.serve(call, reply, work, |reply, handle| {
+            reply.opened(FileHandle(handle.0), FopenFlags::empty());
+        });
+    }
+
+    fn readdir(
+        &self,
+        request: &Request,
+        file: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        reply: ReplyDirectory,
+    ) {
+        let call = self.call(Op::ReadDir, request, format_args!("{file},{offset}"));
+        let work = self.listing(handle, offset, ListAttrs::Without);
+        self.serve(call, reply, work, move |mut reply, listing| {
+            super::listing::fill(&mut reply, ino(file), offset, &listing);
+            reply.ok();
+        });
+    }
+
+    fn readdirplus(
+        &self,
+        request: &Request,
+        file: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        reply: ReplyDirectoryPlus,
+    ) {
+        let call = self.call(Op::ReadDirPlus, request, format_args!("{file},{offset}"));
+        let work = self.listing(handle, offset, ListAttrs::With);
+        let ttl = self.attr_ttl();
+        self.serve(call, reply, work, move |mut reply, listing| {
+            super::listing::fill_plus(&mut reply, ino(file), offset, &listing, ttl);
+            reply.ok();
+        });
+    }
+
+    fn releasedir(
+        &self,
+        request: &Request,
+        file: INodeNo,
+        handle: FileHandle,
+        _flags: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        let call = self.call(Op::ReleaseDir, request, format_args!("{file}"));
+        let vfs = self.vfs.clone();
+        let work = async move {
+            vfs.close_directory(crate::vfs::DirHandleId(handle.0));
+            Ok(())
+        };
+        self.serve(call, reply, work, |reply, ()| reply.ok());
+    }
+
+    /// Every change of a directory is durable when it is answered.
+    fn fsyncdir(
+        &self,
+        _request: &Request,
+        _file: INodeNo,
+        _handle: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
+        reply.ok();
+    }
+
+    fn statfs(&self, request: &Request, file: INodeNo, reply: ReplyStatfs) {
+        let call = self.call(Op::StatFs, request, format_args!("{file}"));
+        let vfs = self.vfs.clone();
+        let work = async move { vfs.stat_volume(&Caller::root()).await };
+        self.serve(call, reply, work, |reply, stat| {
+            let used = stat.bytes.div_ceil(u64::from(STATFS_BYTES));
+            let all = (CAPACITY_BYTES / u64::from(STATFS_BYTES)).max(used * 2);
+            let inodes = CAPACITY_INODES.max(stat.inodes * 2);
+            let name_max = u32::try_from(meta_core::limits::NAME_BYTES_MAX).unwrap_or(u32::MAX);
+            reply.statfs(
+                all,
+                all - used,
+                all - used,
+                inodes,
+                inodes - stat.inodes,
+                STATFS_BYTES,
+                name_max,
+                STATFS_BYTES,
+            );
+        });
+    }
+
+    fn setxattr(
+        &self,
+        request: &Request,
+        file: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        let what = format_args!("{file},{name:?},{} bytes,{flags:#x}", value.len());
+        let call = self.call(Op::SetXattr, request, what);
+        if VirtualFile::of(ino(file)).is_some() {
+            return reply.error(errno::RESERVED);
+        }
+        let mode = match flags {
+            0 => Ok(XattrMode::Set),
+            libc::XATTR_CREATE => Ok(XattrMode::Create),
+            libc::XATTR_REPLACE => Ok(XattrMode::Replace),
+            _ => Err(Refusal::InvalidArgument),
+        };
+        let (vfs, caller) = (self.vfs.clone(), self.callers.of(request));
+        let (name, value) = (name.as_bytes().to_vec(), value.to_vec());
+        let work = async move { vfs.set_xattr(&caller, ino(file), name, value, mode?).await };
+        self.serve(call, reply, work, |reply, ()| reply.ok());
+    }
+
+    fn getxattr(
+        &self,
+        request: &Request,
+        file: INodeNo,
+        name: &OsStr,
+        size: u32,
+        reply: ReplyXattr,
+    ) {
+        let call = self.call(
+            Op::GetXattr,
+            request,
+            format_args!("{file},{name:?},{size}"),
+        );
+        let own = VirtualFile::of(ino(file)).is_some();
+        let (vfs, caller) = (self.vfs.clone(), self.callers.of(request));
+        let name = name.as_bytes().to_vec();
+        let work = async move {
+            if own {
+                return Err(Refusal::NoAttribute.into());
+            }
+            vfs.get_xattr(&caller, ino(file), name).await
+        };
+        self.serve(call, reply, work, move |reply, value| {
+            answer_xattr(reply, &value, size);
+        });
+    }
+
+    fn listxattr(&self, request: &Request, file: INodeNo, size: u32, reply: ReplyXattr) {
+        let call = self.call(Op::ListXattr, request, format_args!("{file},{size}"));
+        let own = VirtualFile::of(ino(file)).is_some();
+        let (vfs, caller) = (self.vfs.clone(), self.callers.of(request));
+        let work = async move {
+            if own {
+                return Ok(Vec::new());
+            }
+            vfs.list_xattr(&caller, ino(file)).await
+        };
+        self.serve(call, reply, work, move |reply, names| {
+            let ended = names.into_iter().flat_map(|mut name| {
+                name.push(0);
+                name
+            });
+            answer_xattr(reply, &ended.collect::<Vec<u8>>(), size);
+        });
+    }
+
+    fn removexattr(&self, request: &Request, file: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let call = self.call(Op::RemoveXattr, request, format_args!("{file},{name:?}"));
+        if VirtualFile::of(ino(file)).is_some() {
+            return reply.error(errno::RESERVED);
+        }
+        let (vfs, caller) = (self.vfs.clone(), self.callers.of(request));
+        let name = name.as_bytes().to_vec();
+        let work = async move { vfs.remove_xattr(&caller, ino(file), name).await };
+        self.serve(call, reply, work, |reply, ()| reply.ok());
+    }
+
+    fn ioctl(
+        &self,
+        _request: &Request,
+        _file: INodeNo,
+        _handle: FileHandle,
+        _flags: IoctlFlags,
+        _command: u32,
+        _in_data: &[u8],
+        _out_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(errno::NO_CONTROL);
+    }
+
+    fn fallocate(
+        &self,
+        request: &Request,
+        file: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        let what = format_args!("{file},{offset},{length},{mode:#x}");
+        let call = self.call(Op::Fallocate, request, what);
+        if mode != 0 {
+            return reply.error(errno::NOT_SUPPORTED);
+        }
+        let vfs = self.vfs.clone();
+        let caller = self.callers.of(request);
+        let work = async move {
+            let end = offset.checked_add(length).ok_or(Refusal::FileTooLarge)?;
+            vfs.extend(HandleId(handle.0), &caller, end).await
+        };
+        self.serve(call, reply, work, |reply, ()| reply.ok());
+    }
+
+    fn lseek(
+        &self,
+        request: &Request,
+        file: INodeNo,
+        handle: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
+        let call = self.call(Op::Lseek, request, format_args!("{file},{offset},{whence}"));
+        let vfs = self.vfs.clone();
+        let work = async move {
+            let what = match whence {
+                libc::SEEK_DATA => SeekFor::Data,
+                libc::SEEK_HOLE => SeekFor::Hole,
+                _ => return Err(Refusal::InvalidArgument.into()),
+            };
+            let offset = u64::try_from(offset).map_err(|_| VfsError::NoData)?;
+            let found = vfs.seek(HandleId(handle.0), offset, what).await?;
+            i64::try_from(found).map_err(|_| VfsError::NoData)
+        };
+        self.serve(call, reply, work, |reply, found| reply.offset(found));
+    }
+
+    fn copy_file_range(
+        &self,
+        _request: &Request,
+        _from: INodeNo,
+        _from_handle: FileHandle,
+        _from_offset: u64,
+        _to: INodeNo,
+        _to_handle: FileHandle,
+        _to_offset: u64,
+        _len: u64,
+        _flags: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        reply.error(errno::LEFT_TO_KERNEL);
+    }
+}

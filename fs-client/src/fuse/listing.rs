@@ -1,0 +1,121 @@
+//! Directory listings as the kernel takes them: "." at offset 1, ".." at 2, then each name at its
+//! own number.
+
+use super::adapter::{Adapter, GENERATION};
+use super::reply::{file_attr, file_type};
+use crate::vfs::{DirHandleId, DirListing, ListAttrs, VfsError};
+use fuser::ReplyDirectoryPlus;
+use fuser::{FileAttr, FileHandle, FileType, INodeNo, ReplyDirectory};
+use meta_core::attr::{Attr, FileKind, Timestamp};
+use meta_core::ids::{DentryNumber, Ino};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+const DOT: u64 = 1;
+const DOT_DOT: u64 = 2;
+
+impl Adapter {
+    pub(super) fn listing(
+        &self,
+        handle: FileHandle,
+        offset: u64,
+        attrs: ListAttrs,
+    ) -> impl Future<Output = Result<DirListing, VfsError>> + Send + 'static {
+        let vfs = self.vfs.clone();
+        // All before the first name is the same place, so that one page serves them.
+        let after = if offset <= DOT_DOT { 0 } else { offset };
+        async move {
+            vfs.list(DirHandleId(handle.0), DentryNumber(after), attrs)
+                .await
+        }
+    }
+}
+
+/// The two names that every directory has, as far as they come behind `offset`.
+fn dots(
+    ino: Ino,
+    listing: &DirListing,
+    offset: u64,
+) -> impl Iterator<Item = (u64, Ino, &'static str)> {
+    let both = [(DOT, ino, "."), (DOT_DOT, listing.parent(), "..")];
+    both.into_iter()
+        .filter(move |(number, _, _)| *number > offset)
+}
+
+pub(super) fn fill(reply: &mut ReplyDirectory, ino: Ino, offset: u64, listing: &DirListing) {
+    for (number, ino, name) in dots(ino, listing, offset) {
+        if reply.add(INodeNo(ino.0), number, FileType::Directory, name) {
+            return;
+        }
+    }
+    for entry in listing.entries() {
+        let name = OsStr::from_bytes(entry.name.as_bytes());
+        if reply.add(
+            INodeNo(entry.ino.0),
+            entry.number.0,
+            file_type(entry.kind),
+            name,
+        ) {
+            return;
+        }
+    }
+}
+
+pub(super) fn fill_plus(
+    reply: &mut ReplyDirectoryPlus,
+    ino: Ino,
+    offset: u64,
+    listing: &DirListing,
+    ttl: impl Fn(&Attr) -> Duration,
+) {
+    for (number, ino, name) in dots(ino, listing, offset) {
+        let attr = bare_directory(ino);
+        if reply.add(
+            INodeNo(ino.0),
+            number,
+            name,
+            &Duration::ZERO,
+            &attr,
+            GENERATION,
+        ) {
+            return;
+        }
+    }
+    for entry in listing.entries() {
+        let name = OsStr::from_bytes(entry.name.as_bytes());
+        // A listing with attributes has them for every name.
+        let Some(attr) = &entry.attr else {
+            continue;
+        };
+        let (ttl, attr) = (ttl(attr), file_attr(attr));
+        if reply.add(
+            INodeNo(entry.ino.0),
+            entry.number.0,
+            name,
+            &ttl,
+            &attr,
+            GENERATION,
+        ) {
+            return;
+        }
+    }
+}
+
+/// The kernel takes nothing but the number and the type of "." and "..".
+fn bare_directory(ino: Ino) -> FileAttr {
+    file_attr(&Attr {
+        ino,
+        kind: FileKind::Directory,
+        mode: 0,
+        uid: 0,
+        gid: 0,
+        rdev: 0,
+        nlink: 1,
+        length: 0,
+        atime: Timestamp::default(),
+        mtime: Timestamp::default(),
+        ctime: Timestamp::default(),
+        parent: ino,
+    })
+}

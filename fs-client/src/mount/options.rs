@@ -1,0 +1,146 @@
+//! What a mount's owner can choose. Parsing is the command line's.
+
+use crate::fuse::AdapterOptions;
+use crate::vfs::VfsOptions;
+use std::time::Duration;
+
+/// How to mount.
+#[derive(Clone, Debug)]
+pub struct MountOptions {
+    /// Refuse every change, in the kernel and behind it.
+    pub read_only: bool,
+    /// Let other users in. Anybody but root needs `user_allow_other` in /etc/fuse.conf for it.
+    pub allow_other: bool,
+    /// Mount over a directory that has names, or over another mount.
+    pub nonempty: bool,
+    /// Honour set-user-id and set-group-id bits of programs.
+    pub suid: bool,
+    /// Honour device files.
+    pub dev: bool,
+    /// Allow programs to be executed.
+    pub exec: bool,
+    /// Threads that read requests from the kernel.
+    pub threads: usize,
+    /// Background requests (read-ahead, write-back) of the kernel at most.
+    pub background_max: u16,
+    /// How long the kernel keeps names, and attributes of directories; at most a second is kept.
+    pub entry_ttl: Duration,
+    /// Bypass the page cache; shared memory maps then fail.
+    pub direct_io: bool,
+    /// Written bytes that may wait for their commit.
+    pub buffer_bytes: usize,
+    /// Bytes read ahead of one handle's sequential reads; 0 turns read-ahead off.
+    pub readahead_bytes: u32,
+    /// Bytes of blocks kept in memory.
+    pub cache_bytes: usize,
+    /// Uploads to the object store at a time.
+    pub uploads: usize,
+    /// Downloads from the object store at a time.
+    pub downloads: usize,
+    /// A file not written to for this long is flushed.
+    pub flush_idle: Duration,
+    /// How long the cluster may take to answer when mounting.
+    pub connect_for: Duration,
+    /// How long an operation is tried once mounted; `None` waits for the cluster without end.
+    pub retry_for: Option<Duration>,
+}
+
+impl Default for MountOptions {
+    fn default() -> Self {
+        let vfs = VfsOptions::default();
+        let adapter = AdapterOptions::default();
+        Self {
+            read_only: false,
+            allow_other: rustix::process::geteuid().is_root(),
+            nonempty: false,
+            suid: false,
+            dev: false,
+            exec: true,
+            threads: 2,
+            background_max: adapter.background_max,
+            entry_ttl: adapter.entry_ttl,
+            direct_io: false,
+            buffer_bytes: vfs.dirty_bytes_max,
+            readahead_bytes: vfs.readahead_bytes,
+            cache_bytes: 128 << 20,
+            uploads: 20,
+            downloads: 64,
+            flush_idle: vfs.flush_idle,
+            connect_for: Duration::from_secs(10),
+            retry_for: None,
+        }
+    }
+}
+
+/// Names are never kept longer than the consistency rules allow.
+const ENTRY_TTL_MAX: Duration = Duration::from_secs(1);
+
+impl MountOptions {
+    /// The part that the file system takes.
+    pub fn vfs(&self, block_bytes: u32) -> VfsOptions {
+        VfsOptions {
+            read_only: self.read_only,
+            block_bytes,
+            dirty_bytes_max: self.buffer_bytes,
+            readahead_bytes: self.readahead_bytes,
+            readahead_total_bytes: self.readahead_bytes.saturating_mul(4),
+            flush_idle: self.flush_idle,
+            ..VfsOptions::default()
+        }
+    }
+
+    /// The part that the FUSE adapter takes.
+    pub(super) fn adapter(&self) -> AdapterOptions {
+        AdapterOptions {
+            entry_ttl: self.entry_ttl.min(ENTRY_TTL_MAX),
+            background_max: self.background_max.max(1),
+            direct_io: self.direct_io,
+        }
+    }
+
+    /// What `.config` shows.
+    pub(super) fn to_json(&self) -> serde_json::Value {
+        let Self {
+            read_only,
+            allow_other,
+            nonempty: _,
+            suid,
+            dev,
+            exec,
+            threads,
+            background_max,
+            entry_ttl,
+            direct_io,
+            buffer_bytes,
+            readahead_bytes,
+            cache_bytes,
+            uploads,
+            downloads,
+            flush_idle,
+            connect_for: _,
+            retry_for,
+        } = self;
+        serde_json::json!({
+            "read_only": read_only,
+            "allow_other": allow_other,
+            "suid": suid,
+            "dev": dev,
+            "exec": exec,
+            "threads": threads,
+            "background_max": background_max,
+            "entry_ttl_ms": ms(entry_ttl),
+            "direct_io": direct_io,
+            "buffer_bytes": buffer_bytes,
+            "readahead_bytes": readahead_bytes,
+            "cache_bytes": cache_bytes,
+            "uploads": uploads,
+            "downloads": downloads,
+            "flush_idle_ms": ms(flush_idle),
+            "retry_for_ms": retry_for.as_ref().map(ms),
+        })
+    }
+}
+
+fn ms(time: &Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,175 @@
+//! Listing directories.
+//!
+//! A listing goes on from the number of the last name seen. Numbers are given in the order of
+//! insertion and never again, so that names which come and go meanwhile make it neither miss nor
+//! repeat another; `telldir` and `seekdir` are such numbers too.
+
+use super::VfsError;
+use super::handle::DirHandleId;
+use super::vfs_core::Vfs;
+use meta_core::attr::Caller;
+use meta_core::ids::{DentryNumber, Ino};
+use meta_core::query::{Answer, DirEntry, QueryBody};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+
+/// Names asked for first: most directories are small.
+const FIRST_PAGE: u32 = 256;
+/// Names asked for when a listing goes on.
+const NEXT_PAGE: u32 = 2048;
+/// A page is not shown after this time: attributes in it would be older than promised.
+const PAGE_AGE_MAX: Duration = Duration::from_millis(500);
+
+/// Whether a listing carries attributes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum ListAttrs {
+    /// Names and kinds only.
+    Without,
+    /// Each file's attributes as well.
+    With,
+}
+
+#[derive(Debug)]
+pub(super) struct DirHandle {
+    ino: Ino,
+    page: Mutex<Option<Arc<Page>>>,
+}
+
+#[derive(Debug)]
+struct Page {
+    after: DentryNumber,
+    parent: Ino,
+    entries: Vec<DirEntry>,
+    end: bool,
+    attrs: ListAttrs,
+    fetched: Instant,
+}
+
+/// A part of a directory.
+#[derive(Clone, Debug)]
+pub struct DirListing {
+    page: Arc<Page>,
+    from: usize,
+}
+
+impl DirListing {
+    /// The directory that holds this one.
+    pub fn parent(&self) -> Ino {
+        self.page.parent
+    }
+
+    /// Names behind the place asked for, at least one unless the listing is at its end.
+    pub fn entries(&self) -> &[DirEntry] {
+        &self.page.entries[self.from..]
+    }
+
+    /// Whether the directory ends behind these names.
+    pub fn is_end(&self) -> bool {
+        self.page.end
+    }
+}
+
+impl Page {
+    /// Where to go on in this page behind `after`, if the page says what follows there.
+    fn position(&self, after: DentryNumber, attrs: ListAttrs) -> Option<usize> {
+        let last = self.entries.last().map(|entry| entry.number);
+        let inside = after > self.after && last.is_some_and(|last| after < last || self.end);
+        let usable = self.attrs >= attrs && self.fetched.elapsed() < PAGE_AGE_MAX;
+        (inside && usable).then(|| self.entries.partition_point(|entry| entry.number <= after))
+    }
+}
+
+impl Vfs {
+    /// Opens a directory for listing.
+    ///
+    /// # Errors
+    /// As the engine refuses.
+    pub async fn open_directory(&self, caller: &Caller, ino: Ino) -> Result<DirHandleId, VfsError> {
+        let _settles = self.core.opens.begin();
+        let body = QueryBody::Open {
+            ino,
+            read: true,
+            write: false,
+        };
+        self.core.meta.attr(caller, body).await?;
+        self.core.inodes.open_directory(ino);
+        Ok(self.core.handles.add_directory(DirHandle {
+            ino,
+            page: Mutex::default(),
+        }))
+    }
+
+    /// Names behind the number `after`; 0 begins anew.
+    ///
+    /// # Errors
+    /// As the engine refuses.
+    pub async fn list(
+        &self,
+        id: DirHandleId,
+        after: DentryNumber,
+        attrs: ListAttrs,
+    ) -> Result<DirListing, VfsError> {
+        let handle = self.core.handles.directory(id)?;
+        let mut page = handle.page.lock().await;
+        if let Some(page) = &*page
+            && let Some(from) = page.position(after, attrs)
+        {
+            return Ok(DirListing {
+                page: Arc::clone(page),
+                from,
+            });
+        }
+        let fetched = Arc::new(self.fetch_page(handle.ino, after, attrs).await?);
+        *page = Some(Arc::clone(&fetched));
+        Ok(DirListing {
+            page: fetched,
+            from: 0,
+        })
+    }
+
+    async fn fetch_page(
+        &self,
+        ino: Ino,
+        after: DentryNumber,
+        attrs: ListAttrs,
+    ) -> Result<Page, VfsError> {
+        let first = after < DentryNumber::FIRST;
+        let body = QueryBody::ReadDir {
+            ino,
+            after,
+            entries_max: if first { FIRST_PAGE } else { NEXT_PAGE },
+            with_attrs: attrs == ListAttrs::With,
+        };
+        match self.core.meta.query(&Caller::root(), body).await? {
+            Answer::Entries {
+                parent,
+                mut entries,
+                end,
+            } => {
+                for entry in &mut entries {
+                    entry.attr = entry.attr.take().map(|attr| self.core.shown_now(attr));
+                    if attrs == ListAttrs::With && entry.attr.is_none() {
+                        return Err(VfsError::Unexpected("names with attributes"));
+                    }
+                }
+                Ok(Page {
+                    after,
+                    parent,
+                    entries,
+                    end,
+                    attrs,
+                    fetched: Instant::now(),
+                })
+            }
+            _ => Err(VfsError::Unexpected("names")),
+        }
+    }
+
+    /// Ends a listing.
+    pub fn close_directory(&self, id: DirHandleId) {
+        if let Some(handle) = self.core.handles.remove_directory(id) {
+            self.core.inodes.close_directory(handle.ino);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! How an operation of the file system fails.
+
+use meta_core::outcome::Refusal;
+use std::sync::Arc;
+
+/// Why an operation was not done, or was not done for sure. It can be cloned, because one failed
+/// upload is told to every handle of its file.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum VfsError {
+    /// The engine refused: nothing changed.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    /// The engine could not be asked, or did not execute: nothing changed.
+    #[error("the metadata service failed: {0}")]
+    Unavailable(Arc<str>),
+    /// The answer was lost for good: it may have been done or not.
+    #[error("it is unknown whether this was done: {0}")]
+    Unknown(Arc<str>),
+    /// Blocks could not be stored or read, or are damaged.
+    #[error("the object store failed: {0}")]
+    Storage(Arc<str>),
+    /// The answer is of another kind than the question: a client older or newer than its server.
+    #[error("an answer does not fit its question ({0}): client and server may differ in version")]
+    Unexpected(&'static str),
+    /// The handle is not open, or not open for this.
+    #[error("the handle is not open for this")]
+    BadHandle,
+    /// The mount is read-only.
+    #[error("this mount is read-only")]
+    ReadOnly,
+    /// The position is past the end of the file.
+    #[error("no data behind this position")]
+    NoData,
+    /// The mount is ending.
+    #[error("the mount is ending")]
+    Stopped,
+}
+
+impl VfsError {
+    /// What the metadata client could not do.
+    pub fn unavailable(why: impl std::fmt::Display) -> Self {
+        Self::Unavailable(why.to_string().into())
+    }
+
+    /// What the block store could not do.
+    pub fn storage(why: impl std::fmt::Display) -> Self {
+        Self::Storage(why.to_string().into())
+    }
+}

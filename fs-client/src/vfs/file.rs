@@ -1,0 +1,272 @@
+//! Opening, writing and closing files.
+
+use super::VfsError;
+use super::handle::{FileHandle, HandleId};
+use super::pending::Place;
+use super::vfs_core::Vfs;
+use bytes::Bytes;
+use meta_core::attr::{Attr, Caller};
+use meta_core::chunk::split;
+use meta_core::command::{Create, Existing, NewNode, Operation, SetAttr};
+use meta_core::ids::Ino;
+use meta_core::limits::{CHUNK_BYTES, FILE_BYTES_MAX};
+use meta_core::name::Name;
+use meta_core::outcome::{Refusal, Success};
+use meta_core::query::QueryBody;
+
+/// Writes are taken in by pieces of this size, so that none needs much memory at once.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// What a file is opened for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct OpenHow {
+    /// To read.
+    pub read: bool,
+    /// To write.
+    pub write: bool,
+    /// To be executed: reading needs no permission to read.
+    pub execute: bool,
+    /// A create: empty a file that is there.
+    pub truncate: bool,
+    /// A create: refuse if the name exists.
+    pub exclusive: bool,
+}
+
+/// How bytes are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct WriteHow {
+    /// At the end of the file, wherever other mounts have moved it.
+    pub append: bool,
+    /// Return only when the bytes are durable and committed.
+    pub sync: bool,
+}
+
+/// An open file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Opened {
+    /// The handle.
+    pub handle: HandleId,
+    /// The attributes, with pending writes.
+    pub attr: Attr,
+    /// Whether a create made the file.
+    pub created: bool,
+    /// Whether pages that the kernel may hold of the file are still what it contains.
+    pub pages_valid: bool,
+}
+
+impl Vfs {
+    /// Opens a file, and learns its newest state.
+    ///
+    /// # Errors
+    /// As the engine refuses; [`VfsError::ReadOnly`] on a read-only mount.
+    pub async fn open_file(
+        &self,
+        caller: &Caller,
+        ino: Ino,
+        how: OpenHow,
+    ) -> Result<Opened, VfsError> {
+        if how.write {
+            self.writable()?;
+        }
+        let _settles = self.core.opens.begin();
+        let body = QueryBody::Open {
+            ino,
+            read: how.read && !how.execute,
+            write: how.write,
+        };
+        let attr = self.core.meta.attr(caller, body).await?;
+        Ok(self.opened(attr, how, false))
+    }
+
+    /// Makes a regular file and opens it, in one operation; opens the one that is there unless
+    /// `how` is exclusive.
+    ///
+    /// # Errors
+    /// As the engine refuses; [`VfsError::ReadOnly`] on a read-only mount.
+    pub async fn create(
+        &self,
+        caller: &Caller,
+        parent: Ino,
+        name: Name,
+        mode: u32,
+        how: OpenHow,
+    ) -> Result<Opened, VfsError> {
+        self.writable()?;
+        let _settles = self.core.opens.begin();
+        let existing = if how.exclusive {
+            Existing::Refuse
+        } else {
+            Existing::Open {
+                read: how.read,
+                write: how.write,
+            }
+        };
+        let operation = Operation::Create(Create {
+            parent,
+            name,
+            mode,
+            node: NewNode::Regular,
+            existing,
+        });
+        let Success::Entry { attr, created } = self.core.meta.execute(caller, operation).await?
+        else {
+            return Err(VfsError::Unexpected("a new file"));
+        };
+        let mut opened = self.opened(attr, how, created);
+        if how.truncate && !created && opened.attr.length > 0 {
+            let empty = SetAttr {
+                ino: opened.attr.ino,
+                length: Some(0),
+                by_handle: how.write,
+                ..SetAttr::default()
+            };
+            match self.set_attr(caller, empty).await {
+                Ok(attr) => opened.attr = attr,
+                Err(error) => {
+                    self.release(opened.handle);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(opened)
+    }
+
+    fn opened(&self, attr: Attr, how: OpenHow, created: bool) -> Opened {
+        let (ino, version) = (attr.ino, attr.ctime);
+        let inode = self.core.inodes.open(attr);
+        let attr = inode.lock().shown();
+        let seen = self.core.page_cache.get(&ino);
+        let pages_valid = seen == Some(version) && inode.is_clean();
+        if !pages_valid {
+            self.core.page_cache.insert(ino, version);
+        }
+        let handle = FileHandle::new(inode, how.read, how.write);
+        Opened {
+            handle: self.core.handles.add(handle),
+            attr,
+            created,
+            pages_valid,
+        }
+    }
+
+    /// Writes. Without `sync`, success means that the bytes are in the file's buffers: this mount
+    /// reads them from now on, and [`Self::fsync`] and [`Self::flush`] make them durable.
+    ///
+    /// # Errors
+    /// [`Refusal::FileTooLarge`]; with `sync`, what went wrong with this or an earlier write.
+    pub async fn write(
+        &self,
+        id: HandleId,
+        caller: &Caller,
+        offset: u64,
+        data: Bytes,
+        how: WriteHow,
+    ) -> Result<(), VfsError> {
+        let handle = self.core.handles.file(id)?;
+        if !handle.write {
+            return Err(VfsError::BadHandle);
+        }
+        let end = offset.checked_add(data.len() as u64);
+        if !how.append && end.is_none_or(|end| end > FILE_BYTES_MAX) {
+            return Err(Refusal::FileTooLarge.into());
+        }
+        let mut at = offset;
+        let mut rest = data;
+        while !rest.is_empty() {
+            let (place, piece) = self.piece(at, &mut rest, how)?;
+            at += piece.len() as u64;
+            self.core
+                .accept(&handle.inode, place, piece, caller)
+                .await?;
+        }
+        if how.sync {
+            self.core.drain(&handle.inode).await;
+            handle.tell()?;
+        }
+        Ok(())
+    }
+
+    /// Cuts off the next piece of a write: within one chunk, or of one slice if it is appended.
+    fn piece(&self, at: u64, rest: &mut Bytes, how: WriteHow) -> Result<(Place, Bytes), VfsError> {
+        if how.append {
+            let max = self.core.options.slice_bytes_max as usize;
+            return Ok((Place::End, rest.split_to(rest.len().min(max))));
+        }
+        let (chunk, within) = split(at).ok_or(Refusal::FileTooLarge)?;
+        let room = usize::try_from(CHUNK_BYTES - u64::from(within)).unwrap_or(usize::MAX);
+        let len = rest.len().min(room).min(PIECE_BYTES);
+        Ok((Place::At(chunk, within), rest.split_to(len)))
+    }
+
+    /// Makes everything written to the file durable and visible to other mounts.
+    ///
+    /// # Errors
+    /// What went wrong with writes to the file since this handle was last told.
+    pub async fn fsync(&self, id: HandleId) -> Result<(), VfsError> {
+        let handle = self.core.handles.file(id)?;
+        self.core.drain(&handle.inode).await;
+        handle.tell()
+    }
+
+    /// A descriptor of the handle is closed: the same as [`Self::fsync`] if it is open for
+    /// writing.
+    ///
+    /// # Errors
+    /// As [`Self::fsync`].
+    pub async fn flush(&self, id: HandleId) -> Result<(), VfsError> {
+        let handle = self.core.handles.file(id)?;
+        if !handle.write {
+            return Ok(());
+        }
+        self.core.drain(&handle.inode).await;
+        handle.tell()
+    }
+
+    /// The last descriptor of the handle is closed. Data that still waits, from a memory map, is
+    /// flushed in the background.
+    pub fn release(&self, id: HandleId) {
+        let Some(handle) = self.core.handles.remove(id) else {
+            return;
+        };
+        let inode = &handle.inode;
+        self.core.inodes.close(inode);
+        if inode.is_clean() {
+            return;
+        }
+        let (core, inode) = (self.core.clone(), inode.clone());
+        tokio::spawn(async move {
+            core.drain(&inode).await;
+            core.inodes.forget_if_idle(&inode);
+        });
+    }
+
+    /// Makes the file at least `length` bytes long.
+    ///
+    /// # Errors
+    /// As the engine refuses.
+    pub async fn extend(&self, id: HandleId, caller: &Caller, length: u64) -> Result<(), VfsError> {
+        let handle = self.core.handles.file(id)?;
+        if !handle.write {
+            return Err(VfsError::BadHandle);
+        }
+        let ino = handle.inode.ino;
+        if self.get_attr(caller, ino).await?.length < length {
+            let change = SetAttr {
+                ino,
+                length: Some(length),
+                by_handle: true,
+                ..SetAttr::default()
+            };
+            self.set_attr(caller, change).await?;
+        }
+        Ok(())
+    }
+
+    /// The file of a handle.
+    ///
+    /// # Errors
+    /// [`VfsError::BadHandle`].
+    pub fn ino_of(&self, id: HandleId) -> Result<Ino, VfsError> {
+        Ok(self.core.handles.file(id)?.inode.ino)
+    }
+}

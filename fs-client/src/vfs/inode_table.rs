@@ -1,0 +1,115 @@
+//! The files that this mount holds: open, or with data that waits.
+
+use super::inode::Inode;
+use meta_core::attr::Attr;
+use meta_core::ids::Ino;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+#[derive(Debug)]
+struct Held {
+    inode: Arc<Inode>,
+    opens: u64,
+}
+
+/// Open files by inode, with the number of their handles.
+#[derive(Debug, Default)]
+pub(super) struct InodeTable {
+    files: Mutex<HashMap<Ino, Held>>,
+    /// Files with pending slices. Its lock is taken inside an inode's.
+    dirty: Mutex<HashMap<Ino, Arc<Inode>>>,
+    /// Open directories, with the number of their handles.
+    directories: Mutex<HashMap<Ino, u64>>,
+}
+
+impl InodeTable {
+    /// One more handle of a file.
+    pub(super) fn open(&self, attr: Attr) -> Arc<Inode> {
+        let mut files = self.files.lock();
+        match files.entry(attr.ino) {
+            Entry::Occupied(mut held) => {
+                let held = held.get_mut();
+                held.opens += 1;
+                held.inode.learn(attr);
+                Arc::clone(&held.inode)
+            }
+            Entry::Vacant(free) => {
+                let inode = Arc::new(Inode::new(attr));
+                free.insert(Held {
+                    inode: Arc::clone(&inode),
+                    opens: 1,
+                });
+                inode
+            }
+        }
+    }
+
+    /// One handle less.
+    pub(super) fn close(&self, inode: &Inode) {
+        let mut files = self.files.lock();
+        if let Some(held) = files.get_mut(&inode.ino) {
+            held.opens = held.opens.saturating_sub(1);
+        }
+        Self::let_go(&mut files, inode);
+    }
+
+    /// Forgets a file that has no handle and nothing pending.
+    pub(super) fn forget_if_idle(&self, inode: &Inode) {
+        Self::let_go(&mut self.files.lock(), inode);
+    }
+
+    fn let_go(files: &mut HashMap<Ino, Held>, inode: &Inode) {
+        let idle = files
+            .get(&inode.ino)
+            .is_some_and(|held| held.opens == 0 && held.inode.is_clean());
+        if idle
+            && let Some(held) = files.remove(&inode.ino)
+            && let Some(error) = held.inode.lock().untold()
+        {
+            tracing::error!(ino = inode.ino.0, %error, "data was lost and no close was told");
+        }
+    }
+
+    pub(super) fn get(&self, ino: Ino) -> Option<Arc<Inode>> {
+        let files = self.files.lock();
+        files.get(&ino).map(|held| Arc::clone(&held.inode))
+    }
+
+    pub(super) fn mark_dirty(&self, inode: &Arc<Inode>) {
+        self.dirty.lock().insert(inode.ino, Arc::clone(inode));
+    }
+
+    pub(super) fn mark_clean(&self, inode: &Inode) {
+        self.dirty.lock().remove(&inode.ino);
+    }
+
+    pub(super) fn dirty(&self) -> Vec<Arc<Inode>> {
+        self.dirty.lock().values().cloned().collect()
+    }
+
+    pub(super) fn open_directory(&self, ino: Ino) {
+        *self.directories.lock().entry(ino).or_default() += 1;
+    }
+
+    pub(super) fn close_directory(&self, ino: Ino) {
+        let mut directories = self.directories.lock();
+        if let Entry::Occupied(mut held) = directories.entry(ino) {
+            *held.get_mut() -= 1;
+            if *held.get() == 0 {
+                held.remove();
+            }
+        }
+    }
+
+    /// Whether a handle or waiting data holds the file.
+    pub(super) fn holds(&self, ino: Ino) -> bool {
+        self.files.lock().contains_key(&ino) || self.directories.lock().contains_key(&ino)
+    }
+
+    /// Files held.
+    pub(super) fn len(&self) -> usize {
+        self.files.lock().len()
+    }
+}

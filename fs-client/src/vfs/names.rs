@@ -1,0 +1,178 @@
+//! Names and attributes.
+
+use super::VfsError;
+use super::vfs_core::Vfs;
+use meta_core::attr::{Attr, Caller, FileKind};
+use meta_core::command::{Create, Existing, NewNode, Operation, RenameMode, SetAttr};
+use meta_core::ids::Ino;
+use meta_core::name::Name;
+use meta_core::outcome::Success;
+use meta_core::query::{Answer, QueryBody, VolumeStat};
+
+impl Vfs {
+    /// A name's file.
+    ///
+    /// # Errors
+    /// As the engine refuses.
+    pub async fn lookup(&self, caller: &Caller, parent: Ino, name: Name) -> Result<Attr, VfsError> {
+        let body = QueryBody::Lookup { parent, name };
+        let attr = self.core.meta.attr(caller, body).await?;
+        self.core.shown(caller, attr).await
+    }
+
+    /// A file's attributes, with what this mount has written to it.
+    ///
+    /// # Errors
+    /// As the engine refuses.
+    pub async fn get_attr(&self, caller: &Caller, ino: Ino) -> Result<Attr, VfsError> {
+        let body = QueryBody::GetAttr { ino };
+        let attr = self.core.meta.attr(caller, body).await?;
+        self.core.shown(caller, attr).await
+    }
+
+    /// Changes attributes. What was written before is flushed first: a change of the length comes
+    /// after it, and times that are set must not be changed by it later.
+    ///
+    /// # Errors
+    /// As the engine refuses; [`VfsError::ReadOnly`] on a read-only mount.
+    pub async fn set_attr(&self, caller: &Caller, change: SetAttr) -> Result<Attr, VfsError> {
+        self.writable()?;
+        let inode = self.core.inodes.get(change.ino);
+        if let Some(inode) = &inode {
+            self.core.drain(inode).await;
+        }
+        if change.length.is_some() {
+            self.core.page_cache.remove(&change.ino);
+        }
+        let operation = Operation::SetAttr(change);
+        let attr = self.core.meta.change(caller, operation).await?;
+        Ok(match inode {
+            Some(inode) => inode.learn(attr),
+            None => attr,
+        })
+    }
+
+    /// Makes a directory, a symlink, a special file, or a regular file without opening it.
+    ///
+    /// # Errors
+    /// As the engine refuses; [`VfsError::ReadOnly`] on a read-only mount.
+    pub async fn make(
+        &self,
+        caller: &Caller,
+        parent: Ino,
+        name: Name,
+        mode: u32,
+        node: NewNode,
+    ) -> Result<Attr, VfsError> {
+        self.writable()?;
+        let operation = Operation::Create(Create {
+            parent,
+            name,
+            mode,
+            node,
+            existing: Existing::Refuse,
+        });
+        self.core.meta.change(caller, operation).await
+    }
+
+    /// Gives a file one more name.
+    ///
+    /// # Errors
+    /// As the engine refuses; [`VfsError::ReadOnly`] on a read-only mount.
+    pub async fn link(
+        &self,
+        caller: &Caller,
+        ino: Ino,
+        parent: Ino,
+        name: Name,
+    ) -> Result<Attr, VfsError> {
+        self.writable()?;
+        let operation = Operation::Link { ino, parent, name };
+        let attr = self.core.meta.change(caller, operation).await?;
+        self.core.shown(caller, attr).await
+    }
+
+    /// Removes a name of anything but a directory. Open handles keep the file.
+    ///
+    /// # Errors
+    /// As the engine refuses; [`VfsError::ReadOnly`] on a read-only mount.
+    pub async fn unlink(&self, caller: &Caller, parent: Ino, name: Name) -> Result<(), VfsError> {
+        self.writable()?;
+        let operation = Operation::Unlink { parent, name };
+        match self.core.meta.execute(caller, operation).await? {
+            Success::Removed { .. } => Ok(()),
+            _ => Err(VfsError::Unexpected("a removed name")),
+        }
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// As the engine refuses; [`VfsError::ReadOnly`] on a read-only mount.
+    pub async fn rmdir(&self, caller: &Caller, parent: Ino, name: Name) -> Result<(), VfsError> {
+        self.writable()?;
+        let operation = Operation::Rmdir { parent, name };
+        match self.core.meta.execute(caller, operation).await? {
+            Success::Removed { .. } => Ok(()),
+            _ => Err(VfsError::Unexpected("a removed name")),
+        }
+    }
+
+    /// Moves a name.
+    ///
+    /// # Errors
+    /// As the engine refuses; [`VfsError::ReadOnly`] on a read-only mount.
+    pub async fn rename(
+        &self,
+        caller: &Caller,
+        from: (Ino, Name),
+        to: (Ino, Name),
+        mode: RenameMode,
+    ) -> Result<(), VfsError> {
+        self.writable()?;
+        let operation = Operation::Rename {
+            parent: from.0,
+            name: from.1,
+            new_parent: to.0,
+            new_name: to.1,
+            mode,
+        };
+        match self.core.meta.execute(caller, operation).await? {
+            Success::Renamed { .. } | Success::Done => Ok(()),
+            _ => Err(VfsError::Unexpected("a moved name")),
+        }
+    }
+
+    /// A symlink's target.
+    ///
+    /// # Errors
+    /// As the engine refuses.
+    pub async fn read_link(&self, caller: &Caller, ino: Ino) -> Result<Vec<u8>, VfsError> {
+        self.core
+            .meta
+            .bytes(caller, QueryBody::ReadLink { ino })
+            .await
+    }
+
+    /// Totals of the volume.
+    ///
+    /// # Errors
+    /// As the engine refuses.
+    pub async fn stat_volume(&self, caller: &Caller) -> Result<VolumeStat, VfsError> {
+        match self.core.meta.query(caller, QueryBody::StatVolume).await? {
+            Answer::Stat(stat) => Ok(stat),
+            _ => Err(VfsError::Unexpected("totals")),
+        }
+    }
+
+    /// What [`Self::make`] makes for a kind that has no target.
+    pub fn node_of(kind: FileKind, rdev: u32) -> Option<NewNode> {
+        match kind {
+            FileKind::Regular => Some(NewNode::Regular),
+            FileKind::Directory => Some(NewNode::Directory),
+            FileKind::Symlink => None,
+            FileKind::Fifo | FileKind::Socket => Some(NewNode::Special { kind, rdev: 0 }),
+            FileKind::CharDevice | FileKind::BlockDevice => Some(NewNode::Special { kind, rdev }),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! A file system over `meta-client`'s session.
+
+use super::vfs_core::Core;
+use super::{MetaApi, MetaStatus, Vfs, VfsError, VfsOptions};
+use chunk_store::SliceStore;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use meta_client::{ClientError, HeldInodes, MetaSession};
+use meta_core::attr::Caller;
+use meta_core::command::Operation;
+use meta_core::ids::Ino;
+use meta_core::outcome::Success;
+use meta_core::query::{Answer, QueryBody};
+use std::sync::{Arc, Weak};
+
+impl MetaApi for MetaSession {
+    fn execute(
+        &self,
+        caller: Caller,
+        operation: Operation,
+    ) -> BoxFuture<'_, Result<Success, VfsError>> {
+        async move { Ok(Self::execute(self, caller, operation).await?) }.boxed()
+    }
+
+    fn query(&self, caller: Caller, body: QueryBody) -> BoxFuture<'_, Result<Answer, VfsError>> {
+        async move { Ok(Self::query(self, caller, body).await?) }.boxed()
+    }
+
+    fn status(&self) -> MetaStatus {
+        let status = Self::status(self);
+        MetaStatus {
+            leader: status.leader,
+            connected: status.connected,
+            session: status.session,
+            token: status.token,
+            retries: status.retries,
+        }
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Self::close(self).boxed()
+    }
+}
+
+impl From<ClientError> for VfsError {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Refused(refusal) => Self::Refused(refusal),
+            ClientError::Failed(failure) => Self::unavailable(failure),
+            ClientError::Unknown(why) => Self::Unknown(why.into()),
+        }
+    }
+}
+
+/// Answers the engine which files are held. It does not keep the file system alive: that holds the
+/// session, which holds this.
+#[derive(Debug)]
+struct Holder(Weak<Core>);
+
+#[async_trait::async_trait]
+impl HeldInodes for Holder {
+    async fn held(&self, asked: &[Ino]) -> Vec<Ino> {
+        match self.0.upgrade() {
+            Some(core) => Vfs { core }.held(asked).await,
+            None => Vec::new(),
+        }
+    }
+}
+
+impl Vfs {
+    /// A file system over a session, which then knows what this mount holds open. Must be called
+    /// on a tokio runtime.
+    pub fn over_session(session: MetaSession, slices: SliceStore, options: VfsOptions) -> Self {
+        let vfs = Self::open(Arc::new(session.clone()), slices, options);
+        session.hold_inodes(Arc::new(Holder(Arc::downgrade(&vfs.core))));
+        vfs
+    }
+}

@@ -1,0 +1,158 @@
+//! Counters of a mount, as text for `.stats`.
+
+use super::VfsError;
+use parking_lot::Mutex;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+macro_rules! ops {
+    ($($op:ident => $name:literal),+ $(,)?) => {
+        /// The kinds of requests that are counted.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[expect(missing_docs, reason = "each is the operation of its name")]
+        pub enum Op { $($op),+ }
+
+        impl Op {
+            const NAMES: &[&str] = &[$($name),+];
+
+            /// Its name in `.stats` and `.accesslog`.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$op => $name),+ }
+            }
+        }
+    };
+}
+
+ops! {
+    Lookup => "lookup", GetAttr => "getattr", SetAttr => "setattr", ReadLink => "readlink",
+    Mknod => "mknod", Mkdir => "mkdir", Unlink => "unlink", Rmdir => "rmdir",
+    Symlink => "symlink", Rename => "rename", Link => "link", Open => "open",
+    Create => "create", Read => "read", Write => "write", Flush => "flush",
+    Release => "release", Fsync => "fsync", OpenDir => "opendir", ReadDir => "readdir",
+    ReadDirPlus => "readdirplus", ReleaseDir => "releasedir", StatFs => "statfs",
+    SetXattr => "setxattr", GetXattr => "getxattr", ListXattr => "listxattr",
+    RemoveXattr => "removexattr", Fallocate => "fallocate", Lseek => "lseek",
+}
+
+#[derive(Debug, Default)]
+struct OpCounter {
+    count: AtomicU64,
+    errors: AtomicU64,
+    nanos: AtomicU64,
+}
+
+/// Counters since the mount.
+#[derive(Debug)]
+pub struct Stats {
+    ops: Vec<OpCounter>,
+    pub(super) read_bytes: AtomicU64,
+    pub(super) written_bytes: AtomicU64,
+    pub(super) uploaded_bytes: AtomicU64,
+    pub(super) uploaded_slices: AtomicU64,
+    pub(super) upload_failures: AtomicU64,
+    pub(super) commits: AtomicU64,
+    pub(super) committed_slices: AtomicU64,
+    pub(super) lost_bytes: AtomicU64,
+    pub(super) pressure_rounds: AtomicU64,
+    pub(super) table_hits: AtomicU64,
+    pub(super) table_misses: AtomicU64,
+    pub(super) readahead_hits: AtomicU64,
+    last_error: Mutex<Option<String>>,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            ops: Op::NAMES.iter().map(|_| OpCounter::default()).collect(),
+            read_bytes: AtomicU64::default(),
+            written_bytes: AtomicU64::default(),
+            uploaded_bytes: AtomicU64::default(),
+            uploaded_slices: AtomicU64::default(),
+            upload_failures: AtomicU64::default(),
+            commits: AtomicU64::default(),
+            committed_slices: AtomicU64::default(),
+            lost_bytes: AtomicU64::default(),
+            pressure_rounds: AtomicU64::default(),
+            table_hits: AtomicU64::default(),
+            table_misses: AtomicU64::default(),
+            readahead_hits: AtomicU64::default(),
+            last_error: Mutex::default(),
+        }
+    }
+}
+
+impl Stats {
+    /// Counts a request.
+    pub fn count(&self, op: Op, took: Duration, failed: bool) {
+        if let Some(counter) = self.ops.get(op as usize) {
+            counter.count.fetch_add(1, Relaxed);
+            counter.errors.fetch_add(u64::from(failed), Relaxed);
+            let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            counter.nanos.fetch_add(nanos, Relaxed);
+        }
+    }
+
+    /// Keeps an error for `.status`.
+    pub fn note_error(&self, error: &VfsError) {
+        *self.last_error.lock() = Some(error.to_string());
+    }
+
+    /// The last error of background work or of a block read.
+    pub fn last_error(&self) -> Option<String> {
+        self.last_error.lock().clone()
+    }
+
+    /// Commits done.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Relaxed)
+    }
+
+    /// Reads answered from what was read ahead.
+    pub fn readahead_hits(&self) -> u64 {
+        self.readahead_hits.load(Relaxed)
+    }
+
+    /// The counters in Prometheus' text format. `gauges` are added by whoever knows them.
+    pub fn text(&self, gauges: &[(&str, u64)]) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, label: &str, value: f64| {
+            // Writing to a String cannot fail.
+            let _infallible = writeln!(text, "curlew_{name}{label} {value}");
+        };
+        for (op, name) in self.ops.iter().zip(Op::NAMES) {
+            let count = op.count.load(Relaxed);
+            if count > 0 {
+                let label = format!("{{op=\"{name}\"}}");
+                line("fuse_ops_total", &label, count as f64);
+                line(
+                    "fuse_op_errors_total",
+                    &label,
+                    op.errors.load(Relaxed) as f64,
+                );
+                let seconds = op.nanos.load(Relaxed) as f64 / 1e9;
+                line("fuse_op_seconds_total", &label, seconds);
+            }
+        }
+        for (name, value) in [
+            ("read_bytes_total", &self.read_bytes),
+            ("written_bytes_total", &self.written_bytes),
+            ("uploaded_bytes_total", &self.uploaded_bytes),
+            ("uploaded_slices_total", &self.uploaded_slices),
+            ("upload_failures_total", &self.upload_failures),
+            ("commits_total", &self.commits),
+            ("committed_slices_total", &self.committed_slices),
+            ("lost_bytes_total", &self.lost_bytes),
+            ("dirty_pressure_rounds_total", &self.pressure_rounds),
+            ("slice_table_hits_total", &self.table_hits),
+            ("slice_table_misses_total", &self.table_misses),
+            ("readahead_hits_total", &self.readahead_hits),
+        ] {
+            line(name, "", value.load(Relaxed) as f64);
+        }
+        for (name, value) in gauges {
+            line(name, "", *value as f64);
+        }
+        text
+    }
+}

@@ -1,0 +1,205 @@
+//! The parts of a file system on a mount, and its beginning and end.
+
+use super::access_log::AccessLog;
+use super::budget::Budget;
+use super::grants::Grants;
+use super::handle::HandleTable;
+use super::inode_table::InodeTable;
+use super::meta::Meta;
+use super::settle::OpensInFlight;
+use super::slice_table::SliceTables;
+use super::{MetaApi, MetaStatus, Stats, VfsError, VfsOptions};
+use chunk_store::SliceStore;
+use meta_core::attr::{Attr, Caller, Timestamp};
+use meta_core::ids::Ino;
+use meta_core::query::QueryBody;
+use quick_cache::sync::Cache;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// How often data that waits is looked at.
+const FLUSH_ROUND: Duration = Duration::from_secs(1);
+
+/// A file system: cheap to clone, all clones are one.
+#[derive(Clone, Debug)]
+pub struct Vfs {
+    pub(super) core: Arc<Core>,
+}
+
+pub(super) struct Core {
+    pub(super) meta: Meta,
+    pub(super) slices: SliceStore,
+    pub(super) options: VfsOptions,
+    pub(super) grants: Grants,
+    pub(super) budget: Budget,
+    pub(super) inodes: InodeTable,
+    pub(super) handles: HandleTable,
+    pub(super) opens: OpensInFlight,
+    pub(super) tables: SliceTables,
+    /// Bytes that may be read ahead.
+    pub(super) readahead: Arc<Semaphore>,
+    /// The state of which the kernel's page cache may hold pages, by file.
+    pub(super) page_cache: Cache<Ino, Timestamp>,
+    pub(super) stats: Arc<Stats>,
+    pub(super) access_log: Arc<AccessLog>,
+    stopped: CancellationToken,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vfs")
+            .field("files", &self.inodes.len())
+            .field("dirty_bytes", &self.budget.bytes_used())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Vfs {
+    /// A file system over a session and a block store. Must be called on a tokio runtime, on which
+    /// the background work then runs.
+    pub fn open(meta: Arc<dyn MetaApi>, slices: SliceStore, options: VfsOptions) -> Self {
+        let options = options.settled();
+        let meta = Meta::new(meta);
+        let core = Arc::new(Core {
+            grants: Grants::new(meta.clone()),
+            meta,
+            slices,
+            budget: Budget::new(options.dirty_bytes_max, options.dirty_slices_max),
+            inodes: InodeTable::default(),
+            handles: HandleTable::default(),
+            opens: OpensInFlight::default(),
+            tables: SliceTables::new(options.table_bytes),
+            readahead: Arc::new(Semaphore::new(options.readahead_total_bytes as usize)),
+            page_cache: Cache::new(options.remembered_files),
+            stats: Arc::default(),
+            access_log: Arc::new(AccessLog::new(options.access_log_lines)),
+            stopped: CancellationToken::new(),
+            options,
+        });
+        tokio::spawn(flush_rounds(Arc::downgrade(&core), core.stopped.clone()));
+        Self { core }
+    }
+
+    /// Flushes everything, then ends the session.
+    ///
+    /// # Errors
+    /// The first error of a flush that no handle was told: data was lost.
+    pub async fn shutdown(&self) -> Result<(), VfsError> {
+        let flushed = self.flush_all().await;
+        self.core.stopped.cancel();
+        self.core.meta.api().close().await;
+        flushed
+    }
+
+    /// Waits until all data written so far is committed.
+    ///
+    /// # Errors
+    /// The first error of a flush that no handle was told: data was lost.
+    pub async fn flush_all(&self) -> Result<(), VfsError> {
+        let mut result = Ok(());
+        for inode in self.core.inodes.dirty() {
+            self.core.drain(&inode).await;
+            let state = inode.lock();
+            if let (Ok(()), Some(error)) = (&result, state.untold()) {
+                result = Err(error.clone());
+            }
+        }
+        result
+    }
+
+    /// Which of `asked` this mount holds: open, or with data that waits. Answers when all opens
+    /// that were on their way have settled.
+    pub async fn held(&self, asked: &[Ino]) -> Vec<Ino> {
+        self.core.opens.settled().await;
+        let held = asked.iter().filter(|ino| self.core.inodes.holds(**ino));
+        held.copied().collect()
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> &Arc<Stats> {
+        &self.core.stats
+    }
+
+    /// What was done lately.
+    pub fn access_log(&self) -> &Arc<AccessLog> {
+        &self.core.access_log
+    }
+
+    /// Bounds and times.
+    pub fn options(&self) -> &VfsOptions {
+        &self.core.options
+    }
+
+    /// How the way to the engine is.
+    pub fn meta_status(&self) -> MetaStatus {
+        self.core.meta.api().status()
+    }
+
+    /// Written bytes that wait for their commit.
+    pub fn pending_bytes(&self) -> u64 {
+        self.core.budget.bytes_used() as u64
+    }
+
+    /// Slices that wait for their commit.
+    pub fn pending_slices(&self) -> u64 {
+        self.core.budget.slices_used() as u64
+    }
+
+    /// Open handles.
+    pub fn open_handles(&self) -> u64 {
+        self.core.handles.len() as u64
+    }
+
+    /// Refuses on a read-only mount.
+    pub(super) fn writable(&self) -> Result<(), VfsError> {
+        if self.core.options.read_only {
+            Err(VfsError::ReadOnly)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Core {
+    /// Attributes as this mount shows them: with pending writes, and with appends placed.
+    pub(super) async fn shown(
+        self: &Arc<Self>,
+        caller: &Caller,
+        attr: Attr,
+    ) -> Result<Attr, VfsError> {
+        let Some(inode) = self.inodes.get(attr.ino) else {
+            return Ok(attr);
+        };
+        if !inode.lock().pending.has_appends() {
+            return Ok(inode.learn(attr));
+        }
+        self.drain(&inode).await;
+        let body = QueryBody::GetAttr { ino: attr.ino };
+        Ok(inode.learn(self.meta.attr(caller, body).await?))
+    }
+
+    /// Attributes with pending writes, without waiting for appends: for listings.
+    pub(super) fn shown_now(&self, attr: Attr) -> Attr {
+        match self.inodes.get(attr.ino) {
+            Some(inode) => inode.learn(attr),
+            None => attr,
+        }
+    }
+}
+
+async fn flush_rounds(core: Weak<Core>, stopped: CancellationToken) {
+    let mut rounds = tokio::time::interval(FLUSH_ROUND);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = rounds.tick() => {}
+            () = stopped.cancelled() => return,
+        }
+        let Some(core) = core.upgrade() else {
+            return;
+        };
+        core.flush_due(Instant::now());
+    }
+}

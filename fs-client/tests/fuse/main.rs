@@ -1,0 +1,22 @@
+//! Real mounts over the engine's twin: one file per topic. They need root and /dev/fuse, and say
+//! so loudly where these are missing.
+
+#[path = "../twin/mod.rs"]
+mod twin;
+
+mod append;
+mod basic_io;
+mod consistency;
+mod df;
+mod lifecycle;
+mod links;
+mod locks;
+mod mmap;
+mod mounted;
+mod permissions;
+mod readdir;
+mod rename;
+mod special;
+mod unlinked;
+mod virtual_files;
+mod xattr;

@@ -1,0 +1,139 @@
+//! One or more mounts for a test, unmounted at its end.
+
+use crate::twin;
+use chunk_store::ObjectStore;
+use fs_client::fuse::About;
+use fs_client::mount::{MountOptions, Serving, Umount};
+use fs_client::vfs::Vfs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+
+/// The engine and the blocks behind the mounts of a test.
+pub(crate) struct World {
+    pub(crate) engine: Arc<twin::Engine>,
+    pub(crate) store: Arc<dyn ObjectStore>,
+}
+
+pub(crate) struct Mounted {
+    pub(crate) vfs: Vfs,
+    pub(crate) session: Arc<twin::TwinSession>,
+    pub(crate) serving: Serving,
+    pub(crate) world: World,
+    runtime: Option<Runtime>,
+    directory: Option<tempfile::TempDir>,
+}
+
+/// Whether this machine can mount. Says so if not: a test that did nothing must not look like one
+/// that passed.
+pub(crate) fn possible() -> bool {
+    let device = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/fuse");
+    let root = rustix::process::geteuid().is_root();
+    let why = match device {
+        Ok(_) if root => return true,
+        Ok(_) => "they need root".to_owned(),
+        Err(error) => format!("they need /dev/fuse: {error}"),
+    };
+    // Not by the macro, whose output is shown only if the test fails.
+    writeln!(std::io::stderr(), "SKIPPED FUSE test: {why}").expect("stderr");
+    false
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self {
+            engine: twin::Engine::new(),
+            store: twin::memory(),
+        }
+    }
+
+    pub(crate) fn same(&self) -> Self {
+        Self {
+            engine: Arc::clone(&self.engine),
+            store: Arc::clone(&self.store),
+        }
+    }
+
+    pub(crate) fn mount(&self, options: &MountOptions) -> Mounted {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let directory = tempfile::tempdir().expect("a directory");
+        let vfs_options = options.vfs(twin::BLOCK_BYTES);
+        let (vfs, session) =
+            runtime.block_on(async { twin::mount(&self.engine, &self.store, vfs_options) });
+        let handle = runtime.handle().clone();
+        let serving = Serving::start(vfs.clone(), handle, directory.path(), about(), options);
+        Mounted {
+            vfs,
+            session,
+            serving: serving.expect("a mount"),
+            world: self.same(),
+            runtime: Some(runtime),
+            directory: Some(directory),
+        }
+    }
+}
+
+pub(crate) fn about() -> About {
+    About {
+        source: "curlew://twin/twin".to_owned(),
+        volume: "twin".to_owned(),
+        config: serde_json::json!({ "volume": "twin" }),
+    }
+}
+
+/// A mount, unless this machine cannot.
+pub(crate) fn mounted() -> Option<Mounted> {
+    possible().then(|| World::new().mount(&MountOptions::default()))
+}
+
+impl Mounted {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.serving.path().join(name)
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        self.serving.path()
+    }
+
+    pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.as_ref().expect("a runtime").block_on(work)
+    }
+
+    /// Everything the kernel and the mount may still hold is given up, then mounts anew.
+    pub(crate) fn remount(self) -> Self {
+        let world = self.world.same();
+        drop(self);
+        world.mount(&MountOptions::default())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let unmounted = self.serving.unmount(Umount::Clean);
+        if let Err(error) = &unmounted {
+            eprintln!("not unmounted cleanly: {error}");
+            let _second_try = self.serving.unmount(Umount::Lazy);
+        }
+        let Some(runtime) = self.runtime.take() else {
+            return;
+        };
+        let flushed = runtime.block_on(async {
+            self.serving.ended().await.expect("a served mount");
+            self.vfs.shutdown().await
+        });
+        runtime.shutdown_background();
+        drop(self.directory.take());
+        if !std::thread::panicking() {
+            unmounted.expect("a clean unmount");
+            flushed.expect("everything stored");
+            self.world.engine.check();
+        }
+    }
+}

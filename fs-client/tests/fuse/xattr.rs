@@ -1,0 +1,53 @@
+use crate::mounted::mounted;
+use rustix::fs::{XattrFlags, getxattr, getxattr_query, listxattr, listxattr_query};
+use rustix::fs::{removexattr, setxattr};
+use rustix::io::Errno;
+use std::fs;
+
+#[test]
+fn attributes_are_set_listed_and_removed() {
+    let Some(mount) = mounted() else { return };
+    let path = mount.path("file");
+    fs::write(&path, "x").expect("a write");
+    let set = |name: &str, value: &[u8], flags| setxattr(&path, name, value, flags);
+    set("user.a", b"one", XattrFlags::empty()).expect("set");
+    set("trusted.b", b"two", XattrFlags::CREATE).expect("set");
+    assert_eq!(set("user.a", b"", XattrFlags::CREATE), Err(Errno::EXIST));
+    assert_eq!(set("user.c", b"", XattrFlags::REPLACE), Err(Errno::NODATA));
+    let mut value = [0; 100];
+    assert_eq!(getxattr(&path, "user.a", &mut value[..]), Ok(3));
+    assert_eq!(&value[..3], b"one");
+    assert_eq!(getxattr_query(&path, "user.a"), Ok(3));
+    assert_eq!(
+        getxattr(&path, "user.a", &mut value[..2]),
+        Err(Errno::RANGE)
+    );
+    assert_eq!(
+        getxattr(&path, "user.c", &mut value[..]),
+        Err(Errno::NODATA)
+    );
+    let mut list = [0; 100];
+    let size = listxattr(&path, &mut list[..]).expect("names");
+    assert_eq!(listxattr_query(&path), Ok(size));
+    let mut names: Vec<&[u8]> = list[..size].split_inclusive(|byte| *byte == 0).collect();
+    names.sort();
+    assert_eq!(names, [&b"trusted.b\0"[..], b"user.a\0"]);
+    removexattr(&path, "user.a").expect("removed");
+    assert_eq!(removexattr(&path, "user.a"), Err(Errno::NODATA));
+}
+
+#[test]
+fn what_comes_later_is_refused() {
+    let Some(mount) = mounted() else { return };
+    let path = mount.path("file");
+    fs::write(&path, "x").expect("a write");
+    let acl = setxattr(
+        &path,
+        "system.posix_acl_access",
+        b"\x02\0\0\0",
+        XattrFlags::empty(),
+    );
+    assert_eq!(acl, Err(Errno::OPNOTSUPP));
+    let value = vec![0; 65_536];
+    setxattr(&path, "user.large", &value, XattrFlags::empty()).expect("64 KiB");
+}

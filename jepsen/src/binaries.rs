@@ -1,0 +1,23 @@
+//! Where the binaries under test are.
+
+use anyhow::{Context, Result, bail};
+use std::env;
+use std::path::PathBuf;
+
+/// Finds `name` among what `cargo build --release` left: beside this executable or above it (a
+/// test runs from `deps`), else under `CARGO_TARGET_DIR`.
+///
+/// # Errors
+/// When it was not built.
+pub fn binary(name: &str) -> Result<PathBuf> {
+    let own = env::current_exe().context("cannot tell where this executable is")?;
+    let beside = own.ancestors().skip(1).take(3).map(|dir| dir.join(name));
+    let configured =
+        env::var_os("CARGO_TARGET_DIR").map(|dir| PathBuf::from(dir).join("release").join(name));
+    for candidate in beside.chain(configured) {
+        if candidate.is_file() {
+            return Ok(candidate);
+        }
+    }
+    bail!("the binary `{name}` is not built: run `cargo build --release` first")
+}

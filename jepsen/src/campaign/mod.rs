@@ -1,0 +1,11 @@
+//! `jepsen run`: clients do a workload on a real cluster while a nemesis hurts it; then the
+//! cluster is healed, everything is read once more, and the history is checked.
+
+mod client;
+mod directory_set;
+mod inode_register;
+mod nemesis;
+mod stage;
+
+pub use nemesis::{Nemesis, NemesisReport};
+pub use stage::{CampaignOptions, Workload, run};

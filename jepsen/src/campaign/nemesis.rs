@@ -1,0 +1,124 @@
+//! What hurts the cluster.
+
+use crate::cluster::Cluster;
+use anyhow::Result;
+use rand::Rng as _;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
+use std::time::{Duration, Instant};
+
+/// The kinds of faults.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Nemesis {
+    /// No faults.
+    None,
+    /// SIGKILL, and a new start.
+    Kill,
+    /// SIGSTOP, and SIGCONT.
+    Pause,
+}
+
+/// What a nemesis did.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct NemesisReport {
+    /// Faults begun.
+    pub faults: u32,
+    /// Of these, how many hit the leader.
+    pub leader_hits: u32,
+    /// Of these, how many took the majority away.
+    pub majority_hits: u32,
+}
+
+impl NemesisReport {
+    /// Why a run under `nemesis` did not exercise it, if it did not.
+    pub fn gap(&self, nemesis: Nemesis) -> Option<String> {
+        let Self {
+            faults,
+            leader_hits,
+            majority_hits: _,
+        } = *self;
+        match nemesis {
+            Nemesis::None => None,
+            Nemesis::Kill | Nemesis::Pause if faults == 0 => Some("no fault happened".to_owned()),
+            Nemesis::Kill | Nemesis::Pause if leader_hits == 0 => {
+                Some("no fault hit the leader".to_owned())
+            }
+            Nemesis::Kill | Nemesis::Pause => None,
+        }
+    }
+}
+
+/// Hurts the cluster until `end`, and heals it.
+pub(super) async fn torment(
+    cluster: &mut Cluster,
+    nemesis: Nemesis,
+    rng: &mut StdRng,
+    end: Instant,
+) -> Result<NemesisReport> {
+    let mut report = NemesisReport::default();
+    while Instant::now() < end {
+        rest(rng.random_range(500..2_000), end).await;
+        if nemesis == Nemesis::None || Instant::now() >= end {
+            continue;
+        }
+        // A cluster that is still electing may have no leader to hit: then the victims are random.
+        let leader = cluster.leader(Duration::from_secs(3)).await.ok();
+        let victims = pick(cluster, leader, rng);
+        report.faults += 1;
+        report.leader_hits += u32::from(leader.is_some_and(|id| victims.contains(&id)));
+        report.majority_hits += u32::from(victims.len() * 2 > cluster.ids().len());
+        println!("nemesis: {nemesis:?} {victims:?} (leader {leader:?})");
+        for id in &victims {
+            hurt(cluster, nemesis, *id)?;
+        }
+        let longest = if nemesis == Nemesis::Pause {
+            5_000
+        } else {
+            3_000
+        };
+        rest(rng.random_range(200..longest), end).await;
+        heal(cluster, nemesis, &victims)?;
+    }
+    Ok(report)
+}
+
+/// One node, sometimes more; every second time the leader is among them.
+fn pick(cluster: &Cluster, leader: Option<u64>, rng: &mut StdRng) -> Vec<u64> {
+    let mut ids = cluster.ids();
+    ids.shuffle(rng);
+    if rng.random_bool(0.5) {
+        ids.sort_by_key(|id| Some(*id) != leader);
+    }
+    let count = match rng.random_range(0..10) {
+        0 => ids.len(),
+        1..3 => ids.len().div_ceil(2),
+        _ => 1,
+    };
+    ids.truncate(count);
+    ids
+}
+
+fn hurt(cluster: &mut Cluster, nemesis: Nemesis, id: u64) -> Result<()> {
+    match nemesis {
+        Nemesis::None => Ok(()),
+        Nemesis::Kill => cluster.node(id)?.kill(),
+        Nemesis::Pause => cluster.node(id)?.pause(),
+    }
+}
+
+fn heal(cluster: &mut Cluster, nemesis: Nemesis, victims: &[u64]) -> Result<()> {
+    for id in victims {
+        match nemesis {
+            Nemesis::None => {}
+            Nemesis::Kill => cluster.node(*id)?.start()?,
+            Nemesis::Pause => cluster.node(*id)?.resume()?,
+        }
+    }
+    Ok(())
+}
+
+/// The length of a fault or of a calm: part of the plan, not a wait for anything.
+async fn rest(millis: u64, end: Instant) {
+    let left = end.saturating_duration_since(Instant::now());
+    tokio::time::sleep(Duration::from_millis(millis).min(left)).await;
+}

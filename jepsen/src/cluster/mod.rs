@@ -1,0 +1,274 @@
+//! A cluster of real nodes on loopback.
+
+mod agreement;
+mod node;
+mod options;
+
+pub use agreement::{Agreement, VolumeAgreement, agree};
+pub use node::Node;
+pub use options::ClusterOptions;
+
+use crate::scratch::Scratch;
+use crate::wait;
+use anyhow::{Context, Result};
+use meta_client::meta_core::command::CreateVolume;
+use meta_client::meta_core::ids;
+use meta_client::node_status;
+use options::{Seat, node_toml};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long one question to a node may take.
+const ASK: Duration = Duration::from_secs(2);
+/// Bytes of a volume's blocks, as `curlew format` has them when nothing else is said.
+const BLOCK_BYTES: u32 = 4 << 20;
+
+/// Nodes, their configuration, data and logs. Dropping it ends all processes.
+#[derive(Debug)]
+pub struct Cluster {
+    // Before the directory, so that the processes end before their files go.
+    nodes: Vec<Node>,
+    options: ClusterOptions,
+    scratch: Scratch,
+}
+
+impl Cluster {
+    /// Starts the nodes, initialises the cluster, and waits until all of them are ready.
+    ///
+    /// # Errors
+    /// When anything of that fails; log tails are in the error.
+    pub async fn start(options: ClusterOptions) -> Result<Self> {
+        let mut cluster = Self::prepare(options)?;
+        cluster.start_all()?;
+        cluster.initialise(Duration::from_secs(20)).await?;
+        cluster.wait_ready(Duration::from_secs(20)).await?;
+        Ok(cluster)
+    }
+
+    /// Writes the configuration and starts nothing.
+    ///
+    /// # Errors
+    /// When files cannot be written or no port is free.
+    pub fn prepare(options: ClusterOptions) -> Result<Self> {
+        let scratch = Scratch::new(&options.name)?;
+        let root = options
+            .data_root
+            .clone()
+            .unwrap_or_else(|| scratch.path().to_owned());
+        let seats: Vec<Seat> = (1..=options.nodes)
+            .map(|id| {
+                Ok(Seat {
+                    id,
+                    addr: crate::port::free_addr()?,
+                    metrics: crate::port::free_addr()?,
+                    data: root.join(format!("node{id}")),
+                })
+            })
+            .collect::<Result<_>>()?;
+        let mut nodes = Vec::new();
+        for seat in &seats {
+            let config = scratch.path().join(format!("node{}.toml", seat.id));
+            let log = scratch.path().join(format!("node{}.log", seat.id));
+            nodes.push(Node::new(seat.clone(), config, log));
+        }
+        let cluster = Self {
+            nodes,
+            options,
+            scratch,
+        };
+        cluster.write_configs()?;
+        Ok(cluster)
+    }
+
+    /// Changes settings. Nodes that run see them at their next start.
+    ///
+    /// # Errors
+    /// When the files cannot be written.
+    pub fn reconfigure(&mut self, change: impl FnOnce(&mut ClusterOptions)) -> Result<()> {
+        change(&mut self.options);
+        self.write_configs()
+    }
+
+    fn write_configs(&self) -> Result<()> {
+        let seats: Vec<Seat> = self.nodes.iter().map(|node| node.seat.clone()).collect();
+        for node in &self.nodes {
+            let text = node_toml(&self.options, &node.seat, &seats);
+            fs::write(&node.config, text)
+                .with_context(|| format!("cannot write {}", node.config.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Starts every node that does not run.
+    ///
+    /// # Errors
+    /// When one cannot be started.
+    pub fn start_all(&mut self) -> Result<()> {
+        for node in &mut self.nodes {
+            if !node.running()? {
+                node.start()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the cluster its identity, as soon as the nodes answer.
+    ///
+    /// # Errors
+    /// When that does not succeed within `within`.
+    pub async fn initialise(&mut self, within: Duration) -> Result<()> {
+        let addr = self.node(1)?.addr().to_owned();
+        let done = wait::until("the cluster to be initialised", within, async || {
+            for node in &mut self.nodes {
+                node.must_run()?;
+            }
+            Ok(meta_client::init(&addr, Duration::from_secs(5))
+                .await
+                .map_err(|e| e.to_string()))
+        });
+        let done = done.await;
+        done.map(drop).with_context(|| self.log_tails(15))
+    }
+
+    /// Waits until every running node says that it is ready: it has joined and applied what was
+    /// committed when it started.
+    ///
+    /// # Errors
+    /// When that takes longer than `within`, or a node ended.
+    pub async fn wait_ready(&mut self, within: Duration) -> Result<()> {
+        let ready = wait::until("every node to be ready", within, async || {
+            for node in &mut self.nodes {
+                node.must_run()?;
+                if let Err(why) = crate::http::ready(node.metrics_addr(), ASK).await {
+                    return Ok(Err(format!("node {}: {why}", node.id())));
+                }
+            }
+            Ok(Ok(()))
+        })
+        .await;
+        ready.with_context(|| self.log_tails(15))
+    }
+
+    /// The node that leads, as it says itself with the highest term.
+    ///
+    /// # Errors
+    /// When there is none within `within`.
+    pub async fn leader(&self, within: Duration) -> Result<u64> {
+        let addrs = self.addrs();
+        wait::until("a leader", within, async || Ok(leader_among(&addrs).await))
+            .await
+            .with_context(|| self.log_tails(15))
+    }
+
+    /// Waits until all nodes have applied the same and have the same digests.
+    ///
+    /// # Errors
+    /// When they do not within `within`; says who differs, with log tails.
+    pub async fn digests_equal(&self, within: Duration) -> Result<Agreement> {
+        agree(&self.addrs(), within)
+            .await
+            .with_context(|| self.log_tails(15))
+    }
+
+    /// Addresses of all nodes.
+    pub fn addrs(&self) -> Vec<String> {
+        self.nodes
+            .iter()
+            .map(|node| node.addr().to_owned())
+            .collect()
+    }
+
+    /// The META-URL of a volume here.
+    pub fn url(&self, volume: &str) -> String {
+        format!("curlew://{}/{volume}", self.addrs().join(","))
+    }
+
+    /// The ids of all nodes.
+    pub fn ids(&self) -> Vec<u64> {
+        self.nodes.iter().map(Node::id).collect()
+    }
+
+    /// A node by its id.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn node(&mut self, id: u64) -> Result<&mut Node> {
+        let found = self.nodes.iter_mut().find(|node| node.id() == id);
+        found.with_context(|| format!("no node {id} in this cluster"))
+    }
+
+    /// Processor time that all nodes' present processes have used so far.
+    ///
+    /// # Errors
+    /// When one does not run.
+    pub fn cpu_seconds(&mut self) -> Result<f64> {
+        self.nodes.iter_mut().map(Node::cpu_seconds).sum()
+    }
+
+    /// The directory of this run.
+    pub fn dir(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// Where blocks go.
+    pub fn objects(&self) -> PathBuf {
+        self.dir().join("objects")
+    }
+
+    /// Leaves data and logs behind.
+    pub fn keep(&mut self) {
+        self.scratch.keep();
+    }
+
+    /// Makes a volume whose blocks go to [`Self::objects`].
+    ///
+    /// # Errors
+    /// When the cluster does not.
+    pub async fn format(&self, volume: &str) -> Result<()> {
+        let root = self.objects();
+        fs::create_dir_all(&root).context("cannot make the object directory")?;
+        let storage = serde_json::json!({ "kind": "file", "root": root });
+        let addrs = self.addrs();
+        let client = meta_client::Cluster::connect(&addrs, Duration::from_secs(20));
+        let client = client.await.with_context(|| self.log_tails(15))?;
+        let create = CreateVolume {
+            name: volume.to_owned(),
+            uuid: ids::Uuid(uuid::Uuid::new_v4().into_bytes()),
+            block_bytes: BLOCK_BYTES,
+            storage: storage.to_string().into_bytes(),
+        };
+        client
+            .create_volume(create)
+            .await
+            .context("cannot make the volume")?;
+        Ok(())
+    }
+
+    /// The last lines of every node's log.
+    pub fn log_tails(&self, lines: usize) -> String {
+        self.nodes.iter().map(|node| node.log_tail(lines)).collect()
+    }
+}
+
+/// The leader as the nodes at `addrs` see it: one of them must say that it leads.
+pub async fn leader_among(addrs: &[String]) -> Result<u64, String> {
+    let mut best: Option<(u64, u64)> = None;
+    let mut seen = String::new();
+    let asked = addrs.iter().map(|addr| {
+        let addr = addr.clone();
+        tokio::spawn(async move { node_status(&addr, ASK).await })
+    });
+    for answer in asked.collect::<Vec<_>>() {
+        match answer.await {
+            Ok(Ok(status)) if status.state == "leader" => {
+                best = best.max(Some((status.term, status.node_id)));
+            }
+            Ok(Ok(status)) => seen += &format!("{}: {}; ", status.node_id, status.state),
+            Ok(Err(error)) => seen += &format!("{error}; "),
+            Err(error) => seen += &format!("{error}; "),
+        }
+    }
+    best.map(|(_, id)| id)
+        .ok_or_else(|| format!("no node says that it leads ({seen})"))
+}

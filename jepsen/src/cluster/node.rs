@@ -1,0 +1,164 @@
+//! One metadata node as a process.
+
+use super::options::Seat;
+use crate::binaries::binary;
+use crate::process::{Process, log_tail};
+use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+/// A node: running, paused, or dead and able to come back.
+#[derive(Debug)]
+pub struct Node {
+    pub(super) seat: Seat,
+    pub(super) config: PathBuf,
+    log: PathBuf,
+    process: Option<Process>,
+    paused: bool,
+}
+
+impl Node {
+    pub(super) fn new(seat: Seat, config: PathBuf, log: PathBuf) -> Self {
+        Self {
+            seat,
+            config,
+            log,
+            process: None,
+            paused: false,
+        }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> u64 {
+        self.seat.id
+    }
+
+    /// Where it speaks to clients and peers.
+    pub fn addr(&self) -> &str {
+        &self.seat.addr
+    }
+
+    /// Where it serves `/healthz`, `/readyz` and `/metrics`.
+    pub fn metrics_addr(&self) -> &str {
+        &self.seat.metrics
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> &std::path::Path {
+        &self.config
+    }
+
+    /// Whether it runs, paused or not.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn running(&mut self) -> Result<bool> {
+        Ok(match &mut self.process {
+            Some(process) => process.ended()?.is_none(),
+            None => false,
+        })
+    }
+
+    /// Whether it was stopped by [`Self::pause`].
+    pub fn paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When it runs already or cannot be started.
+    pub fn start(&mut self) -> Result<()> {
+        if self.running()? {
+            bail!("node {} runs already", self.seat.id);
+        }
+        let mut command = Command::new(binary("curlew-meta")?);
+        command.arg("serve").arg("--config").arg(&self.config);
+        let name = format!("node {}", self.seat.id);
+        self.process = Some(Process::spawn(&name, &mut command, &self.log)?);
+        self.paused = false;
+        Ok(())
+    }
+
+    /// Ends it with SIGKILL.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn kill(&mut self) -> Result<()> {
+        self.paused = false;
+        self.process.as_mut().map_or(Ok(()), Process::kill)
+    }
+
+    /// Stops it in its tracks.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pause(&mut self) -> Result<()> {
+        self.alive()?.signal(Signal::STOP)?;
+        self.paused = true;
+        Ok(())
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn resume(&mut self) -> Result<()> {
+        self.alive()?.signal(Signal::CONT)?;
+        self.paused = false;
+        Ok(())
+    }
+
+    /// Asks it to end with SIGTERM, and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not run, or does not end within `within`.
+    pub async fn stop(&mut self, within: Duration) -> Result<ExitStatus> {
+        let process = self.alive()?;
+        process.signal(Signal::TERM)?;
+        process.wait(within).await
+    }
+
+    /// Waits for it to end by itself.
+    ///
+    /// # Errors
+    /// When it does not within `within`.
+    pub async fn wait(&mut self, within: Duration) -> Result<ExitStatus> {
+        self.alive()?.wait(within).await
+    }
+
+    /// Processor time that its process has used so far.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn cpu_seconds(&mut self) -> Result<f64> {
+        self.alive()?.cpu_seconds()
+    }
+
+    /// The last lines of its log.
+    pub fn log_tail(&self, lines: usize) -> String {
+        log_tail(&self.log, lines)
+    }
+
+    /// An error when it has ended although nobody asked for that.
+    pub(super) fn must_run(&mut self) -> Result<()> {
+        let id = self.seat.id;
+        let ended = match &mut self.process {
+            Some(process) => process.ended()?,
+            None => bail!("node {id} was not started"),
+        };
+        match ended {
+            Some(status) => bail!("node {id} has ended ({status})\n{}", self.log_tail(30)),
+            None => Ok(()),
+        }
+    }
+
+    fn alive(&mut self) -> Result<&mut Process> {
+        let id = self.seat.id;
+        self.process
+            .as_mut()
+            .with_context(|| format!("node {id} was not started"))
+    }
+}

@@ -1,0 +1,83 @@
+//! What differs from one test cluster to the next.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+/// A test cluster's settings. `None` leaves a setting to the node's default.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// In the names of its directory.
+    pub name: String,
+    /// Voters: 1 or 3.
+    pub nodes: u64,
+    /// Log entries between snapshots.
+    pub snapshot_entries: Option<u64>,
+    /// Log entries kept behind a snapshot.
+    pub keep_entries: Option<u64>,
+    /// Free bytes under which a node refuses to grow. 0 unless set, so that tests run on a full disk.
+    pub reserve_bytes: u64,
+    /// After how long a silent session ends.
+    pub session_ttl_ms: Option<u64>,
+    /// Where the nodes keep their data, instead of the cluster's own directory.
+    pub data_root: Option<PathBuf>,
+}
+
+impl ClusterOptions {
+    /// `nodes` voters and no special settings.
+    pub fn new(name: &str, nodes: u64) -> Self {
+        Self {
+            name: name.to_owned(),
+            nodes,
+            snapshot_entries: None,
+            keep_entries: None,
+            reserve_bytes: 0,
+            session_ttl_ms: None,
+            data_root: None,
+        }
+    }
+}
+
+/// Where a node listens.
+#[derive(Clone, Debug)]
+pub(super) struct Seat {
+    pub(super) id: u64,
+    pub(super) addr: String,
+    pub(super) metrics: String,
+    pub(super) data: PathBuf,
+}
+
+/// The text of node.toml.
+pub(super) fn node_toml(options: &ClusterOptions, seat: &Seat, all: &[Seat]) -> String {
+    let mut text = format!(
+        "node_id = {}\nlisten = \"{}\"\nmetrics_listen = \"{}\"\ndata_dir = \"{}\"\n\
+         reserve_bytes = {}\n",
+        seat.id,
+        seat.addr,
+        seat.metrics,
+        seat.data.display(),
+        options.reserve_bytes
+    );
+    let mut line = |line: String| {
+        // Writing to a String cannot fail.
+        let _infallible = writeln!(text, "{line}");
+    };
+    if let Some(ttl) = options.session_ttl_ms {
+        line(format!("session_ttl_ms = {ttl}"));
+    }
+    for peer in all {
+        line(format!(
+            "[[peers]]\nid = {}\naddr = \"{}\"",
+            peer.id, peer.addr
+        ));
+    }
+    if options.snapshot_entries.is_some() || options.keep_entries.is_some() {
+        line("[raft]".to_owned());
+    }
+    if let Some(entries) = options.snapshot_entries {
+        line(format!("snapshot_entries = {entries}"));
+    }
+    if let Some(entries) = options.keep_entries {
+        line(format!("keep_entries = {entries}"));
+    }
+    text
+}

@@ -1,0 +1,14 @@
+//! The proof that a person runs: a real tree goes into a mount, the leader dies in the middle, and
+//! every file is there afterwards, byte for byte, on every node.
+
+mod copy;
+mod failover;
+mod pulse;
+mod stage;
+mod table;
+mod tree;
+mod verify;
+
+pub use stage::{DemoOptions, run};
+pub use table::{Claim, Proof};
+pub use verify::hash_of;

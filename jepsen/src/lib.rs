@@ -1,0 +1,25 @@
+//! Drives the real binaries under faults: starts nodes and mounts as processes, kills and pauses
+//! them by their handles, records what clients were told, and checks it afterwards.
+//!
+//! What this crate does not know: how a node or a client works inside. It sees processes, sockets,
+//! mount points, and the answers of `meta-client`.
+//!
+//! Start reading at [`cluster`], then [`mount`]; [`demo`] is the proof a person runs, [`campaign`]
+//! what `jepsen run` checks.
+
+pub mod alone;
+pub mod binaries;
+pub mod campaign;
+pub mod cluster;
+pub mod demo;
+pub mod fuse;
+pub mod history;
+pub mod http;
+pub mod mount;
+pub mod playground;
+pub mod port;
+pub mod process;
+pub mod scratch;
+pub mod seed;
+pub mod wait;
+pub mod writer;

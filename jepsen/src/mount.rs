@@ -1,0 +1,145 @@
+//! A real mount: `curlew mount` in the foreground, as a process of ours.
+
+use crate::binaries::binary;
+use crate::process::Process;
+use crate::scratch::notice;
+use crate::wait;
+use anyhow::{Context, Result, bail};
+use rustix::mount::{UnmountFlags, unmount};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+/// How long a mount may take to answer, and an unmount to end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A mounted volume. Dropping it unmounts by force and kills its process.
+#[derive(Debug)]
+pub struct Mount {
+    process: Process,
+    point: PathBuf,
+    mounted: bool,
+}
+
+impl Mount {
+    /// Mounts `url` at `point`, which is made if needed, and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not; the log's tail is in the error.
+    pub fn start(url: &str, point: &Path, log: &Path, extra: &[&str]) -> Result<Self> {
+        fs::create_dir_all(point)
+            .with_context(|| format!("cannot make the mount point {}", point.display()))?;
+        if is_mounted(point)? {
+            bail!("{} is mounted already", point.display());
+        }
+        let mut command = Command::new(binary("curlew")?);
+        command.arg("mount").arg(url).arg(point).args(extra);
+        let process = Process::spawn("curlew mount", &mut command, log)?;
+        let mut mount = Self {
+            process,
+            point: point.to_owned(),
+            mounted: true,
+        };
+        wait::until_blocking("the mount to answer", PATIENCE, || {
+            if let Some(status) = mount.process.ended()? {
+                bail!(
+                    "curlew mount has ended ({status})\n{}",
+                    mount.process.log_tail(20)
+                );
+            }
+            let answers = is_mounted(point)? && fs::read_dir(point).is_ok();
+            Ok(if answers {
+                Ok(())
+            } else {
+                Err(mount.process.log_tail(20))
+            })
+        })?;
+        Ok(mount)
+    }
+
+    /// The mounted directory.
+    pub fn path(&self) -> &Path {
+        &self.point
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Unmounts with `curlew umount` and waits for the process to end well.
+    ///
+    /// # Errors
+    /// When either does not.
+    pub fn unmount(mut self) -> Result<()> {
+        let output = umount(&self.point)?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            bail!("curlew umount failed ({}): {said}", output.status);
+        }
+        let status = wait::until_blocking("the mount's process to end", PATIENCE, || {
+            Ok(self
+                .process
+                .ended()?
+                .ok_or_else(|| self.process.log_tail(20)))
+        })?;
+        self.mounted = is_mounted(&self.point)?;
+        if self.mounted {
+            bail!(
+                "{} is still mounted after curlew umount",
+                self.point.display()
+            );
+        }
+        if !status.success() {
+            bail!(
+                "curlew mount ended with {status}\n{}",
+                self.process.log_tail(20)
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        if self.mounted
+            && is_mounted(&self.point).unwrap_or(true)
+            && let Err(error) = unmount(&self.point, UnmountFlags::DETACH)
+        {
+            notice(&format!("cannot unmount {}: {error}", self.point.display()));
+        }
+        if let Err(error) = self.process.kill() {
+            notice(&format!("{error:#}"));
+        }
+    }
+}
+
+/// Runs `curlew umount`.
+///
+/// # Errors
+/// When it cannot be run.
+pub fn umount(point: &Path) -> Result<Output> {
+    let mut command = Command::new(binary("curlew")?);
+    command
+        .arg("umount")
+        .arg(point)
+        .output()
+        .context("cannot run curlew umount")
+}
+
+/// Whether something is mounted at `point`. A dead mount, which answers nothing but errors, is one.
+///
+/// # Errors
+/// When the parent directory cannot be looked at.
+pub fn is_mounted(point: &Path) -> Result<bool> {
+    let parent = point
+        .parent()
+        .context("a mount point has a parent directory")?;
+    let outside = fs::metadata(parent).context("cannot look at the mount point's parent")?;
+    Ok(match fs::metadata(point) {
+        Ok(inside) => inside.dev() != outside.dev(),
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    })
+}

@@ -1,0 +1,82 @@
+//! `jepsen run` itself, for a short time: it starts and ends its own cluster, and its last line is
+//! the verdict.
+
+use jepsen::alone::alone;
+use jepsen::scratch::notice;
+use std::process::Command;
+
+fn run(workload: &str, nemesis: &str, seconds: &str) {
+    let _alone = alone().expect("the turn");
+    let seed = jepsen::seed::seed("run").expect("a seed").to_string();
+    let output = Command::new(env!("CARGO_BIN_EXE_jepsen"))
+        .args(["run", "--workload", workload, "--nemesis", nemesis])
+        .args(["--time", seconds, "--seed", &seed])
+        .output()
+        .expect("jepsen runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(said.lines().last(), Some("verdict: ok"), "{said}\n{errors}");
+    assert!(output.status.success(), "{said}\n{errors}");
+    let calls = said
+        .lines()
+        .find(|line| line.starts_with("calls:"))
+        .unwrap_or_default();
+    notice(&format!("run: {workload} under {nemesis}: {calls}"));
+}
+
+#[test]
+fn a_directory_is_a_set_under_kills() {
+    run("directory-set", "kill", "12");
+}
+
+#[test]
+fn an_inode_is_a_register_under_pauses() {
+    run("inode-register", "pause", "12");
+}
+
+#[test]
+fn what_does_not_exist_is_wrong_usage() {
+    for arguments in [
+        &[
+            "run",
+            "--workload",
+            "directory-set",
+            "--nemesis",
+            "partition",
+            "--time",
+            "1",
+        ][..],
+        &[
+            "run",
+            "--workload",
+            "nonsense",
+            "--nemesis",
+            "none",
+            "--time",
+            "1",
+            "--seed",
+            "1",
+        ],
+        &[
+            "run",
+            "--workload",
+            "directory-set",
+            "--nemesis",
+            "none",
+            "--time",
+            "0",
+            "--seed",
+            "1",
+        ],
+        &["demo"],
+    ] {
+        let jepsen = Command::new(env!("CARGO_BIN_EXE_jepsen"))
+            .args(arguments)
+            .output();
+        assert_eq!(
+            jepsen.expect("jepsen runs").status.code(),
+            Some(2),
+            "{arguments:?}"
+        );
+    }
+}

@@ -1,0 +1,200 @@
+//! A cluster without a session: makes volumes and asks.
+
+use crate::deadline::Deadline;
+use crate::error::{ClientError, Failure};
+use crate::lead::{Lead, Mood};
+use crate::precheck;
+use crate::propose::Proposed;
+use meta_core::attr::{Caller, Timestamp};
+use meta_core::command::{Command, CommandBody, CreateVolume};
+use meta_core::ids::{SessionId, VolumeId};
+use meta_core::outcome::{Outcome, Refusal, Success};
+use meta_core::query::{Answer, Query, QueryBody, SessionInfo, VolumeInfo};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Items asked for in one page of a list.
+const PAGE: u32 = 1024;
+/// Pages of one list.
+const PAGES_MAX: usize = 4096;
+
+/// A connection to a cluster's leader.
+#[derive(Debug)]
+pub struct Cluster {
+    lead: Lead,
+    retry_for: Duration,
+}
+
+impl Cluster {
+    /// Finds the leader. Each call later is tried for `retry_for`, as this one is.
+    ///
+    /// # Errors
+    /// [`ClientError::Failed`] if there is none within `retry_for`.
+    pub async fn connect(addrs: &[String], retry_for: Duration) -> Result<Self, ClientError> {
+        // Without sessions the leader asks nothing.
+        let (asked, _nobody) = mpsc::channel(1);
+        let cluster = Self {
+            lead: Lead::start(addrs, asked),
+            retry_for,
+        };
+        cluster.lead.link(cluster.deadline(), Mood::Opening).await?;
+        Ok(cluster)
+    }
+
+    fn deadline(&self) -> Deadline {
+        Deadline::after(Some(self.retry_for))
+    }
+
+    /// Makes a volume.
+    ///
+    /// # Errors
+    /// [`Refusal::VolumeExists`] if another volume has the name.
+    pub async fn create_volume(&self, create: CreateVolume) -> Result<VolumeId, ClientError> {
+        check_create(&create)?;
+        let command = Command {
+            volume: VolumeId::CLUSTER,
+            stamp: Timestamp::default(),
+            body: CommandBody::CreateVolume(create.clone()),
+        };
+        match self
+            .lead
+            .propose(&command, self.deadline(), Mood::Opening)
+            .await
+        {
+            Proposed::Reply { reply, in_doubt } => match reply.outcome {
+                Outcome::Done(Success::Volume(id)) => Ok(id),
+                Outcome::Refused(Refusal::VolumeExists) if in_doubt => self.made(&create).await,
+                Outcome::Refused(refusal) => Err(refusal.into()),
+                other => Err(Failure::BadReply(format!("{other:?}")).into()),
+            },
+            Proposed::NotRun(error) => Err(error),
+            Proposed::InDoubt(why) => Err(ClientError::Unknown(why)),
+        }
+    }
+
+    /// The volume exists; it is ours if an earlier sending made it.
+    async fn made(&self, create: &CreateVolume) -> Result<VolumeId, ClientError> {
+        let found = self.find_volume(&create.name).await?;
+        if found.uuid == create.uuid {
+            Ok(found.id)
+        } else {
+            Err(Refusal::VolumeExists.into())
+        }
+    }
+
+    /// What there is to know about a volume.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownVolume`] if no volume has the name.
+    pub async fn find_volume(&self, name: &str) -> Result<VolumeInfo, ClientError> {
+        match self
+            .on_cluster(QueryBody::FindVolume {
+                name: name.to_owned(),
+            })
+            .await?
+        {
+            Answer::Volume(info) => Ok(info),
+            _ => Err(other_answer()),
+        }
+    }
+
+    /// All volumes of the cluster.
+    ///
+    /// # Errors
+    /// If the cluster does not answer.
+    pub async fn volumes(&self) -> Result<Vec<VolumeInfo>, ClientError> {
+        let mut all: Vec<VolumeInfo> = Vec::new();
+        for _ in 0..PAGES_MAX {
+            let after = all.last().map_or(VolumeId(0), |last| last.id);
+            let page = QueryBody::Volumes {
+                after,
+                count_max: PAGE,
+            };
+            match self.on_cluster(page).await? {
+                Answer::Volumes(page) if page.is_empty() => return Ok(all),
+                Answer::Volumes(page) => all.extend(page),
+                _ => return Err(other_answer()),
+            }
+        }
+        Err(endless())
+    }
+
+    /// All live sessions of a volume, or of the cluster.
+    ///
+    /// # Errors
+    /// If the cluster does not answer.
+    pub async fn sessions(&self, volume: VolumeId) -> Result<Vec<SessionInfo>, ClientError> {
+        let mut all: Vec<SessionInfo> = Vec::new();
+        for _ in 0..PAGES_MAX {
+            let after = all.last().map_or(SessionId(0), |last| last.id);
+            let body = QueryBody::Sessions {
+                after,
+                count_max: PAGE,
+            };
+            match self
+                .query(Query {
+                    volume,
+                    caller: Caller::root(),
+                    body,
+                })
+                .await?
+            {
+                Answer::Sessions(page) if page.is_empty() => return Ok(all),
+                Answer::Sessions(page) => all.extend(page),
+                _ => return Err(other_answer()),
+            }
+        }
+        Err(endless())
+    }
+
+    async fn on_cluster(&self, body: QueryBody) -> Result<Answer, ClientError> {
+        self.query(Query {
+            volume: VolumeId::CLUSTER,
+            caller: Caller::root(),
+            body,
+        })
+        .await
+    }
+
+    /// Asks the leader anything.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] as the query's kind says, else [`ClientError::Failed`].
+    pub async fn query(&self, query: Query) -> Result<Answer, ClientError> {
+        let Query {
+            volume,
+            caller,
+            body,
+        } = query;
+        let body = precheck::query(&caller, body)?;
+        let query = Query {
+            volume,
+            caller,
+            body,
+        };
+        let (_token, result) = self
+            .lead
+            .ask(&query, self.deadline(), Mood::Opening)
+            .await?;
+        Ok(result?)
+    }
+}
+
+fn check_create(create: &CreateVolume) -> Result<(), Refusal> {
+    let fits = create.name.len() <= meta_core::limits::VOLUME_NAME_BYTES_MAX
+        && create.storage.len() <= meta_core::limits::STORAGE_BYTES_MAX
+        && create.block_bytes <= meta_core::limits::BLOCK_BYTES_MAX;
+    if fits {
+        Ok(())
+    } else {
+        Err(Refusal::InvalidArgument)
+    }
+}
+
+fn other_answer() -> ClientError {
+    Failure::BadReply("an answer to another question".into()).into()
+}
+
+fn endless() -> ClientError {
+    Failure::BadReply("a list without an end".into()).into()
+}

@@ -1,0 +1,208 @@
+//! The leader, whoever it is: a task keeps a stream to it and looks for the next one when the
+//! stream breaks.
+
+use crate::backoff::Backoff;
+use crate::deadline::Deadline;
+use crate::error::Failure;
+use crate::hunt::{GREETING_LIMIT, Round};
+use crate::link::{Asked, Left, Link};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Between two rounds of greetings, while an election may be under way.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_millis(250);
+/// Rounds without a leader after which there is no hurry any more.
+const QUICK_ROUNDS: u32 = 40;
+const SLOW_PAUSE: Duration = Duration::from_secs(2);
+/// How long a round waits for the slower nodes: longer each time, for far or busy ones.
+const GRACE: Duration = Duration::from_millis(300);
+/// A stream that stood for so long was a good one.
+const GOOD_STREAM: Duration = Duration::from_secs(1);
+
+/// Where the search is.
+#[derive(Clone, Debug)]
+enum State {
+    Found(Arc<Link>),
+    /// With what the last round heard.
+    Hunting(Option<Failure>),
+    Stopped,
+}
+
+/// Whether a failure that time alone does not heal ends the wait for a leader.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mood {
+    /// The first contact: such a failure is told at once.
+    Opening,
+    /// Later: nodes may be upgraded or restored under us.
+    Steady,
+}
+
+/// A way to the leader. Its task ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Lead {
+    shared: Arc<Shared>,
+    _stop: DropGuard,
+}
+
+#[derive(Debug)]
+struct Shared {
+    addrs: Vec<String>,
+    state: watch::Sender<State>,
+    /// What the next hello attaches; 0 for none.
+    session: AtomicU64,
+    links: AtomicU64,
+    retries: AtomicU64,
+    stop: CancellationToken,
+}
+
+impl Lead {
+    /// Starts looking. Questions of the leader go to `asked`.
+    pub(crate) fn start(addrs: &[String], asked: mpsc::Sender<Asked>) -> Self {
+        let stop = CancellationToken::new();
+        let shared = Arc::new(Shared {
+            addrs: addrs.to_vec(),
+            state: watch::Sender::new(State::Hunting(None)),
+            session: AtomicU64::new(0),
+            links: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            stop: stop.clone(),
+        });
+        tokio::spawn(Arc::clone(&shared).run(asked));
+        Self {
+            shared,
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    /// The stream to the leader, as soon as there is one.
+    pub(crate) async fn link(&self, deadline: Deadline, mood: Mood) -> Result<Arc<Link>, Failure> {
+        let mut states = self.shared.state.subscribe();
+        let ended = |state: &State| match state {
+            State::Found(link) => !link.is_broken(),
+            State::Hunting(Some(Failure::NotInitialised | Failure::VersionMismatch(_))) => {
+                mood == Mood::Opening
+            }
+            State::Hunting(_) => false,
+            State::Stopped => true,
+        };
+        let found = match deadline.bound(states.wait_for(ended)).await {
+            Some(Ok(state)) => state.clone(),
+            Some(Err(_stopped)) => State::Stopped,
+            None => return Err(self.trouble().unwrap_or_else(no_time)),
+        };
+        match found {
+            State::Found(link) => Ok(link),
+            State::Hunting(failure) => Err(failure.unwrap_or_else(no_time)),
+            State::Stopped => Err(Failure::Closed),
+        }
+    }
+
+    /// What the last round of the search heard, while there is no leader.
+    pub(crate) fn trouble(&self) -> Option<Failure> {
+        match &*self.shared.state.borrow() {
+            State::Hunting(failure) => failure.clone(),
+            State::Found(_) | State::Stopped => None,
+        }
+    }
+
+    /// The leader's address, while there is a stream to it.
+    pub(crate) fn addr(&self) -> Option<String> {
+        match &*self.shared.state.borrow() {
+            State::Found(link) if !link.is_broken() => Some(link.addr().to_owned()),
+            _ => None,
+        }
+    }
+
+    /// The session that lives on the streams to come.
+    pub(crate) fn attach(&self, session: u64) {
+        self.shared.session.store(session, Ordering::Relaxed);
+    }
+
+    /// Streams opened so far.
+    pub(crate) fn links(&self) -> u64 {
+        self.shared.links.load(Ordering::Relaxed)
+    }
+
+    /// Something was sent again.
+    pub(crate) fn count_retry(&self) {
+        self.shared.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests and queries sent again so far.
+    pub(crate) fn retries(&self) -> u64 {
+        self.shared.retries.load(Ordering::Relaxed)
+    }
+
+    /// Ends the search and the stream; waiters are told.
+    pub(crate) fn stop(&self) {
+        self.shared.stop.cancel();
+    }
+}
+
+fn no_time() -> Failure {
+    Failure::TimedOut("the search for the leader has not ended".into())
+}
+
+impl Shared {
+    async fn run(self: Arc<Self>, asked: mpsc::Sender<Asked>) {
+        let stop = self.stop.clone();
+        tokio::select! {
+            () = self.search(&asked) => {}
+            () = stop.cancelled() => {}
+        }
+        if let State::Found(link) = self.state.send_replace(State::Stopped) {
+            link.leave("the client is done", None);
+        }
+    }
+
+    async fn search(&self, asked: &mpsc::Sender<Asked>) {
+        let mut left: Option<(String, Left)> = None;
+        let mut quick = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
+        let mut slow = Backoff::new(SLOW_PAUSE, SLOW_PAUSE);
+        let mut rounds = 0_u32;
+        loop {
+            rounds = rounds.saturating_add(1);
+            let (node, how) = left.take().unzip();
+            let round = Round {
+                addrs: &self.addrs,
+                hint: how.and_then(|how| how.hint),
+                left: node,
+                session: self.session.load(Ordering::Relaxed),
+                grace: GREETING_LIMIT.min(GRACE.saturating_mul(rounds)),
+            };
+            match round.run().await {
+                Ok(opened) => {
+                    let link = Link::start(opened, asked.clone());
+                    self.links.fetch_add(1, Ordering::Relaxed);
+                    tracing::debug!(addr = link.addr(), "the leader is found");
+                    self.state.send_replace(State::Found(Arc::clone(&link)));
+                    let since = tokio::time::Instant::now();
+                    link.broken().await;
+                    let how = link.left();
+                    tracing::info!(addr = link.addr(), why = how.why, "the leader is left");
+                    self.state.send_replace(State::Hunting(None));
+                    left = Some((link.addr().to_owned(), how));
+                    if since.elapsed() > GOOD_STREAM {
+                        quick.reset();
+                        rounds = 0;
+                        continue;
+                    }
+                }
+                Err(failure) => {
+                    tracing::debug!(%failure, "no leader is found");
+                    self.state.send_replace(State::Hunting(Some(failure)));
+                }
+            }
+            let pause = if rounds < QUICK_ROUNDS {
+                quick.grow()
+            } else {
+                slow.grow()
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! A client's way to a Curlew cluster: finds the leader, keeps one stream to it, and has each
+//! operation done exactly once across failovers.
+//!
+//! What this crate does not know: files, FUSE, caches, where blocks lie, how Raft works. It knows
+//! which node leads, which slots of a session are in use, and what may have been executed.
+//!
+//! Start reading at [`MetaSession`]; how a request survives a failover is in `propose`, how the
+//! leader is found in `hunt` and `lead`.
+#![warn(missing_docs)]
+
+mod backoff;
+mod cluster;
+mod deadline;
+mod endpoint;
+mod error;
+mod hunt;
+mod lead;
+mod link;
+mod node;
+mod options;
+mod precheck;
+mod propose;
+mod session;
+mod slots;
+mod url;
+
+pub use cluster::Cluster;
+pub use error::{ClientError, Failure};
+pub use meta_core;
+pub use node::{
+    Initialised, Member, NodeStatus, VolumeStatus, init, node_status, transfer_leader,
+    trigger_snapshot,
+};
+pub use options::SessionOptions;
+pub use session::{ConnectionStatus, HeldInodes, MetaSession};
+pub use url::{MetaUrl, UrlError};

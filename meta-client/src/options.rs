@@ -1,0 +1,30 @@
+//! What a session's owner can choose.
+
+use std::time::Duration;
+
+/// How a session behaves.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// Operations in flight at most, 1 to `meta_core::limits::SLOTS_PER_SESSION_MAX`.
+    pub slots: u32,
+    /// Queries in flight at most, at least 1.
+    pub queries: u32,
+    /// Who this is, shown by `status`: JSON, up to `meta_core::limits::SESSION_INFO_BYTES_MAX`.
+    pub info: Vec<u8>,
+    /// How long an operation or query is tried; `None` is as long as the session is open.
+    pub retry_for: Option<Duration>,
+    /// How long opening the session may take.
+    pub open_for: Duration,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self {
+            slots: 256,
+            queries: 256,
+            info: Vec::new(),
+            retry_for: None,
+            open_for: Duration::from_secs(10),
+        }
+    }
+}

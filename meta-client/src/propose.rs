@@ -1,0 +1,239 @@
+//! Sending until answered: commands in their slot again and again, across leaders, and queries.
+//!
+//! The one rule: once a sending may have been executed (its answer was lost, or the leader does
+//! not know), the request is in doubt, and only a reply ends the doubt. Failures that promise "not
+//! executed" speak of their own sending alone.
+
+use crate::backoff::Backoff;
+use crate::deadline::Deadline;
+use crate::error::{ClientError, Failure};
+use crate::lead::{Lead, Mood};
+use crate::link::{Ended, Link};
+use meta_core::command::Command;
+use meta_core::outcome::{Refusal, Reply, Token};
+use meta_core::query::{Answer, Query};
+use proto::convert::Convert as _;
+use proto::v1::client_frame::Body as Ask;
+use proto::v1::server_frame::Body as Tell;
+use proto::{codec, v1};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+/// Between two sendings.
+const PAUSE_FIRST: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// A leader that runs but answers nothing for so long is left: it may be cut off from its peers.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a request in doubt is resent to a node without room for it.
+const NO_SPACE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) enum Proposed {
+    /// Answered. `in_doubt`: a sending before the answered one may have been executed too.
+    Reply { reply: Reply, in_doubt: bool },
+    /// No sending was executed, and none will be.
+    NotRun(ClientError),
+    /// A sending may have been executed, or may be yet.
+    InDoubt(String),
+}
+
+/// What to do after a sending.
+enum Next {
+    End(Proposed),
+    Again(Failure),
+}
+
+struct Proposing {
+    deadline: Deadline,
+    in_doubt: bool,
+    no_space: Option<Deadline>,
+}
+
+impl Lead {
+    /// Sends a command until it is answered, the deadline is over, or the failure is final. The
+    /// command must be one that is executed once however often it is sent.
+    pub(crate) async fn propose(
+        &self,
+        command: &Command,
+        deadline: Deadline,
+        mood: Mood,
+    ) -> Proposed {
+        let body = Ask::Execute(codec::encode_command(command).into());
+        let mut proposing = Proposing {
+            deadline,
+            in_doubt: false,
+            no_space: None,
+        };
+        let mut backoff = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
+        loop {
+            let link = match self.link(deadline, mood).await {
+                Ok(link) => link,
+                Err(failure) => return proposing.end(failure),
+            };
+            let last = match proposing.send(&link, body.clone()).await {
+                Next::End(end) => return end,
+                Next::Again(failure) => failure,
+            };
+            self.count_retry();
+            if !backoff.pause(deadline).await {
+                return proposing.end(last);
+            }
+        }
+    }
+
+    /// Asks until it is answered, the deadline is over, or the failure is final.
+    pub(crate) async fn ask(
+        &self,
+        query: &Query,
+        deadline: Deadline,
+        mood: Mood,
+    ) -> Result<(Token, Result<Answer, Refusal>), Failure> {
+        let body = Ask::Query(v1::Query::from(query));
+        let mut backoff = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
+        loop {
+            let link = self.link(deadline, mood).await?;
+            let last = match call(&link, body.clone(), deadline).await {
+                Ok(Tell::Answer(answer)) => {
+                    return answer
+                        .convert()
+                        .map_err(|error| Failure::BadReply(error.to_string()));
+                }
+                Ok(Tell::Failure(failure)) => match after_failure(&link, failure) {
+                    Verdict::Again(failure) | Verdict::MayHaveRun(failure) => failure,
+                    Verdict::NoSpace => Failure::Overloaded("the node's disk is full".into()),
+                    Verdict::Final(failure) => return Err(failure),
+                },
+                Ok(_) => return Err(unexpected()),
+                Err(_ended) => lost(&link),
+            };
+            self.count_retry();
+            if !backoff.pause(deadline).await {
+                return Err(last);
+            }
+        }
+    }
+}
+
+impl Proposing {
+    async fn send(&mut self, link: &Link, body: Ask) -> Next {
+        match call(link, body, self.deadline).await {
+            Ok(Tell::Reply(bytes)) => match codec::decode_reply(&bytes) {
+                Ok(reply) => Next::End(Proposed::Reply {
+                    reply,
+                    in_doubt: self.in_doubt,
+                }),
+                Err(error) => Next::End(Proposed::InDoubt(error.to_string())),
+            },
+            Ok(Tell::Failure(failure)) => match after_failure(link, failure) {
+                Verdict::Again(failure) => Next::Again(failure),
+                Verdict::MayHaveRun(failure) => {
+                    self.in_doubt = true;
+                    Next::Again(failure)
+                }
+                Verdict::NoSpace => self.no_space(),
+                Verdict::Final(failure) => Next::End(self.end(failure)),
+            },
+            Ok(_) => Next::End(Proposed::InDoubt(unexpected().to_string())),
+            Err(Ended::NotSent) => Next::Again(lost(link)),
+            Err(Ended::Lost) => {
+                self.in_doubt = true;
+                Next::Again(lost(link))
+            }
+        }
+    }
+
+    fn no_space(&mut self) -> Next {
+        if !self.in_doubt {
+            return Next::End(Proposed::NotRun(Refusal::NoSpace.into()));
+        }
+        let until = *self
+            .no_space
+            .get_or_insert(Deadline::after(Some(NO_SPACE_PATIENCE)));
+        let failure = Failure::Overloaded("the node's disk is full".into());
+        if until.is_over() {
+            Next::End(self.end(failure))
+        } else {
+            Next::Again(failure)
+        }
+    }
+
+    fn end(&self, failure: Failure) -> Proposed {
+        if self.in_doubt {
+            Proposed::InDoubt(failure.to_string())
+        } else {
+            Proposed::NotRun(failure.into())
+        }
+    }
+}
+
+/// A call with bounded patience, both the caller's and ours with a leader that does not answer.
+async fn call(link: &Link, body: Ask, deadline: Deadline) -> Result<Tell, Ended> {
+    let sent = AtomicBool::new(false);
+    let work = link.call(body, &sent);
+    if let Some(answer) = deadline.within(PATIENCE).bound(work).await {
+        return answer;
+    }
+    if !deadline.is_over() {
+        link.leave("the leader runs but does not answer requests", None);
+    }
+    Err(if sent.into_inner() {
+        Ended::Lost
+    } else {
+        Ended::NotSent
+    })
+}
+
+/// What a failure tells about its own sending.
+enum Verdict {
+    /// Not executed: send again.
+    Again(Failure),
+    /// May have been executed: send again.
+    MayHaveRun(Failure),
+    /// Not executed for want of room.
+    NoSpace,
+    /// Not executed, and sending again does not help.
+    Final(Failure),
+}
+
+fn after_failure(link: &Link, failure: v1::Failure) -> Verdict {
+    let kind = failure.kind();
+    let v1::Failure {
+        leader_addr,
+        message,
+        ..
+    } = failure;
+    match kind {
+        v1::FailureKind::NotLeader => {
+            let hint = Some(leader_addr).filter(|addr| !addr.is_empty());
+            link.leave("the node does not lead any more", hint);
+            Verdict::Again(Failure::NoLeader(message))
+        }
+        v1::FailureKind::Unavailable => {
+            link.unavailable();
+            Verdict::Again(Failure::NoLeader(message))
+        }
+        v1::FailureKind::Overloaded => Verdict::Again(Failure::Overloaded(message)),
+        v1::FailureKind::Unknown => Verdict::MayHaveRun(Failure::TimedOut(message)),
+        v1::FailureKind::NoSpace => Verdict::NoSpace,
+        v1::FailureKind::UnsupportedVersion => Verdict::Final(Failure::VersionMismatch(message)),
+        v1::FailureKind::BadRequest => Verdict::Final(Failure::BadRequest(message)),
+        v1::FailureKind::NotInitialised => Verdict::Final(Failure::NotInitialised),
+        // A kind of a later version promises nothing.
+        v1::FailureKind::Unspecified => Verdict::MayHaveRun(Failure::BadReply(message)),
+    }
+}
+
+fn lost(link: &Link) -> Failure {
+    let why = link.left().why;
+    let why = if why.is_empty() {
+        "no answer in time".to_owned()
+    } else {
+        why
+    };
+    Failure::TimedOut(format!("{}: {why}", link.addr()))
+}
+
+fn unexpected() -> Failure {
+    Failure::BadReply("an answer of another kind than the question".into())
+}

@@ -1,0 +1,400 @@
+//! What all clones of a session share.
+
+use super::ConnectionStatus;
+use super::era::Era;
+use super::held::{self, HeldInodes, QUESTIONS_AHEAD};
+use super::keeper;
+use crate::deadline::Deadline;
+use crate::error::{ClientError, Failure};
+use crate::lead::{Lead, Mood};
+use crate::options::SessionOptions;
+use crate::precheck;
+use crate::propose::Proposed;
+use crate::slots::Slot;
+use crate::url::MetaUrl;
+use meta_core::attr::{Caller, Timestamp};
+use meta_core::command::{Command, CommandBody, Operation, Request};
+use meta_core::ids::{SessionId, VolumeId};
+use meta_core::limits;
+use meta_core::outcome::{NotExecuted, Outcome, Refusal, Success, Token};
+use meta_core::query::{Answer, Query, QueryBody, VolumeInfo};
+use parking_lot::{Mutex, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+/// Sessions that one operation tries before it gives up.
+const ERAS_MAX: usize = 4;
+/// How long a closing session waits for its operations, and then for the cluster's answer.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
+
+/// A session's parts.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) lead: Lead,
+    pub(super) volume: VolumeInfo,
+    pub(super) options: SessionOptions,
+    pub(super) eras: watch::Sender<Arc<Era>>,
+    pub(super) holder: RwLock<Option<Arc<dyn HeldInodes>>>,
+    pub(super) ttl_ms: AtomicU64,
+    /// Ends every task of the session.
+    pub(super) stop: CancellationToken,
+    /// No operation begins any more.
+    closing: CancellationToken,
+    token: Mutex<Token>,
+    queries: Semaphore,
+    reopened: AtomicU64,
+}
+
+/// How an attempt in one era ended.
+enum Attempt {
+    Ended(Result<Success, ClientError>),
+    /// Certainly not executed; the next era may.
+    NextEra(String),
+}
+
+impl Inner {
+    pub(super) async fn open(
+        url: &MetaUrl,
+        options: SessionOptions,
+    ) -> Result<Arc<Self>, ClientError> {
+        check_options(&options)?;
+        let deadline = Deadline::after(Some(options.open_for));
+        let (asking, asked) = mpsc::channel(QUESTIONS_AHEAD);
+        let lead = Lead::start(&url.addrs, asking);
+        let volume = find(&lead, &url.volume, deadline).await?;
+        let era = open_era(&lead, volume.id, &options, deadline, Mood::Opening).await?;
+        lead.attach(era.id.0);
+        let inner = Arc::new(Self {
+            lead,
+            volume,
+            eras: watch::Sender::new(era),
+            holder: RwLock::new(None),
+            ttl_ms: AtomicU64::new(0),
+            stop: CancellationToken::new(),
+            closing: CancellationToken::new(),
+            token: Mutex::default(),
+            queries: Semaphore::new(options.queries as usize),
+            reopened: AtomicU64::new(0),
+            options,
+        });
+        tokio::spawn(keeper::keep(Arc::clone(&inner)));
+        tokio::spawn(held::answer_all(Arc::clone(&inner), asked));
+        Ok(inner)
+    }
+
+    pub(super) fn era(&self) -> Arc<Era> {
+        Arc::clone(&self.eras.borrow())
+    }
+
+    pub(super) fn session_id(&self) -> SessionId {
+        self.era().id
+    }
+
+    pub(super) fn token(&self) -> Token {
+        *self.token.lock()
+    }
+
+    fn saw(&self, token: Token) {
+        let mut highest = self.token.lock();
+        *highest = token.max(*highest);
+    }
+
+    fn deadline(&self) -> Deadline {
+        Deadline::after(self.options.retry_for)
+    }
+
+    pub(super) async fn execute(
+        &self,
+        caller: Caller,
+        operation: Operation,
+    ) -> Result<Success, ClientError> {
+        let deadline = self.deadline();
+        let mut request = Request {
+            session: SessionId(0),
+            slot: meta_core::ids::SlotIndex(0),
+            sequence: 0,
+            caller,
+            operation,
+        };
+        let mut why = String::new();
+        for _ in 0..ERAS_MAX {
+            let (era, slot) = self.slot(deadline).await?;
+            request.session = era.id;
+            request.slot = slot.index;
+            request.sequence = slot.sequence;
+            let stamp = Timestamp::default();
+            let body = CommandBody::Request(request);
+            let command = Command {
+                volume: self.volume.id,
+                stamp,
+                body,
+            };
+            match self.attempt(&era, slot, &command, deadline).await {
+                Attempt::Ended(result) => return result,
+                Attempt::NextEra(reason) => why = reason,
+            }
+            let CommandBody::Request(back) = command.body else {
+                break;
+            };
+            request = back;
+        }
+        Err(Failure::SessionLost(why).into())
+    }
+
+    /// A free slot of the current session, whichever that is when one is free.
+    async fn slot(&self, deadline: Deadline) -> Result<(Arc<Era>, Slot), ClientError> {
+        let mut eras = self.eras.subscribe();
+        let wait = async {
+            loop {
+                let era = Arc::clone(&eras.borrow_and_update());
+                if let Some(slot) = era.slots.take().await {
+                    return Some((era, slot));
+                }
+                eras.changed().await.ok()?;
+            }
+        };
+        let closed = || ClientError::Failed(Failure::Closed);
+        tokio::select! {
+            biased;
+            () = self.closing.cancelled() => Err(closed()),
+            taken = deadline.bound(wait) => match taken {
+                Some(taken) => taken.ok_or_else(closed),
+                None => {
+                    let busy = "every slot of the session is in use".to_owned();
+                    Err(self.lead.trouble().unwrap_or(Failure::TimedOut(busy)).into())
+                }
+            },
+        }
+    }
+
+    async fn attempt(
+        &self,
+        era: &Era,
+        slot: Slot,
+        command: &Command,
+        deadline: Deadline,
+    ) -> Attempt {
+        let (reply, in_doubt) = match self.lead.propose(command, deadline, Mood::Steady).await {
+            Proposed::Reply { reply, in_doubt } => (reply, in_doubt),
+            Proposed::NotRun(error) => {
+                slot.unused();
+                return Attempt::Ended(Err(error));
+            }
+            Proposed::InDoubt(why) => return in_doubt_in(era, slot, why),
+        };
+        self.saw(reply.token);
+        let not_executed = match reply.outcome {
+            Outcome::Done(success) => {
+                slot.answered();
+                return Attempt::Ended(Ok(success));
+            }
+            Outcome::Refused(refusal) => {
+                slot.answered();
+                return Attempt::Ended(Err(refusal.into()));
+            }
+            Outcome::NotExecuted(why) => why,
+        };
+        let why = match not_executed {
+            NotExecuted::UnknownSession => format!("the cluster lost session {}", era.id),
+            NotExecuted::SlotMisordered { last } => format!(
+                "slot {} of session {} is at {last}, not before {}",
+                slot.index, era.id, slot.sequence
+            ),
+            NotExecuted::WrongVolume => format!("session {} is of another volume", era.id),
+        };
+        // Whatever the reason, this session's slots cannot be relied on any more.
+        era.end(&why);
+        if in_doubt {
+            Attempt::Ended(Err(ClientError::Unknown(why)))
+        } else {
+            Attempt::NextEra(why)
+        }
+    }
+
+    pub(super) async fn query(
+        &self,
+        caller: Caller,
+        body: QueryBody,
+    ) -> Result<Answer, ClientError> {
+        let body = precheck::query(&caller, body)?;
+        let deadline = self.deadline();
+        if self.closing.is_cancelled() {
+            return Err(Failure::Closed.into());
+        }
+        let permit = match deadline.bound(self.queries.acquire()).await {
+            Some(Ok(permit)) => permit,
+            Some(Err(_closed)) => return Err(Failure::Closed.into()),
+            None => return Err(Failure::TimedOut("too many queries wait".into()).into()),
+        };
+        let query = Query {
+            volume: self.volume.id,
+            caller,
+            body,
+        };
+        let (token, result) = self.lead.ask(&query, deadline, Mood::Steady).await?;
+        drop(permit);
+        self.saw(token);
+        Ok(result?)
+    }
+
+    /// Opens the next era; the keeper alone does so.
+    pub(super) async fn reopen(&self, deadline: Deadline) -> Result<(), ClientError> {
+        let (volume, mood) = (self.volume.id, Mood::Steady);
+        let era = open_era(&self.lead, volume, &self.options, deadline, mood).await?;
+        self.lead.attach(era.id.0);
+        self.reopened.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(session = era.id.0, "a new session is open");
+        self.eras.send_replace(era);
+        Ok(())
+    }
+
+    /// Ends a session in the cluster. Its slots are fenced by that, so nothing of it can be
+    /// executed later.
+    pub(super) async fn close_era(&self, session: SessionId) {
+        let command = Command {
+            volume: self.volume.id,
+            stamp: Timestamp::default(),
+            body: CommandBody::CloseSession { session },
+        };
+        let deadline = Deadline::after(Some(CLOSE_WAIT));
+        match self.lead.propose(&command, deadline, Mood::Steady).await {
+            Proposed::Reply { .. } => {}
+            // It expires by its silence.
+            Proposed::NotRun(error) => tracing::debug!(%error, "a session was not closed"),
+            Proposed::InDoubt(why) => tracing::debug!(why, "a session may not be closed"),
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        if self.closing.is_cancelled() {
+            return self.stop.cancelled().await;
+        }
+        self.closing.cancel();
+        let era = self.era();
+        let idle = era.slots.idle();
+        if tokio::time::timeout(CLOSE_WAIT, idle).await.is_err() {
+            tracing::warn!("the session is closed with operations in flight");
+        }
+        self.close_era(era.id).await;
+        self.give_up();
+        self.lead.stop();
+    }
+
+    /// Nothing can be done any more; whoever waits is told.
+    pub(super) fn give_up(&self) {
+        self.closing.cancel();
+        self.queries.close();
+        self.stop.cancel();
+    }
+
+    pub(super) fn status(&self) -> ConnectionStatus {
+        let era = self.era();
+        let leader = self.lead.addr();
+        let ttl_ms = self.ttl_ms.load(Ordering::Relaxed);
+        ConnectionStatus {
+            connected: leader.is_some(),
+            leader,
+            trouble: self.lead.trouble().map(|failure| failure.to_string()),
+            session: era.id,
+            session_ttl: Some(Duration::from_millis(ttl_ms)).filter(|ttl| !ttl.is_zero()),
+            sessions_reopened: self.reopened.load(Ordering::Relaxed),
+            streams: self.lead.links(),
+            retries: self.lead.retries(),
+            operations_in_flight: era.slots.in_use(),
+            token: self.token(),
+        }
+    }
+}
+
+/// The slot's request may still be executed: the slot is dropped as it is, and with too many of
+/// those, the session.
+fn in_doubt_in(era: &Era, slot: Slot, why: String) -> Attempt {
+    drop(slot);
+    if era.slots.is_worn_out() {
+        era.end("too many of its slots are in doubt");
+    }
+    Attempt::Ended(Err(ClientError::Unknown(why)))
+}
+
+fn check_options(options: &SessionOptions) -> Result<(), ClientError> {
+    let slots = (1..=limits::SLOTS_PER_SESSION_MAX).contains(&options.slots);
+    let info = options.info.len() <= limits::SESSION_INFO_BYTES_MAX;
+    if slots && info && options.queries > 0 {
+        return Ok(());
+    }
+    let why = format!(
+        "a session has 1 to {} slots, at least one query and up to {} bytes of info",
+        limits::SLOTS_PER_SESSION_MAX,
+        limits::SESSION_INFO_BYTES_MAX
+    );
+    Err(Failure::BadRequest(why).into())
+}
+
+async fn find(lead: &Lead, name: &str, deadline: Deadline) -> Result<VolumeInfo, ClientError> {
+    let (volume, caller) = (VolumeId::CLUSTER, Caller::root());
+    let body = precheck::query(
+        &caller,
+        QueryBody::FindVolume {
+            name: name.to_owned(),
+        },
+    )?;
+    let (_token, result) = lead
+        .ask(
+            &Query {
+                volume,
+                caller,
+                body,
+            },
+            deadline,
+            Mood::Opening,
+        )
+        .await?;
+    match result? {
+        Answer::Volume(info) => Ok(info),
+        _ => Err(Failure::BadReply("an answer to another question".into()).into()),
+    }
+}
+
+async fn open_era(
+    lead: &Lead,
+    volume: VolumeId,
+    options: &SessionOptions,
+    deadline: Deadline,
+    mood: Mood,
+) -> Result<Arc<Era>, ClientError> {
+    let (slots, info) = (options.slots, options.info.clone());
+    let body = CommandBody::OpenSession {
+        nonce: rand::random(),
+        slots,
+        info,
+    };
+    let command = Command {
+        volume,
+        stamp: Timestamp::default(),
+        body,
+    };
+    match lead.propose(&command, deadline, mood).await {
+        Proposed::Reply { reply, .. } => match reply.outcome {
+            Outcome::Done(Success::Session(id)) => Ok(Era::new(id, slots)),
+            Outcome::Refused(refusal) => Err(refusal.into()),
+            other => Err(Failure::BadReply(format!("{other:?}")).into()),
+        },
+        Proposed::NotRun(error) => Err(error),
+        // A session that may have been opened is never used, and expires.
+        Proposed::InDoubt(why) => Err(Failure::TimedOut(why).into()),
+    }
+}
+
+/// Refusals that a later try to open a session may not meet.
+pub(super) fn may_pass(error: &ClientError) -> bool {
+    match error {
+        ClientError::Refused(refusal) => {
+            matches!(refusal, Refusal::LimitReached | Refusal::NoSpace)
+        }
+        ClientError::Failed(Failure::Closed) => false,
+        ClientError::Failed(_) | ClientError::Unknown(_) => true,
+    }
+}

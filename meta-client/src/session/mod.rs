@@ -1,0 +1,132 @@
+//! A session on a volume: operations exactly once, queries, and the sign of life.
+//!
+//! A `MetaSession` outlives the sessions that the cluster gives it: each of those is an [`Era`].
+//! When the cluster says that it does not know the session any more (it was silent too long), the
+//! era ends: what was in flight and may have run is unknown, and a keeper task opens the next era
+//! for whatever comes later.
+
+mod era;
+mod held;
+mod inner;
+mod keeper;
+
+pub use held::HeldInodes;
+
+use crate::error::ClientError;
+use crate::options::SessionOptions;
+use crate::url::MetaUrl;
+use inner::Inner;
+use meta_core::attr::Caller;
+use meta_core::command::Operation;
+use meta_core::ids::SessionId;
+use meta_core::outcome::{Success, Token};
+use meta_core::query::{Answer, QueryBody, VolumeInfo};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::DropGuard;
+
+/// A mounted client of a volume. Clones are the same session; it ends with the last of them.
+#[derive(Clone, Debug)]
+pub struct MetaSession {
+    inner: Arc<Inner>,
+    _stop: Arc<DropGuard>,
+}
+
+/// How the way to the cluster is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConnectionStatus {
+    /// The leader's address, while there is a stream to it.
+    pub leader: Option<String>,
+    /// Whether there is a stream to the leader.
+    pub connected: bool,
+    /// Why there is none, as far as it is known.
+    pub trouble: Option<String>,
+    /// The current session.
+    pub session: SessionId,
+    /// How long the cluster lets it be silent, once it said so.
+    pub session_ttl: Option<Duration>,
+    /// Sessions opened after the first one was lost.
+    pub sessions_reopened: u64,
+    /// Streams opened.
+    pub streams: u64,
+    /// Requests and queries sent again.
+    pub retries: u64,
+    /// Operations in flight.
+    pub operations_in_flight: u32,
+    /// The newest state seen.
+    pub token: Token,
+}
+
+impl MetaSession {
+    /// Finds the volume and opens a session on it.
+    ///
+    /// # Errors
+    /// [`ClientError::Failed`] if the cluster does not answer within `options.open_for`, and
+    /// [`meta_core::outcome::Refusal::UnknownVolume`] if it has no such volume.
+    pub async fn open(url: &MetaUrl, options: SessionOptions) -> Result<Self, ClientError> {
+        let inner = Inner::open(url, options).await?;
+        let stop = Arc::new(inner.stop.clone().drop_guard());
+        Ok(Self { inner, _stop: stop })
+    }
+
+    /// The volume, as it was when the session was opened.
+    pub fn volume(&self) -> &VolumeInfo {
+        &self.inner.volume
+    }
+
+    /// The current session.
+    pub fn id(&self) -> SessionId {
+        self.inner.session_id()
+    }
+
+    /// The newest state of the volume that any answer carried.
+    pub fn token(&self) -> Token {
+        self.inner.token()
+    }
+
+    /// Does an operation exactly once, across failovers. Dropping the future does not stop it.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if the cluster decided so, [`ClientError::Failed`] if it was
+    /// certainly not done, [`ClientError::Unknown`] if that is not known.
+    pub async fn execute(
+        &self,
+        caller: Caller,
+        operation: Operation,
+    ) -> Result<Success, ClientError> {
+        crate::precheck::operation(&caller, &operation)?;
+        let inner = Arc::clone(&self.inner);
+        // In a task of its own, so that no slot is left in doubt by a caller who goes away.
+        let work = tokio::spawn(async move { inner.execute(caller, operation).await });
+        let ended = |error| ClientError::Unknown(format!("the task ended early: {error}"));
+        work.await.unwrap_or_else(|error| Err(ended(error)))
+    }
+
+    /// Asks the leader; the answer is linearizable.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] as the query's kind says, else [`ClientError::Failed`].
+    pub async fn query(&self, caller: Caller, body: QueryBody) -> Result<Answer, ClientError> {
+        self.inner.query(caller, body).await
+    }
+
+    /// Says who knows which inodes are held open here. Until then none are.
+    pub fn hold_inodes(&self, holder: Arc<dyn HeldInodes>) {
+        *self.inner.holder.write() = Some(holder);
+    }
+
+    /// How the way to the cluster is.
+    pub fn status(&self) -> ConnectionStatus {
+        self.inner.status()
+    }
+
+    /// Waits, bounded, for operations in flight, ends the session in the cluster, and stops.
+    /// Later calls fail with [`crate::Failure::Closed`].
+    pub async fn close(&self) {
+        let inner = Arc::clone(&self.inner);
+        // In a task of its own, so that it is finished even if the caller goes away.
+        if let Err(error) = tokio::spawn(async move { inner.close().await }).await {
+            tracing::warn!(%error, "the session's closing ended early");
+        }
+    }
+}

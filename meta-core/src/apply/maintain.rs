@@ -1,0 +1,245 @@
+//! Work that the leader proposes by itself, in bounded steps: what nobody can reach any more
+//! goes, and its slices wait for the deletion of their blocks.
+
+use super::{Done, setattr};
+use crate::attr::FileKind;
+use crate::ids::{ChunkIndex, Ino, Seq, SliceId, SliceOrder};
+use crate::key::{self, Ids, PREFIX_BYTES, Table};
+use crate::kv::{Family, KvRead};
+use crate::limits::{CHUNK_BYTES, MAINTENANCE_ROWS_MAX};
+use crate::outcome::{Fatal, Refusal, Stop, Success};
+use crate::row::{Blob, Cut, Head, PendingDelete, SliceRow};
+use crate::tables::cut_at;
+use crate::txn::Txn;
+use std::ops::ControlFlow;
+
+fn bounded(rows_max: u32) -> usize {
+    rows_max.clamp(1, MAINTENANCE_ROWS_MAX) as usize
+}
+
+fn step(rows: usize, more: bool) -> Success {
+    Success::Maintained {
+        rows: u32::try_from(rows).unwrap_or(u32::MAX),
+        more,
+    }
+}
+
+/// Deletes a file without names, its data first.
+pub(super) fn reap<B: KvRead>(txn: &mut Txn<'_, B>, ino: Ino, rows_max: u32) -> Done {
+    let volume = txn.volume();
+    let orphan = key::by_ino(volume, Table::Orphan, ino);
+    if txn.tables().row::<Blob>(&orphan)?.is_none() {
+        return Ok(step(0, false));
+    }
+    let mut left = bounded(rows_max);
+    let slices: Vec<(Vec<u8>, SliceRow)> = txn
+        .tables()
+        .rows(&key::by_ino(volume, Table::Slice, ino), left)?;
+    left -= slices.len();
+    for (key, row) in slices {
+        delete_slice(txn, ino, key, &row)?;
+    }
+    for table in [Table::Cut, Table::Xattr, Table::Symlink] {
+        left -= delete_rows(txn, &key::by_ino(volume, table, ino), left)?;
+    }
+    let rows = bounded(rows_max) - left;
+    if left == 0 {
+        return Ok(step(rows, true));
+    }
+    let inode = txn.tables().inode(ino)?;
+    if inode.kind == FileKind::Regular {
+        setattr::resize(txn, &mut inode.clone(), 0)?;
+    }
+    txn.delete(key::by_ino(volume, Table::Inode, ino));
+    txn.delete(orphan);
+    let counters = txn.counters();
+    let gone = Fatal::Invariant("the volume's totals are not the sum of its files");
+    match (
+        counters.inodes.checked_sub(1),
+        counters.orphans.checked_sub(1),
+    ) {
+        (Some(inodes), Some(orphans)) => {
+            counters.inodes = inodes;
+            counters.orphans = orphans;
+        }
+        _ => return Err(gone.into()),
+    }
+    Ok(step(rows + 1, false))
+}
+
+fn delete_rows<B: KvRead>(
+    txn: &mut Txn<'_, B>,
+    prefix: &[u8],
+    count_max: usize,
+) -> Result<usize, Fatal> {
+    let mut keys = Vec::new();
+    if count_max > 0 {
+        txn.tables()
+            .scan(Family::State, prefix, &key::prefix_end(prefix), |key, _| {
+                keys.push(key.to_vec());
+                Ok(if keys.len() < count_max {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                })
+            })?;
+    }
+    let count = keys.len();
+    keys.into_iter().for_each(|key| txn.delete(key));
+    Ok(count)
+}
+
+/// Where a slice's row stands, read from its key.
+fn place(key: &[u8]) -> Result<(ChunkIndex, SliceOrder), Fatal> {
+    let mut ids = Ids(key.get(PREFIX_BYTES..).unwrap_or_default());
+    match (ids.u64(), ids.u32(), ids.u64()) {
+        (Some(_), Some(chunk), Some(order)) => Ok((ChunkIndex(chunk), SliceOrder(order))),
+        _ => Err(Fatal::Invariant("a key is too short")),
+    }
+}
+
+/// Deletes a slice's row. When it was the last of its slice, the slice waits for its deletion.
+fn delete_slice<B: KvRead>(
+    txn: &mut Txn<'_, B>,
+    ino: Ino,
+    key: Vec<u8>,
+    row: &SliceRow,
+) -> Result<(), Fatal> {
+    let (chunk, order) = place(&key)?;
+    txn.delete(key);
+    // Only an appended slice has two rows: neighbours in chunk, equal in order.
+    let neighbours = [chunk.0.checked_sub(1), chunk.0.checked_add(1)];
+    for neighbour in neighbours
+        .into_iter()
+        .flatten()
+        .filter(|_| row.len != row.size)
+    {
+        let key = key::slice(txn.volume(), ino, ChunkIndex(neighbour), order);
+        let sibling: Option<SliceRow> = txn.tables().row(&key)?;
+        if sibling.is_some_and(|sibling| sibling.id == row.id) {
+            return Ok(());
+        }
+    }
+    pend(txn, row.id, row.size);
+    Ok(())
+}
+
+fn pend<B: KvRead>(txn: &mut Txn<'_, B>, id: SliceId, size: u32) {
+    let since = txn.stamp();
+    txn.put(
+        key::pending_delete(txn.volume(), id),
+        &PendingDelete { size, since },
+    );
+    let counters = txn.counters();
+    counters.pending_slices += 1;
+    counters.pending_bytes += u64::from(size);
+}
+
+/// Deletes or shortens slices behind truncations, from where the last step stopped.
+pub(super) fn trim<B: KvRead>(txn: &mut Txn<'_, B>, ino: Ino, rows_max: u32) -> Done {
+    let cuts = txn.tables().cuts(ino)?;
+    let Some((last_key, _, last)) = cuts.last() else {
+        return Ok(step(0, false));
+    };
+    let volume = txn.volume();
+    let begin = key::slice(volume, ino, last.chunk, last.order);
+    let end = key::prefix_end(&key::by_ino(volume, Table::Slice, ino));
+    let count_max = bounded(rows_max);
+    let rows: Vec<(Vec<u8>, SliceRow)> = txn.tables().rows_from(&begin, &end, count_max)?;
+    let seen = rows.len();
+    let mut stopped = (last.chunk, last.order);
+    for (key, row) in rows {
+        stopped = place(&key)?;
+        trim_slice(txn, ino, key, row, cut_at(&cuts, stopped.1.0))?;
+    }
+    if seen == count_max {
+        let next = SliceOrder(
+            stopped
+                .1
+                .0
+                .checked_add(1)
+                .ok_or(Fatal::Exhausted("slice orders"))?,
+        );
+        let cursor = Cut {
+            chunk: stopped.0,
+            order: next,
+            ..*last
+        };
+        txn.put(last_key.clone(), &cursor);
+        return Ok(step(seen, true));
+    }
+    for (key, _, _) in cuts {
+        txn.delete(key);
+    }
+    Ok(step(seen, false))
+}
+
+fn trim_slice<B: KvRead>(
+    txn: &mut Txn<'_, B>,
+    ino: Ino,
+    key: Vec<u8>,
+    row: SliceRow,
+    end: u64,
+) -> Result<(), Fatal> {
+    let (chunk, _) = place(&key)?;
+    let len = clipped(chunk, &row, end);
+    if len == 0 {
+        delete_slice(txn, ino, key, &row)?;
+    } else if len < row.len {
+        txn.put(key, &SliceRow { len, ..row });
+    }
+    Ok(())
+}
+
+/// Bytes of a slice's part that lie before the file offset `end`.
+pub(crate) fn clipped(chunk: ChunkIndex, row: &SliceRow, end: u64) -> u32 {
+    let begin = u64::from(chunk.0) * CHUNK_BYTES + u64::from(row.at);
+    let room = end.saturating_sub(begin);
+    u32::try_from(room).map_or(row.len, |room| room.min(row.len))
+}
+
+/// Drops the oldest records, a bounded step at a time.
+pub(super) fn trim_changelog<B: KvRead>(
+    txn: &mut Txn<'_, B>,
+    head: &mut Head,
+    keep_from: Seq,
+) -> Done {
+    if keep_from.0 > head.token.seq.0 + 1 {
+        return Err(Stop::from(Refusal::InvalidArgument));
+    }
+    let volume = txn.volume();
+    let prefix = volume.0.to_be_bytes();
+    let mut gone = Vec::new();
+    let mut bytes = 0;
+    let mut more = false;
+    txn.tables().scan(
+        Family::Changelog,
+        &prefix,
+        &key::prefix_end(&prefix),
+        |key, record| {
+            let seq = crate::tables::last_id(key)?;
+            if seq >= keep_from.0 {
+                return Ok(ControlFlow::Break(()));
+            }
+            if gone.len() == MAINTENANCE_ROWS_MAX as usize {
+                more = true;
+                return Ok(ControlFlow::Break(()));
+            }
+            bytes += record.len() as u64;
+            gone.push((key.to_vec(), seq));
+            Ok(ControlFlow::Continue(()))
+        },
+    )?;
+    if let Some((_, last)) = gone.last() {
+        head.changelog_first = Seq(last + 1);
+    }
+    head.changelog_bytes = head
+        .changelog_bytes
+        .checked_sub(bytes)
+        .ok_or(Fatal::Invariant(
+            "the changelog's bytes are not the sum of its records",
+        ))?;
+    let rows = gone.len();
+    gone.into_iter().for_each(|(key, _)| txn.delete_record(key));
+    Ok(step(rows, more))
+}

@@ -1,0 +1,89 @@
+//! What each command does. One file per family of operations; all checks are here.
+
+mod create;
+mod maintain;
+mod names;
+mod remove;
+mod rename;
+mod session;
+mod setattr;
+pub(crate) mod volume;
+mod write;
+pub(crate) mod xattr;
+
+pub(crate) use maintain::clipped;
+
+use crate::command::{CommandBody, Operation, Request};
+use crate::kv::KvRead;
+use crate::limits::GROUPS_MAX;
+use crate::outcome::{Refusal, Stop, Success};
+use crate::row::{Cluster, Head};
+use crate::txn::Txn;
+
+/// What a body gives back.
+type Done = Result<Success, Stop>;
+
+/// A session's operation.
+pub(crate) fn operation<B: KvRead>(txn: &mut Txn<'_, B>, request: &Request) -> Done {
+    let caller = &request.caller;
+    if caller.groups.len() > GROUPS_MAX {
+        return Err(Refusal::InvalidArgument.into());
+    }
+    match &request.operation {
+        Operation::Create(create) => create::create(txn, caller, create),
+        Operation::Link { ino, parent, name } => create::link(txn, caller, *ino, *parent, name),
+        Operation::Unlink { parent, name } => remove::unlink(txn, caller, *parent, name),
+        Operation::Rmdir { parent, name } => remove::rmdir(txn, caller, *parent, name),
+        Operation::Rename {
+            parent,
+            name,
+            new_parent,
+            new_name,
+            mode,
+        } => {
+            let from = rename::Place {
+                parent: *parent,
+                name,
+            };
+            let to = rename::Place {
+                parent: *new_parent,
+                name: new_name,
+            };
+            rename::rename(txn, caller, from, to, *mode)
+        }
+        Operation::SetAttr(change) => setattr::set_attr(txn, caller, change),
+        Operation::Commit(commit) => write::commit(txn, request.session, caller, commit),
+        Operation::Append(append) => write::append(txn, request.session, caller, append),
+        Operation::SetXattr {
+            ino,
+            name,
+            value,
+            mode,
+        } => xattr::set(txn, caller, *ino, name, value, *mode),
+        Operation::RemoveXattr { ino, name } => xattr::remove(txn, caller, *ino, name),
+        Operation::GrantSlices { count } => session::grant(txn, request.session, *count),
+    }
+}
+
+/// A command on a volume that no session's slot stands for.
+pub(crate) fn maintain<B: KvRead>(
+    txn: &mut Txn<'_, B>,
+    head: &mut Head,
+    body: &CommandBody,
+    cluster: Cluster,
+) -> Done {
+    match body {
+        CommandBody::OpenSession { nonce, slots, info } => {
+            session::open(txn, cluster, *nonce, *slots, info)
+        }
+        CommandBody::CloseSession { session } => session::close(txn, cluster, &[*session]),
+        CommandBody::ExpireSessions { sessions } => session::close(txn, cluster, sessions),
+        CommandBody::Reap { ino, rows_max } => maintain::reap(txn, *ino, *rows_max),
+        CommandBody::Trim { ino, rows_max } => maintain::trim(txn, *ino, *rows_max),
+        CommandBody::TrimChangelog { keep_from } => maintain::trim_changelog(txn, head, *keep_from),
+        CommandBody::RaiseLevel { level } => volume::raise_level(txn, *level),
+        CommandBody::InitCluster { .. }
+        | CommandBody::CreateVolume(_)
+        | CommandBody::Request(_) => Err(Refusal::InvalidArgument.into()),
+    }
+}

@@ -1,0 +1,245 @@
+//! Changes of attributes, the length among them. The rules are those of Linux's
+//! `setattr_prepare`, which POSIX leaves room for.
+
+use super::Done;
+use crate::access::{self, WRITE};
+use crate::attr::{Caller, FileKind, Timestamp, mode};
+use crate::command::{SetAttr, SetTime};
+use crate::ids::{ChunkIndex, Ino, SliceOrder};
+use crate::key;
+use crate::kv::KvRead;
+use crate::limits::{CHUNK_BYTES, FILE_BYTES_MAX};
+use crate::outcome::{Fatal, Refusal, Stop, Success};
+use crate::row::{Cut, Inode};
+use crate::txn::Txn;
+
+/// Changes attributes.
+pub(super) fn set_attr<B: KvRead>(txn: &mut Txn<'_, B>, caller: &Caller, change: &SetAttr) -> Done {
+    let before = txn.tables().inode(change.ino)?;
+    check(&before, caller, change)?;
+    let mut inode = before.clone();
+    if let Some(length) = change.length {
+        set_length(txn, change.ino, &mut inode, length)?;
+        if !caller.is_root() {
+            inode.mode = access::without_privilege(inode.mode);
+        }
+    }
+    set_owner(&mut inode, change);
+    set_mode(&mut inode, caller, change);
+    let stamp = txn.stamp();
+    let time = |time: SetTime| match time {
+        SetTime::Now => stamp,
+        SetTime::At(at) => at,
+    };
+    inode.atime = change.atime.map_or(inode.atime, time);
+    inode.mtime = change.mtime.map_or(inode.mtime, time);
+    if *change
+        != (SetAttr {
+            ino: change.ino,
+            by_handle: change.by_handle,
+            ..SetAttr::default()
+        })
+    {
+        inode.ctime = stamp;
+    }
+    if inode != before {
+        txn.put_inode(change.ino, &inode);
+    }
+    Ok(Success::Attr(inode.attr(change.ino)))
+}
+
+fn check(inode: &Inode, caller: &Caller, change: &SetAttr) -> Result<(), Stop> {
+    check_owner(inode, caller, change)?;
+    if change.mode.is_some() && !access::owns(inode, caller) {
+        return Err(Refusal::NotPermitted.into());
+    }
+    check_times(inode, caller, change)?;
+    if let Some(length) = change.length {
+        check_length(inode, caller, length, change.by_handle)?;
+    }
+    Ok(())
+}
+
+fn check_owner(inode: &Inode, caller: &Caller, change: &SetAttr) -> Result<(), Refusal> {
+    if caller.is_root() {
+        return Ok(());
+    }
+    let owner = caller.uid == inode.uid;
+    if change.uid.is_some_and(|uid| !owner || uid != inode.uid) {
+        return Err(Refusal::NotPermitted);
+    }
+    let group_allowed = |gid: u32| owner && (gid == inode.gid || caller.in_group(gid));
+    if change.gid.is_some_and(|gid| !group_allowed(gid)) {
+        return Err(Refusal::NotPermitted);
+    }
+    Ok(())
+}
+
+fn check_times(inode: &Inode, caller: &Caller, change: &SetAttr) -> Result<(), Refusal> {
+    let times: Vec<SetTime> = change.atime.into_iter().chain(change.mtime).collect();
+    let valid = |time: &SetTime| match time {
+        SetTime::Now => true,
+        SetTime::At(at) => at.is_valid(),
+    };
+    if !times.iter().all(valid) {
+        return Err(Refusal::InvalidArgument);
+    }
+    if times.is_empty() || access::owns(inode, caller) {
+        return Ok(());
+    }
+    if times.iter().all(|time| *time == SetTime::Now) {
+        return access::check(inode, caller, WRITE);
+    }
+    Err(Refusal::NotPermitted)
+}
+
+fn check_length(
+    inode: &Inode,
+    caller: &Caller,
+    length: u64,
+    by_handle: bool,
+) -> Result<(), Refusal> {
+    match inode.kind {
+        FileKind::Regular => {}
+        FileKind::Directory => return Err(Refusal::IsDirectory),
+        FileKind::Symlink
+        | FileKind::Fifo
+        | FileKind::Socket
+        | FileKind::CharDevice
+        | FileKind::BlockDevice => return Err(Refusal::InvalidArgument),
+    }
+    if !by_handle {
+        access::check(inode, caller, WRITE)?;
+    }
+    if length > FILE_BYTES_MAX {
+        Err(Refusal::FileTooLarge)
+    } else {
+        Ok(())
+    }
+}
+
+/// Owner and group; a change of either takes set-id bits away from anything but a directory.
+fn set_owner(inode: &mut Inode, change: &SetAttr) {
+    if change.uid.is_none() && change.gid.is_none() {
+        return;
+    }
+    inode.uid = change.uid.unwrap_or(inode.uid);
+    inode.gid = change.gid.unwrap_or(inode.gid);
+    if !inode.is_directory() {
+        inode.mode = access::without_privilege(inode.mode);
+    }
+}
+
+fn set_mode(inode: &mut Inode, caller: &Caller, change: &SetAttr) {
+    if let Some(bits) = change.mode {
+        inode.mode = bits & mode::MASK;
+        if !caller.is_root() && !caller.in_group(inode.gid) {
+            inode.mode &= !mode::SET_GID;
+        }
+    }
+    if change.drop_privilege_bits {
+        inode.mode = access::without_privilege(inode.mode);
+    }
+}
+
+/// Sets the length of a regular file, and its times.
+fn set_length<B: KvRead>(
+    txn: &mut Txn<'_, B>,
+    ino: Ino,
+    inode: &mut Inode,
+    length: u64,
+) -> Result<(), Fatal> {
+    if length < inode.length {
+        cut(txn, ino, inode, length)?;
+    }
+    resize(txn, inode, length)?;
+    inode.mtime = txn.stamp();
+    inode.ctime = txn.stamp();
+    Ok(())
+}
+
+/// Notes that all slices so far end at `length`. Earlier truncations to as much or more say
+/// nothing beside this one, so that what stays rises in order and in length.
+fn cut<B: KvRead>(
+    txn: &mut Txn<'_, B>,
+    ino: Ino,
+    inode: &mut Inode,
+    length: u64,
+) -> Result<(), Fatal> {
+    let order = take_order(inode)?;
+    for (key, _, earlier) in txn.tables().cuts(ino)? {
+        if earlier.length >= length {
+            txn.delete(key);
+        }
+    }
+    let chunk = first_cut_chunk(txn, ino, length)?;
+    let row = Cut {
+        length,
+        chunk,
+        order: SliceOrder(0),
+    };
+    txn.put(key::cut(txn.volume(), ino, order), &row);
+    Ok(())
+}
+
+/// Where trimming must begin: in the chunk of the lowest truncation.
+fn first_cut_chunk<B: KvRead>(
+    txn: &Txn<'_, B>,
+    ino: Ino,
+    length: u64,
+) -> Result<ChunkIndex, Fatal> {
+    let lowest = txn
+        .tables()
+        .cuts(ino)?
+        .first()
+        .map_or(length, |(_, _, cut)| cut.length);
+    chunk_of(lowest.min(length))
+}
+
+/// The chunk that holds the byte at `offset`.
+pub(super) fn chunk_of(offset: u64) -> Result<ChunkIndex, Fatal> {
+    u32::try_from(offset / CHUNK_BYTES)
+        .map(ChunkIndex)
+        .map_err(|_| Fatal::Invariant("an offset past the end of the longest file"))
+}
+
+/// The next place in the order of writes to a file.
+pub(super) fn take_order(inode: &mut Inode) -> Result<SliceOrder, Fatal> {
+    let order = inode.next;
+    inode.next = order
+        .checked_add(1)
+        .ok_or(Fatal::Exhausted("slice orders"))?;
+    Ok(SliceOrder(order))
+}
+
+/// Sets the length, and counts the volume's bytes.
+pub(super) fn resize<B: KvRead>(
+    txn: &mut Txn<'_, B>,
+    inode: &mut Inode,
+    length: u64,
+) -> Result<(), Fatal> {
+    let counters = txn.counters();
+    counters.bytes = counters
+        .bytes
+        .checked_sub(counted(inode.length))
+        .and_then(|bytes| bytes.checked_add(counted(length)))
+        .ok_or(Fatal::Invariant(
+            "the volume's bytes are not the sum of its files",
+        ))?;
+    inode.length = length;
+    Ok(())
+}
+
+/// What a file counts for in the volume's bytes: its length in whole 4 KiB.
+pub(super) fn counted(length: u64) -> u64 {
+    length.next_multiple_of(4096)
+}
+
+/// The time that a write leaves, if the client's is one.
+pub(super) fn valid_time(time: Option<Timestamp>, stamp: Timestamp) -> Result<Timestamp, Refusal> {
+    match time {
+        None => Ok(stamp),
+        Some(time) if time.is_valid() => Ok(time),
+        Some(_) => Err(Refusal::InvalidArgument),
+    }
+}

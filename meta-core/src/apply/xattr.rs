@@ -1,0 +1,161 @@
+//! Extended attributes.
+
+use super::Done;
+use crate::access::{self, READ, WRITE};
+use crate::attr::{Caller, FileKind, mode};
+use crate::command::XattrMode;
+use crate::ids::Ino;
+use crate::key::{self, PREFIX_BYTES, Table};
+use crate::kv::KvRead;
+use crate::limits::{XATTR_LIST_BYTES_MAX, XATTR_NAME_BYTES_MAX, XATTR_VALUE_BYTES_MAX};
+use crate::outcome::{Fatal, Refusal, Success};
+use crate::row::{Blob, Inode};
+use crate::tables::Tables;
+use crate::txn::Txn;
+
+/// The part of a name before its first dot, which says whose attribute it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Namespace {
+    /// For users, guarded by mode bits.
+    User,
+    /// For the superuser alone.
+    Trusted,
+    /// For security modules: everybody reads.
+    Security,
+}
+
+impl Namespace {
+    /// The namespace of a valid name.
+    pub(crate) fn of(name: &[u8]) -> Result<Self, Refusal> {
+        if name.is_empty() || name.contains(&0) {
+            return Err(Refusal::InvalidArgument);
+        }
+        if name.len() > XATTR_NAME_BYTES_MAX {
+            return Err(Refusal::NameTooLong);
+        }
+        let spaces = [
+            (&b"user."[..], Self::User),
+            (b"trusted.", Self::Trusted),
+            (b"security.", Self::Security),
+        ];
+        let found = spaces.iter().find(|(prefix, _)| name.starts_with(prefix));
+        match found {
+            Some((prefix, _)) if prefix.len() == name.len() => Err(Refusal::InvalidArgument),
+            Some((_, space)) => Ok(*space),
+            // POSIX ACLs come as attributes of the namespace "system": not in this version.
+            None => Err(Refusal::NotSupported),
+        }
+    }
+
+    /// Whether the caller may read it.
+    pub(crate) fn check_read(self, inode: &Inode, caller: &Caller) -> Result<(), Refusal> {
+        match self {
+            Self::User => {
+                check_carrier(inode).map_err(|_| Refusal::NoAttribute)?;
+                access::check(inode, caller, READ)
+            }
+            Self::Trusted if !caller.is_root() => Err(Refusal::NoAttribute),
+            Self::Trusted | Self::Security => Ok(()),
+        }
+    }
+
+    fn check_write(self, inode: &Inode, caller: &Caller) -> Result<(), Refusal> {
+        match self {
+            Self::User => {
+                check_carrier(inode)?;
+                let sticky = inode.is_directory() && inode.mode & mode::STICKY != 0;
+                if sticky && !access::owns(inode, caller) {
+                    return Err(Refusal::NotPermitted);
+                }
+                access::check(inode, caller, WRITE)
+            }
+            Self::Trusted | Self::Security if !caller.is_root() => Err(Refusal::NotPermitted),
+            Self::Trusted | Self::Security => Ok(()),
+        }
+    }
+}
+
+/// User attributes are for files and directories: the mode bits of the others mean other things.
+fn check_carrier(inode: &Inode) -> Result<(), Refusal> {
+    match inode.kind {
+        FileKind::Regular | FileKind::Directory => Ok(()),
+        FileKind::Symlink
+        | FileKind::Fifo
+        | FileKind::Socket
+        | FileKind::CharDevice
+        | FileKind::BlockDevice => Err(Refusal::NotPermitted),
+    }
+}
+
+/// Sets an attribute.
+pub(super) fn set<B: KvRead>(
+    txn: &mut Txn<'_, B>,
+    caller: &Caller,
+    ino: Ino,
+    name: &[u8],
+    value: &[u8],
+    mode: XattrMode,
+) -> Done {
+    let space = Namespace::of(name)?;
+    let mut inode = txn.tables().inode(ino)?;
+    space.check_write(&inode, caller)?;
+    if value.len() > XATTR_VALUE_BYTES_MAX {
+        return Err(Refusal::AttributeTooLarge.into());
+    }
+    let key = key::xattr(txn.volume(), ino, name);
+    let exists = txn.tables().row::<Blob>(&key)?.is_some();
+    match mode {
+        XattrMode::Create if exists => return Err(Refusal::Exists.into()),
+        XattrMode::Replace if !exists => return Err(Refusal::NoAttribute.into()),
+        XattrMode::Set | XattrMode::Create | XattrMode::Replace => {}
+    }
+    if !exists {
+        let listed: usize = names(&txn.tables(), ino)?
+            .iter()
+            .map(|name| name.len() + 1)
+            .sum();
+        if listed + name.len() + 1 > XATTR_LIST_BYTES_MAX {
+            return Err(Refusal::AttributeTooLarge.into());
+        }
+    }
+    txn.put(key, &Blob(value.to_vec()));
+    inode.ctime = txn.stamp();
+    txn.put_inode(ino, &inode);
+    Ok(Success::Done)
+}
+
+/// Removes an attribute.
+pub(super) fn remove<B: KvRead>(
+    txn: &mut Txn<'_, B>,
+    caller: &Caller,
+    ino: Ino,
+    name: &[u8],
+) -> Done {
+    let space = Namespace::of(name)?;
+    let mut inode = txn.tables().inode(ino)?;
+    space.check_write(&inode, caller)?;
+    let key = key::xattr(txn.volume(), ino, name);
+    if txn.tables().row::<Blob>(&key)?.is_none() {
+        return Err(Refusal::NoAttribute.into());
+    }
+    txn.delete(key);
+    inode.ctime = txn.stamp();
+    txn.put_inode(ino, &inode);
+    Ok(Success::Done)
+}
+
+/// All names of a file, whoever may see them.
+pub(crate) fn names<K: KvRead + ?Sized>(
+    tables: &Tables<'_, K>,
+    ino: Ino,
+) -> Result<Vec<Vec<u8>>, Fatal> {
+    let prefix = key::by_ino(tables.volume(), Table::Xattr, ino);
+    let rows: Vec<(Vec<u8>, Blob)> = tables.rows(&prefix, usize::MAX)?;
+    rows.into_iter()
+        .map(|(key, _)| {
+            key.get(PREFIX_BYTES + size_of::<u64>()..)
+                .map(<[u8]>::to_vec)
+                .ok_or(Fatal::Invariant("a key is too short"))
+        })
+        .collect()
+}

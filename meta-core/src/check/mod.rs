@@ -1,0 +1,220 @@
+//! What holds between the rows of a volume, checked over all of them.
+//!
+//! Memory is proportional to the number of files and names: this is for tests, and for a whole
+//! check on request, not for the path of a request.
+
+mod files;
+mod names;
+
+use crate::changelog::SealedRecord;
+use crate::digest::{Digest, row_hash};
+use crate::ids::{Ino, VolumeId};
+use crate::key::{self, FIRST_LOCAL_TAG, Ids, Table};
+use crate::kv::{Family, KvRead};
+use crate::outcome::{Fatal, hex};
+use crate::row::{Counters, Cut, Dentry, Head, Inode, Named, PendingDelete, Row, SliceRow};
+use crate::tables::{Tables, last_id};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+/// Checks all rules of a volume. An empty list means that all hold.
+///
+/// # Errors
+/// [`Fatal`] if a row is damaged or the store cannot be read.
+pub fn check<K: KvRead>(view: &K, volume: VolumeId) -> Result<Vec<String>, Fatal> {
+    let tables = Tables::new(view, volume);
+    let Some(head) = tables.head()? else {
+        return Ok(vec![format!("volume {volume} has no head")]);
+    };
+    let rows = Rows::read(tables)?;
+    let mut found = Found::default();
+    rows.check_digests(&head, &mut found);
+    names::check(&rows, &mut found);
+    files::check(&rows, &tables.counters()?, &mut found);
+    check_changelog(tables, &head, &mut found)?;
+    Ok(found.0)
+}
+
+/// Rules that do not hold.
+#[derive(Default)]
+struct Found(Vec<String>);
+
+impl Found {
+    /// Notes a rule that does not hold.
+    fn unless(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.0.push(what());
+        }
+    }
+}
+
+/// The replicated rows of a volume.
+#[derive(Default)]
+struct Rows {
+    inodes: BTreeMap<Ino, Inode>,
+    /// By parent and name.
+    dentries: BTreeMap<(Ino, Vec<u8>), Dentry>,
+    /// By parent and number.
+    numbers: BTreeMap<(Ino, u64), Named>,
+    /// File, parent, number.
+    links: BTreeSet<(Ino, Ino, u64)>,
+    orphans: BTreeSet<Ino>,
+    /// File, chunk, order.
+    slices: Vec<(Ino, u32, u64, SliceRow)>,
+    cuts: Vec<(Ino, u64, Cut)>,
+    /// Files that have a row in a table of one kind of file.
+    targets: BTreeSet<Ino>,
+    xattrs: BTreeSet<Ino>,
+    pending: BTreeMap<u64, PendingDelete>,
+    digests: BTreeMap<u8, Digest>,
+}
+
+impl Rows {
+    fn read<K: KvRead>(tables: Tables<'_, K>) -> Result<Self, Fatal> {
+        let mut rows = Self::default();
+        let prefix = tables.volume().0.to_be_bytes();
+        tables.scan(
+            Family::State,
+            &prefix,
+            &key::prefix_end(&prefix),
+            |key, bytes| {
+                let (_, table, ids) =
+                    key::split(key).ok_or(Fatal::Invariant("a key is too short"))?;
+                if table >= FIRST_LOCAL_TAG {
+                    return Ok(ControlFlow::Break(()));
+                }
+                let digest = rows.digests.entry(table).or_default();
+                digest.add(row_hash(table, ids, bytes));
+                rows.take(table, key, ids, bytes)?;
+                Ok(ControlFlow::Continue(()))
+            },
+        )?;
+        Ok(rows)
+    }
+
+    fn take(&mut self, table: u8, key: &[u8], ids: &[u8], bytes: &[u8]) -> Result<(), Fatal> {
+        let short = Fatal::Invariant("a key is too short");
+        let mut ids = Ids(ids);
+        let first = ids.u64().map(Ino);
+        match (table, first) {
+            (tag, Some(ino)) if tag == Table::Inode as u8 => {
+                self.inodes.insert(ino, Inode::decode(key, bytes)?);
+            }
+            (tag, Some(parent)) if tag == Table::Dentry as u8 => {
+                self.dentries
+                    .insert((parent, ids.0.to_vec()), Dentry::decode(key, bytes)?);
+            }
+            (tag, Some(parent)) if tag == Table::DentryNumber as u8 => {
+                let number = ids.u64().ok_or(short)?;
+                self.numbers
+                    .insert((parent, number), Named::decode(key, bytes)?);
+            }
+            (tag, Some(ino)) if tag == Table::Slice as u8 => {
+                let (chunk, order) = (ids.u32(), ids.u64());
+                let (chunk, order) = chunk.zip(order).ok_or(short)?;
+                self.slices
+                    .push((ino, chunk, order, SliceRow::decode(key, bytes)?));
+            }
+            (tag, Some(ino)) if tag == Table::Link as u8 => {
+                let (parent, number) = (ids.u64(), ids.u64());
+                let (parent, number) = parent.zip(number).ok_or(short)?;
+                self.links.insert((ino, Ino(parent), number));
+            }
+            (tag, Some(ino)) if tag == Table::Cut as u8 => {
+                self.cuts
+                    .push((ino, last_id(key)?, Cut::decode(key, bytes)?));
+            }
+            (tag, Some(ino)) if tag == Table::Orphan as u8 => {
+                self.orphans.insert(ino);
+            }
+            (tag, Some(ino)) if tag == Table::Symlink as u8 => {
+                self.targets.insert(ino);
+            }
+            (tag, Some(ino)) if tag == Table::Xattr as u8 => {
+                self.xattrs.insert(ino);
+            }
+            (tag, Some(id)) if tag == Table::PendingDelete as u8 => {
+                self.pending
+                    .insert(id.0, PendingDelete::decode(key, bytes)?);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn check_digests(&self, head: &Head, found: &mut Found) {
+        let tables: BTreeSet<u8> = self
+            .digests
+            .keys()
+            .chain(head.digests.keys())
+            .copied()
+            .collect();
+        for table in tables {
+            let kept = head.digests.get(&table).copied().unwrap_or_default();
+            let actual = self.digests.get(&table).copied().unwrap_or_default();
+            found.unless(kept == actual, || {
+                format!("the digest of table {table:#04x} is not that of its rows")
+            });
+        }
+    }
+}
+
+/// Records are dense, chained, and as many bytes as the head says.
+fn check_changelog<K: KvRead>(
+    tables: Tables<'_, K>,
+    head: &Head,
+    found: &mut Found,
+) -> Result<(), Fatal> {
+    let prefix = tables.volume().0.to_be_bytes();
+    let mut bytes = 0;
+    let mut next = head.changelog_first.0;
+    let mut last_crc = None;
+    tables.scan(
+        Family::Changelog,
+        &prefix,
+        &key::prefix_end(&prefix),
+        |key, record| {
+            let seq = last_id(key)?;
+            found.unless(seq == next, || {
+                format!("record {seq} stands where {next} should")
+            });
+            next = seq + 1;
+            bytes += record.len() as u64;
+            last_crc = Some(SealedRecord::from_bytes(record)?.crc);
+            Ok(ControlFlow::Continue(()))
+        },
+    )?;
+    found.unless(next == head.token.seq.0 + 1, || {
+        format!("records end at {next}, the volume at {}", head.token.seq)
+    });
+    found.unless(bytes == head.changelog_bytes, || {
+        format!(
+            "records have {bytes} bytes, the head says {}",
+            head.changelog_bytes
+        )
+    });
+    found.unless(last_crc.is_none_or(|crc| crc == head.record_crc), || {
+        "the last record's crc is not the head's".to_owned()
+    });
+    Ok(())
+}
+
+/// A key part for messages.
+fn shown(bytes: &[u8]) -> String {
+    if bytes.iter().all(u8::is_ascii_graphic) {
+        String::from_utf8_lossy(bytes).into_owned()
+    } else {
+        hex(bytes)
+    }
+}
+
+/// What counts a volume's rows say they add up to.
+fn totals(counters: &Counters) -> [u64; 5] {
+    [
+        counters.inodes,
+        counters.bytes,
+        counters.orphans,
+        counters.pending_slices,
+        counters.pending_bytes,
+    ]
+}

@@ -1,0 +1,324 @@
+//! What is proposed to Raft: one command is one log entry, and every check happens in `apply`.
+
+use crate::attr::{Caller, FileKind, Timestamp};
+use crate::ids::{ChunkIndex, ClusterId, Ino, Level, Seq, SessionId, SliceId, SlotIndex};
+use crate::ids::{VolumeId, VolumeUuid};
+use crate::name::Name;
+
+/// A command as it stands in the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Command {
+    /// The volume, or [`VolumeId::CLUSTER`].
+    pub volume: VolumeId,
+    /// The leader's clock when it proposed. Apply never goes back before the volume's last stamp.
+    pub stamp: Timestamp,
+    /// What to do.
+    pub body: CommandBody,
+}
+
+/// The kinds of command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CommandBody {
+    /// Gives the cluster its identity, once.
+    InitCluster {
+        /// Chosen at random by whoever initialises.
+        cluster: ClusterId,
+    },
+    /// Makes a volume. Its root belongs to root with mode 0777.
+    CreateVolume(CreateVolume),
+    /// Opens a session on the command's volume.
+    OpenSession {
+        /// Chosen at random by the client, so that a retry finds the session it made.
+        nonce: u128,
+        /// Request slots, 1 to [`crate::limits::SLOTS_PER_SESSION_MAX`].
+        slots: u32,
+        /// Who it is, for `status`: JSON, opaque to the engine.
+        info: Vec<u8>,
+    },
+    /// Ends a session: its slots and grants go.
+    CloseSession {
+        /// The session.
+        session: SessionId,
+    },
+    /// Ends sessions that were silent too long by the leader's monotonic clock.
+    ExpireSessions {
+        /// The sessions.
+        sessions: Vec<SessionId>,
+    },
+    /// An operation of a session, executed exactly once per (slot, sequence).
+    Request(Request),
+    /// Deletes what no name and no session holds any more, a bounded step at a time.
+    Reap {
+        /// A file without names, that every live session has let go.
+        ino: Ino,
+        /// Rows at most, up to [`crate::limits::MAINTENANCE_ROWS_MAX`].
+        rows_max: u32,
+    },
+    /// Moves slices behind a truncation to the pending deletes, a bounded step at a time.
+    Trim {
+        /// The file.
+        ino: Ino,
+        /// Rows at most.
+        rows_max: u32,
+    },
+    /// Drops the oldest changelog records.
+    TrimChangelog {
+        /// The first record that is kept.
+        keep_from: Seq,
+    },
+    /// Raises the volume's level, when all voters support it.
+    RaiseLevel {
+        /// The new level.
+        level: Level,
+    },
+}
+
+/// How a volume is made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CreateVolume {
+    /// 1 to 63 bytes of `[a-z0-9-]`, first and last alphanumeric.
+    pub name: String,
+    /// Chosen at random.
+    pub uuid: VolumeUuid,
+    /// Bytes of a block: a power of two from 64 KiB to 16 MiB.
+    pub block_bytes: u32,
+    /// Where blocks live on this side: JSON, opaque to the engine; never holds a secret.
+    pub storage: Vec<u8>,
+}
+
+/// An operation of a session.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Request {
+    /// The session.
+    pub session: SessionId,
+    /// Its slot.
+    pub slot: SlotIndex,
+    /// One more than the slot's last sequence; the first is 1.
+    pub sequence: u64,
+    /// On whose behalf.
+    pub caller: Caller,
+    /// What to do.
+    pub operation: Operation,
+}
+
+/// What a client can change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Operation {
+    /// Makes a file of any kind under a new name.
+    Create(Create),
+    /// Gives a file one more name.
+    Link {
+        /// The file; not a directory.
+        ino: Ino,
+        /// The directory of the new name.
+        parent: Ino,
+        /// The new name.
+        name: Name,
+    },
+    /// Removes a name of anything but a directory.
+    Unlink {
+        /// The directory.
+        parent: Ino,
+        /// The name.
+        name: Name,
+    },
+    /// Removes an empty directory.
+    Rmdir {
+        /// The directory that holds the name.
+        parent: Ino,
+        /// The name.
+        name: Name,
+    },
+    /// Moves a name.
+    Rename {
+        /// The directory of the old name.
+        parent: Ino,
+        /// The old name.
+        name: Name,
+        /// The directory of the new name.
+        new_parent: Ino,
+        /// The new name.
+        new_name: Name,
+        /// What to do with a file that has the new name.
+        mode: RenameMode,
+    },
+    /// Changes attributes, the length among them.
+    SetAttr(SetAttr),
+    /// Makes uploaded slices part of a file.
+    Commit(Commit),
+    /// Adds uploaded slices at the file's end, wherever it is when this is applied.
+    Append(Append),
+    /// Sets an extended attribute.
+    SetXattr {
+        /// The file.
+        ino: Ino,
+        /// `user.` and `trusted.` and `security.` names; 1 to 255 bytes.
+        name: Vec<u8>,
+        /// Up to 64 KiB.
+        value: Vec<u8>,
+        /// Whether the name must be new or must exist.
+        mode: XattrMode,
+    },
+    /// Removes an extended attribute.
+    RemoveXattr {
+        /// The file.
+        ino: Ino,
+        /// The name.
+        name: Vec<u8>,
+    },
+    /// Gets slice ids to commit under.
+    GrantSlices {
+        /// How many, 1 to [`crate::limits::GRANT_SLICES_MAX`].
+        count: u32,
+    },
+}
+
+/// Makes a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Create {
+    /// The directory.
+    pub parent: Ino,
+    /// The new name.
+    pub name: Name,
+    /// Permission bits after the umask.
+    pub mode: u32,
+    /// What to make.
+    pub node: NewNode,
+    /// What to do if the name exists.
+    pub existing: Existing,
+}
+
+/// What a create makes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NewNode {
+    /// A regular file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink {
+        /// 1 to 4095 bytes without NUL.
+        target: Vec<u8>,
+    },
+    /// A fifo, a socket or a device.
+    Special {
+        /// Fifo, socket, character or block device.
+        kind: FileKind,
+        /// The device number; 0 for fifo and socket.
+        rdev: u32,
+    },
+}
+
+/// What a create does with a name that exists.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Existing {
+    /// Refuses with [`crate::outcome::Refusal::Exists`].
+    Refuse,
+    /// Answers the regular file that is there, if the caller may open it as it wants to.
+    Open {
+        /// Wants to read.
+        read: bool,
+        /// Wants to write.
+        write: bool,
+    },
+}
+
+/// What a rename does with a file that has the new name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RenameMode {
+    /// Replaces it.
+    Replace,
+    /// Refuses.
+    NoReplace,
+    /// Swaps the two names.
+    Exchange,
+}
+
+/// Whether an extended attribute must be new.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum XattrMode {
+    /// Either.
+    Set,
+    /// It must be new.
+    Create,
+    /// It must exist.
+    Replace,
+}
+
+/// A time to set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SetTime {
+    /// The command's stamp.
+    Now,
+    /// This time.
+    At(Timestamp),
+}
+
+/// Attributes to change; `None` keeps one.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SetAttr {
+    /// The file.
+    pub ino: Ino,
+    /// New permission bits.
+    pub mode: Option<u32>,
+    /// New owner.
+    pub uid: Option<u32>,
+    /// New group.
+    pub gid: Option<u32>,
+    /// New length of a regular file; a longer one reads as zeros.
+    pub length: Option<u64>,
+    /// New access time.
+    pub atime: Option<SetTime>,
+    /// New modification time.
+    pub mtime: Option<SetTime>,
+    /// The length is set through a handle open for writing, so mode bits were checked at open.
+    pub by_handle: bool,
+    /// Set-user-id and set-group-id go, as after a write by somebody else.
+    pub drop_privilege_bits: bool,
+}
+
+/// An uploaded slice to make part of a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewSlice {
+    /// The chunk.
+    pub chunk: ChunkIndex,
+    /// Where in the chunk it begins, in bytes.
+    pub at: u32,
+    /// Its id, under a live grant of the session.
+    pub id: SliceId,
+    /// Its length in bytes, at least 1; `at + len` is at most 64 MiB.
+    pub len: u32,
+    /// CRC-32 of each frame's stored bytes, in order; one per started 64 KiB.
+    pub frame_crcs: Vec<u32>,
+}
+
+/// Makes uploaded slices part of a file, in order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Commit {
+    /// A regular file.
+    pub ino: Ino,
+    /// 1 to [`crate::limits::COMMIT_SLICES_MAX`] slices.
+    pub slices: Vec<NewSlice>,
+    /// When the data was written, as far as the client wants it kept; `None` is the stamp.
+    pub mtime: Option<Timestamp>,
+}
+
+/// An uploaded slice to be placed at the end of a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AppendSlice {
+    /// Its id, under a live grant of the session.
+    pub id: SliceId,
+    /// Its length in bytes, 1 to 64 MiB.
+    pub len: u32,
+    /// As in [`NewSlice`].
+    pub frame_crcs: Vec<u32>,
+}
+
+/// Adds slices at the end of a file, one after the other.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Append {
+    /// A regular file.
+    pub ino: Ino,
+    /// 1 to [`crate::limits::COMMIT_SLICES_MAX`] slices.
+    pub slices: Vec<AppendSlice>,
+}

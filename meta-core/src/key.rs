@@ -1,0 +1,348 @@
+//! Where each row lives. A key is `volume u32 | table u8 | ids`, all big-endian, so that one
+//! volume is one range, one table one range in it, and ids sort as numbers.
+//!
+//! | table | tag | ids behind the tag | row |
+//! |---|---|---|---|
+//! | counters | 0x01 | - | [`crate::row::Counters`] |
+//! | settings | 0x02 | - | [`crate::row::Settings`] |
+//! | epoch | 0x03 | epoch u16 | [`crate::row::EpochOpened`] |
+//! | inode | 0x10 | ino u64 | [`crate::row::Inode`] |
+//! | dentry | 0x11 | parent u64, name | [`crate::row::Dentry`] |
+//! | dentry number | 0x12 | parent u64, number u64 | [`crate::row::Named`] |
+//! | slice | 0x13 | ino u64, chunk u32, order u64 | [`crate::row::SliceRow`] |
+//! | symlink | 0x14 | ino u64 | target bytes |
+//! | xattr | 0x15 | ino u64, name | value bytes |
+//! | link | 0x16 | ino u64, parent u64, number u64 | nothing |
+//! | orphan | 0x17 | ino u64 | nothing |
+//! | cut | 0x18 | ino u64, order u64 | [`crate::row::Cut`] |
+//! | pending delete | 0x19 | slice id u64 | [`crate::row::PendingDelete`] |
+//! | head | 0x80 | - | [`crate::row::Head`] |
+//! | storage | 0x81 | - | the description's bytes |
+//! | slot | 0x83 | session u64, slot u32 | [`crate::row::Slot`] |
+//! | grant | 0x84 | session u64, last slice id u64 | [`crate::row::Grant`] |
+//! | nonce | 0x85 | nonce u128 | [`crate::row::SessionRef`] |
+//! | cluster | 0x90 | - | [`crate::row::Cluster`] |
+//! | volume name | 0x91 | name | [`crate::row::VolumeRef`] |
+//! | session | 0x92 | session u64 | [`crate::row::Session`] |
+//!
+//! Tags below 0x80 are *replicated*: in the digest, in the changelog, in mirrors. The others are
+//! *local* to a cluster. The last three tables belong to volume 0, the cluster itself. Reserved
+//! from the first format: 0x1a inline data, 0x1b slice references, 0x1c directory totals.
+//! Volume 0xffff_ffff belongs to the store below, which keeps its applied position there.
+
+use crate::ids::{ChunkIndex, DentryNumber, Epoch, Ino, Seq, SessionId, SliceId, SliceOrder};
+use crate::ids::{SlotIndex, VolumeId};
+use crate::name::Name;
+
+/// A table's tag. The numbers are stored: never change one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum Table {
+    /// Totals and id counters of a volume.
+    Counters = 0x01,
+    /// What a volume was formatted with, and its level.
+    Settings = 0x02,
+    /// Ownerships of a volume.
+    Epoch = 0x03,
+    /// Files.
+    Inode = 0x10,
+    /// Names.
+    Dentry = 0x11,
+    /// Names by insertion number.
+    DentryNumber = 0x12,
+    /// Data of files.
+    Slice = 0x13,
+    /// Targets of symlinks.
+    Symlink = 0x14,
+    /// Extended attributes.
+    Xattr = 0x15,
+    /// Names of a file beside its first.
+    Link = 0x16,
+    /// Files without names.
+    Orphan = 0x17,
+    /// Truncations whose slices are not trimmed yet.
+    Cut = 0x18,
+    /// Slices that no file uses any more.
+    PendingDelete = 0x19,
+    /// A volume's position, digests and changelog bounds.
+    Head = 0x80,
+    /// Where blocks live on this side.
+    Storage = 0x81,
+    /// Last request and reply of a session's slot.
+    Slot = 0x83,
+    /// Slice ids that a session may commit.
+    Grant = 0x84,
+    /// Sessions by the nonce that opened them.
+    Nonce = 0x85,
+    /// The cluster's identity and counters.
+    Cluster = 0x90,
+    /// Volumes by name.
+    VolumeName = 0x91,
+    /// Live sessions.
+    Session = 0x92,
+}
+
+/// Tags from here on are local to a cluster.
+pub const FIRST_LOCAL_TAG: u8 = 0x80;
+/// Bytes of volume and tag.
+pub const PREFIX_BYTES: usize = 5;
+
+/// A key under construction.
+#[derive(Clone, Debug)]
+pub struct Key(Vec<u8>);
+
+impl Key {
+    /// The prefix of a table.
+    pub fn new(volume: VolumeId, table: Table) -> Self {
+        let mut bytes = Vec::with_capacity(32);
+        bytes.extend_from_slice(&volume.0.to_be_bytes());
+        bytes.push(table as u8);
+        Self(bytes)
+    }
+
+    /// Adds a 16-bit number.
+    #[must_use]
+    pub fn u16(mut self, number: u16) -> Self {
+        self.0.extend_from_slice(&number.to_be_bytes());
+        self
+    }
+
+    /// Adds a 32-bit number.
+    #[must_use]
+    pub fn u32(mut self, number: u32) -> Self {
+        self.0.extend_from_slice(&number.to_be_bytes());
+        self
+    }
+
+    /// Adds a 64-bit number.
+    #[must_use]
+    pub fn u64(mut self, number: u64) -> Self {
+        self.0.extend_from_slice(&number.to_be_bytes());
+        self
+    }
+
+    /// Adds bytes; nothing may follow them.
+    #[must_use]
+    pub fn bytes(mut self, bytes: &[u8]) -> Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    /// The finished key.
+    pub fn done(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+/// The first key behind all that begin with `prefix`.
+pub fn prefix_end(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return end;
+        }
+    }
+    // Only a prefix of 0xff bytes has no end; the last volume is the store's own and is not
+    // scanned through here.
+    vec![u8::MAX; prefix.len() + 1]
+}
+
+/// Volume, tag, and the ids behind them; `None` if the key is too short to have been made here.
+pub fn split(key: &[u8]) -> Option<(VolumeId, u8, &[u8])> {
+    let (volume, rest) = key.split_first_chunk::<4>()?;
+    let (tag, ids) = rest.split_first()?;
+    Some((VolumeId(u32::from_be_bytes(*volume)), *tag, ids))
+}
+
+/// Reads big-endian numbers back from the ids of a key.
+#[derive(Debug)]
+pub struct Ids<'k>(pub &'k [u8]);
+
+impl Ids<'_> {
+    /// Takes a 32-bit number.
+    pub fn u32(&mut self) -> Option<u32> {
+        let (number, rest) = self.0.split_first_chunk::<4>()?;
+        self.0 = rest;
+        Some(u32::from_be_bytes(*number))
+    }
+
+    /// Takes a 64-bit number.
+    pub fn u64(&mut self) -> Option<u64> {
+        let (number, rest) = self.0.split_first_chunk::<8>()?;
+        self.0 = rest;
+        Some(u64::from_be_bytes(*number))
+    }
+}
+
+/// The key of a table's only row in a volume.
+pub fn single(volume: VolumeId, table: Table) -> Vec<u8> {
+    Key::new(volume, table).done()
+}
+
+/// The key of an ownership.
+pub fn epoch(volume: VolumeId, epoch: Epoch) -> Vec<u8> {
+    Key::new(volume, Table::Epoch).u16(epoch.0).done()
+}
+
+/// The key of a row of a table that is keyed by inode alone; the prefix of the other tables of
+/// an inode.
+pub fn by_ino(volume: VolumeId, table: Table, ino: Ino) -> Vec<u8> {
+    Key::new(volume, table).u64(ino.0).done()
+}
+
+/// The key of a name.
+pub fn dentry(volume: VolumeId, parent: Ino, name: &Name) -> Vec<u8> {
+    Key::new(volume, Table::Dentry)
+        .u64(parent.0)
+        .bytes(name.as_bytes())
+        .done()
+}
+
+/// The key of a name by its number.
+pub fn number(volume: VolumeId, parent: Ino, number: DentryNumber) -> Vec<u8> {
+    Key::new(volume, Table::DentryNumber)
+        .u64(parent.0)
+        .u64(number.0)
+        .done()
+}
+
+/// The key of a slice.
+pub fn slice(volume: VolumeId, ino: Ino, chunk: ChunkIndex, order: SliceOrder) -> Vec<u8> {
+    Key::new(volume, Table::Slice)
+        .u64(ino.0)
+        .u32(chunk.0)
+        .u64(order.0)
+        .done()
+}
+
+/// The key of an extended attribute.
+pub fn xattr(volume: VolumeId, ino: Ino, name: &[u8]) -> Vec<u8> {
+    Key::new(volume, Table::Xattr).u64(ino.0).bytes(name).done()
+}
+
+/// The key of an additional name of a file.
+pub fn link(volume: VolumeId, ino: Ino, parent: Ino, number: DentryNumber) -> Vec<u8> {
+    Key::new(volume, Table::Link)
+        .u64(ino.0)
+        .u64(parent.0)
+        .u64(number.0)
+        .done()
+}
+
+/// The key of a truncation.
+pub fn cut(volume: VolumeId, ino: Ino, order: SliceOrder) -> Vec<u8> {
+    Key::new(volume, Table::Cut).u64(ino.0).u64(order.0).done()
+}
+
+/// The key of a slice that waits for its deletion.
+pub fn pending_delete(volume: VolumeId, slice: SliceId) -> Vec<u8> {
+    Key::new(volume, Table::PendingDelete).u64(slice.0).done()
+}
+
+/// The key of a slot.
+pub fn slot(volume: VolumeId, session: SessionId, slot: SlotIndex) -> Vec<u8> {
+    Key::new(volume, Table::Slot)
+        .u64(session.0)
+        .u32(slot.0)
+        .done()
+}
+
+/// The key of a grant: by its last id, so that a scan from an id meets its grant first.
+pub fn grant(volume: VolumeId, session: SessionId, last: SliceId) -> Vec<u8> {
+    Key::new(volume, Table::Grant)
+        .u64(session.0)
+        .u64(last.0)
+        .done()
+}
+
+/// The prefix of a session's rows in a table that is keyed by session first.
+pub fn by_session(volume: VolumeId, table: Table, session: SessionId) -> Vec<u8> {
+    Key::new(volume, table).u64(session.0).done()
+}
+
+/// The key of a session's nonce.
+pub fn nonce(volume: VolumeId, nonce: u128) -> Vec<u8> {
+    Key::new(volume, Table::Nonce)
+        .bytes(&nonce.to_be_bytes())
+        .done()
+}
+
+/// The key of a volume's name.
+pub fn volume_name(name: &str) -> Vec<u8> {
+    Key::new(VolumeId::CLUSTER, Table::VolumeName)
+        .bytes(name.as_bytes())
+        .done()
+}
+
+/// The key of a session.
+pub fn session(session: SessionId) -> Vec<u8> {
+    by_session(VolumeId::CLUSTER, Table::Session, session)
+}
+
+/// The key of a record in the changelog family: `volume u32 | epoch u16 | seq u64`.
+pub fn record(volume: VolumeId, epoch: Epoch, seq: Seq) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(14);
+    bytes.extend_from_slice(&volume.0.to_be_bytes());
+    bytes.extend_from_slice(&epoch.0.to_be_bytes());
+    bytes.extend_from_slice(&seq.0.to_be_bytes());
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V: VolumeId = VolumeId(0x0102_0304);
+
+    #[test]
+    fn keys_have_frozen_bytes() {
+        let name = Name::new(*b"n").expect("a valid name");
+        let cases: [(Vec<u8>, &str); 9] = [
+            (single(V, Table::Head), "0102030480"),
+            (epoch(V, Epoch(5)), "01020304030005"),
+            (
+                by_ino(V, Table::Inode, Ino(6)),
+                "01020304100000000000000006",
+            ),
+            (dentry(V, Ino(7), &name), "010203041100000000000000076e"),
+            (
+                number(V, Ino(7), DentryNumber(8)),
+                "010203041200000000000000070000000000000008",
+            ),
+            (
+                slice(V, Ino(9), ChunkIndex(10), SliceOrder(11)),
+                "010203041300000000000000090000000a000000000000000b",
+            ),
+            (
+                grant(V, SessionId(1), SliceId(2)),
+                "010203048400000000000000010000000000000002",
+            ),
+            (volume_name("vol"), "0000000091766f6c"),
+            (record(V, Epoch(1), Seq(2)), "0102030400010000000000000002"),
+        ];
+        for (key, expected) in cases {
+            assert_eq!(crate::outcome::hex(&key), expected);
+        }
+    }
+
+    #[test]
+    fn a_prefix_ends_behind_its_last_key() {
+        assert_eq!(prefix_end(&[1, 2]), vec![1, 3]);
+        assert_eq!(prefix_end(&[1, 255]), vec![2]);
+        assert!(prefix_end(&[255, 255]).as_slice() > [255, 255].as_slice());
+    }
+
+    #[test]
+    fn ids_come_back_from_a_key() {
+        let key = slice(V, Ino(9), ChunkIndex(10), SliceOrder(11));
+        let (volume, tag, ids) = split(&key).expect("long enough");
+        assert_eq!((volume, tag), (V, Table::Slice as u8));
+        let mut ids = Ids(ids);
+        assert_eq!(
+            (ids.u64(), ids.u32(), ids.u64()),
+            (Some(9), Some(10), Some(11))
+        );
+        assert_eq!(ids.u64(), None);
+    }
+}

@@ -1,0 +1,54 @@
+//! Bounds on everything that a peer can make grow. Both ends check them.
+
+/// Bytes of a name.
+pub const NAME_BYTES_MAX: usize = 255;
+/// Bytes of a symlink's target.
+pub const SYMLINK_BYTES_MAX: usize = 4095;
+/// Names of one file. ext4 stops at 65,000; ours is bounded by the row's counter alone.
+pub const LINKS_MAX: u32 = i32::MAX as u32;
+/// Bytes of an extended attribute's name.
+pub const XATTR_NAME_BYTES_MAX: usize = 255;
+/// Bytes of an extended attribute's value.
+pub const XATTR_VALUE_BYTES_MAX: usize = 65_536;
+/// Bytes of all attribute names of one file together, as `listxattr` counts them.
+pub const XATTR_LIST_BYTES_MAX: usize = 65_536;
+/// Supplementary groups of a caller, as on Linux.
+pub const GROUPS_MAX: usize = 65_536;
+/// Bytes of a chunk.
+pub const CHUNK_BYTES: u64 = 64 << 20;
+/// Bytes of a frame: the piece of a block that is checked alone.
+pub const FRAME_BYTES: u32 = 64 << 10;
+/// Smallest block size that a volume can be formatted with.
+pub const BLOCK_BYTES_MIN: u32 = 64 << 10;
+/// Largest block size that a volume can be formatted with.
+pub const BLOCK_BYTES_MAX: u32 = 16 << 20;
+/// Bytes of a file: 2^31 chunks.
+pub const FILE_BYTES_MAX: u64 = CHUNK_BYTES << 31;
+/// Slices committed by one command.
+pub const COMMIT_SLICES_MAX: usize = 64;
+/// Slice ids granted by one command.
+pub const GRANT_SLICES_MAX: u32 = 65_536;
+/// Ranges of slice ids that one session may hold; past it the oldest is revoked.
+pub const GRANTS_PER_SESSION_MAX: usize = 1024;
+/// Request slots of one session.
+pub const SLOTS_PER_SESSION_MAX: u32 = 1024;
+/// Sessions of one cluster.
+pub const SESSIONS_MAX: usize = 65_536;
+/// Bytes of a volume's name.
+pub const VOLUME_NAME_BYTES_MAX: usize = 63;
+/// Bytes of a volume's storage description.
+pub const STORAGE_BYTES_MAX: usize = 16_384;
+/// Bytes of a session's description.
+pub const SESSION_INFO_BYTES_MAX: usize = 4096;
+/// Names in one page of readdir.
+pub const READDIR_ENTRIES_MAX: u32 = 4096;
+/// Slice rows in one page of a read.
+pub const READ_SLICES_MAX: u32 = 4096;
+/// Bytes of one page of any query, after which it ends early and says where to go on.
+pub const PAGE_BYTES_MAX: usize = 2 << 20;
+/// Rows that one maintenance command touches.
+pub const MAINTENANCE_ROWS_MAX: u32 = 1024;
+/// Links followed from a directory to the root before the tree is called damaged.
+pub const DEPTH_MAX: u32 = 1 << 20;
+/// Bytes of a message on a stream between peers.
+pub const MESSAGE_BYTES_MAX: usize = 16 << 20;

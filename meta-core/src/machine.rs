@@ -1,0 +1,180 @@
+//! The state machine's door: one command in, a reply and pending writes out.
+
+use crate::apply;
+use crate::attr::Timestamp;
+use crate::codec::Codec;
+use crate::command::{Command, CommandBody, Request};
+use crate::ids::VolumeId;
+use crate::key;
+use crate::kv::{KvRead, Overlay, Writes};
+use crate::outcome::{Fatal, NotExecuted, Outcome, Refusal, Reply, Stop, Success, Token};
+use crate::row::{Cluster, Head, Row, Slot};
+use crate::tables::Tables;
+use crate::txn::{Scope, Txn};
+
+/// Applies one command. `pending` holds the writes of the commands applied since the base was
+/// last written; those of this command are added to it: all of them, or none if it is refused
+/// (but for the reply kept in its slot).
+///
+/// # Errors
+/// [`Fatal`] if the store or the command is damaged; `pending` is then unchanged, and the node
+/// must stop.
+pub fn apply<B: KvRead>(
+    pending: &mut Overlay<B>,
+    codec: &dyn Codec,
+    command: &Command,
+) -> Result<Reply, Fatal> {
+    let (writes, reply) = run(pending, codec, command)?;
+    pending.absorb(writes);
+    Ok(reply)
+}
+
+fn run<B: KvRead>(
+    pending: &Overlay<B>,
+    codec: &dyn Codec,
+    command: &Command,
+) -> Result<(Writes, Reply), Fatal> {
+    let cluster = Tables::new(pending, VolumeId::CLUSTER).cluster()?;
+    match (&command.body, cluster) {
+        (CommandBody::InitCluster { cluster: id }, found) => {
+            Ok(apply::volume::init_cluster(command.stamp, *id, found))
+        }
+        (_, None) => Ok((Writes::new(), refused(command.stamp, Refusal::NotSupported))),
+        (CommandBody::CreateVolume(create), Some(cluster)) => {
+            apply::volume::create(pending, codec, command.stamp, create, cluster)
+        }
+        (_, Some(cluster)) => on_volume(pending, codec, command, cluster),
+    }
+}
+
+fn on_volume<B: KvRead>(
+    pending: &Overlay<B>,
+    codec: &dyn Codec,
+    command: &Command,
+    cluster: Cluster,
+) -> Result<(Writes, Reply), Fatal> {
+    let Some(head) = Tables::new(pending, command.volume).head()? else {
+        return Ok((
+            Writes::new(),
+            refused(command.stamp, Refusal::UnknownVolume),
+        ));
+    };
+    // Time never goes back in a volume, whatever the clocks of its leaders say.
+    let stamp = command.stamp.max(head.stamp.next());
+    let scope = Scope {
+        volume: command.volume,
+        cluster: cluster.id,
+        epoch: head.token.epoch,
+        stamp,
+    };
+    match &command.body {
+        CommandBody::Request(request) => Work {
+            pending,
+            codec,
+            scope,
+            head,
+        }
+        .request(request),
+        body => {
+            let work = Work {
+                pending,
+                codec,
+                scope,
+                head,
+            };
+            work.finish(None, |txn, head| apply::maintain(txn, head, body, cluster))
+        }
+    }
+}
+
+/// A command on a volume that exists.
+struct Work<'p, 'c, B> {
+    pending: &'p Overlay<B>,
+    codec: &'c dyn Codec,
+    scope: Scope,
+    head: Head,
+}
+
+impl<B: KvRead> Work<'_, '_, B> {
+    /// A session's operation, exactly once per (slot, sequence).
+    fn request(self, request: &Request) -> Result<(Writes, Reply), Fatal> {
+        let tables = Tables::new(self.pending, self.scope.volume);
+        let Some(session) = tables.session(request.session)? else {
+            return Ok(self.not_executed(NotExecuted::UnknownSession));
+        };
+        if session.volume != self.scope.volume {
+            return Ok(self.not_executed(NotExecuted::WrongVolume));
+        }
+        let key = key::slot(self.scope.volume, request.session, request.slot);
+        let slot: Option<Slot> = tables.row(&key)?;
+        let last = slot.as_ref().map_or(0, |slot| slot.sequence);
+        if let Some(slot) = slot
+            && slot.sequence == request.sequence
+        {
+            return Ok((Writes::new(), self.codec.decode_reply(&slot.reply)?));
+        }
+        if request.slot.0 >= session.slots || Some(request.sequence) != last.checked_add(1) {
+            return Ok(self.not_executed(NotExecuted::SlotMisordered { last }));
+        }
+        let slot = (key, request.sequence);
+        self.finish(Some(slot), |txn, _| apply::operation(txn, request))
+    }
+
+    /// Runs the body, seals what it did, and keeps the reply in the slot.
+    fn finish(
+        self,
+        slot: Option<(Vec<u8>, u64)>,
+        body: impl FnOnce(&mut Txn<'_, B>, &mut Head) -> Result<Success, Stop>,
+    ) -> Result<(Writes, Reply), Fatal> {
+        let mut head = self.head.clone();
+        let mut txn = Txn::begin(self.pending, self.scope)?;
+        let (mut writes, token, outcome) = match body(&mut txn, &mut head) {
+            Ok(success) => {
+                let (writes, head) = txn.seal(head, self.codec)?;
+                (writes, head.token, Outcome::Done(success))
+            }
+            Err(Stop::Refused(refusal)) => {
+                (Writes::new(), self.head.token, Outcome::Refused(refusal))
+            }
+            Err(Stop::Fatal(fatal)) => return Err(fatal),
+        };
+        let reply = Reply {
+            token,
+            stamp: self.scope.stamp,
+            outcome,
+        };
+        if let Some((key, sequence)) = slot {
+            let row = Slot {
+                sequence,
+                reply: self.codec.encode_reply(&reply),
+            };
+            let bytes = row.encode(&key);
+            writes.insert((crate::kv::Family::State, key), Some(bytes));
+        }
+        Ok((writes, reply))
+    }
+
+    fn not_executed(&self, why: NotExecuted) -> (Writes, Reply) {
+        let outcome = Outcome::NotExecuted(why);
+        (
+            Writes::new(),
+            Reply {
+                token: self.head.token,
+                stamp: self.scope.stamp,
+                outcome,
+            },
+        )
+    }
+}
+
+fn refused(stamp: Timestamp, refusal: Refusal) -> Reply {
+    Reply {
+        token: Token::default(),
+        stamp,
+        outcome: Outcome::Refused(refusal),
+    }
+}
+
+#[cfg(test)]
+#[path = "machine_test.rs"]
+mod tests;

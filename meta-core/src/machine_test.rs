@@ -1,0 +1,604 @@
+//! The engine's behaviour, one sentence per test. Random sequences are compared with a plain
+//! model in `tests/`; what stands here is what a reader wants to see said once.
+
+use super::*;
+use crate::attr::{Attr, Caller, FileKind};
+use crate::changelog::Record;
+use crate::command::{
+    Append, AppendSlice, Commit, Create, CreateVolume, Existing, NewNode, NewSlice, Operation,
+    RenameMode, SetAttr,
+};
+use crate::ids::{ChunkIndex, DentryNumber, Ino, SessionId, SliceId, SlotIndex, Uuid};
+use crate::kv::MemKv;
+use crate::name::Name;
+use crate::query::{Answer, Query, QueryBody, SliceCursor};
+use crate::{check, read};
+use std::sync::Mutex;
+
+/// Replies by their place in a list, records by their debug text: enough for one process.
+#[derive(Default)]
+struct ListCodec(Mutex<Vec<Reply>>);
+
+impl Codec for ListCodec {
+    fn decode_command(&self, _: &[u8]) -> Result<Command, Fatal> {
+        Err(Fatal::Command("commands are not encoded here".to_owned()))
+    }
+    fn encode_command(&self, _: &Command) -> Vec<u8> {
+        Vec::new()
+    }
+    fn encode_reply(&self, reply: &Reply) -> Vec<u8> {
+        let mut list = self.0.lock().expect("not poisoned");
+        list.push(reply.clone());
+        (list.len() - 1).to_le_bytes().to_vec()
+    }
+    fn decode_reply(&self, bytes: &[u8]) -> Result<Reply, Fatal> {
+        let index = usize::from_le_bytes(bytes.try_into().expect("as encoded"));
+        Ok(self.0.lock().expect("not poisoned")[index].clone())
+    }
+    fn encode_record(&self, record: &Record) -> Vec<u8> {
+        format!("{record:?}").into_bytes()
+    }
+    fn decode_record(&self, _: &[u8]) -> Result<Record, Fatal> {
+        Err(Fatal::Command("records are not decoded here".to_owned()))
+    }
+}
+
+/// A volume with one session.
+struct World {
+    kv: MemKv,
+    codec: ListCodec,
+    volume: VolumeId,
+    session: SessionId,
+    sequence: u64,
+    clock: i64,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self {
+            kv: MemKv::default(),
+            codec: ListCodec::default(),
+            volume: VolumeId::CLUSTER,
+            session: SessionId(0),
+            sequence: 0,
+            clock: 1_000,
+        };
+        world.done(CommandBody::InitCluster {
+            cluster: Uuid([1; 16]),
+        });
+        let create = CreateVolume {
+            name: "vol".to_owned(),
+            uuid: Uuid([2; 16]),
+            block_bytes: 4 << 20,
+            storage: b"{}".to_vec(),
+        };
+        match world.done(CommandBody::CreateVolume(create)) {
+            Success::Volume(id) => world.volume = id,
+            other => panic!("{other:?}"),
+        }
+        let open = CommandBody::OpenSession {
+            nonce: 7,
+            slots: 4,
+            info: b"{}".to_vec(),
+        };
+        match world.done(open) {
+            Success::Session(id) => world.session = id,
+            other => panic!("{other:?}"),
+        }
+        world
+    }
+
+    fn run(&mut self, body: CommandBody) -> Reply {
+        self.clock += 1;
+        let stamp = Timestamp {
+            seconds: self.clock,
+            nanos: 0,
+        };
+        let command = Command {
+            volume: self.volume,
+            stamp,
+            body,
+        };
+        let mut pending = Overlay::new(&self.kv);
+        let reply = apply(&mut pending, &self.codec, &command).expect("a sound store");
+        let writes = pending.into_writes();
+        self.kv.write(writes);
+        if self.volume != VolumeId::CLUSTER {
+            let broken = check::check(&self.kv, self.volume).expect("a sound store");
+            assert_eq!(broken, Vec::<String>::new());
+        }
+        reply
+    }
+
+    fn done(&mut self, body: CommandBody) -> Success {
+        match self.run(body).outcome {
+            Outcome::Done(success) => success,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn request(&mut self, caller: &Caller, operation: Operation) -> Outcome {
+        self.sequence += 1;
+        let request = Request {
+            session: self.session,
+            slot: SlotIndex(0),
+            sequence: self.sequence,
+            caller: caller.clone(),
+            operation,
+        };
+        self.run(CommandBody::Request(request)).outcome
+    }
+
+    fn ok(&mut self, operation: Operation) -> Success {
+        match self.request(&Caller::root(), operation) {
+            Outcome::Done(success) => success,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn make(&mut self, parent: Ino, text: &str, node: NewNode) -> Ino {
+        match self.ok(create(parent, text, node)) {
+            Success::Entry {
+                attr,
+                created: true,
+            } => attr.ino,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn ask(&self, body: QueryBody) -> Result<Answer, Stop> {
+        let query = Query {
+            volume: self.volume,
+            caller: Caller::root(),
+            body,
+        };
+        read::answer(&self.kv, &query).map(|(_, answer)| answer)
+    }
+
+    fn attr(&self, ino: Ino) -> Attr {
+        match self.ask(QueryBody::GetAttr { ino }) {
+            Ok(Answer::Attr(attr)) => attr,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn names(&self, ino: Ino, after: DentryNumber, entries_max: u32) -> Vec<(u64, String)> {
+        let body = QueryBody::ReadDir {
+            ino,
+            after,
+            entries_max,
+            with_attrs: true,
+        };
+        match self.ask(body) {
+            Ok(Answer::Entries { entries, .. }) => entries
+                .iter()
+                .map(|entry| (entry.number.0, entry.name.to_string()))
+                .collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn grant(&mut self, count: u32) -> SliceId {
+        match self.ok(Operation::GrantSlices { count }) {
+            Success::Granted { first, .. } => first,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// (at, id, off, len) of the slices of a file.
+    fn slices(&self, ino: Ino) -> Vec<(u32, u32, u64, u32, u32)> {
+        let from = SliceCursor::default();
+        match self.ask(QueryBody::ReadSlices {
+            ino,
+            from,
+            end: ChunkIndex(u32::MAX),
+        }) {
+            Ok(Answer::Slices {
+                slices, next: None, ..
+            }) => slices
+                .iter()
+                .map(|s| (s.chunk.0, s.at, s.id.0, s.off, s.len))
+                .collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).expect("a valid name")
+}
+
+fn create(parent: Ino, text: &str, node: NewNode) -> Operation {
+    let existing = Existing::Refuse;
+    Operation::Create(Create {
+        parent,
+        name: name(text),
+        mode: 0o755,
+        node,
+        existing,
+    })
+}
+
+fn rename(from: (Ino, &str), to: (Ino, &str), mode: RenameMode) -> Operation {
+    Operation::Rename {
+        parent: from.0,
+        name: name(from.1),
+        new_parent: to.0,
+        new_name: name(to.1),
+        mode,
+    }
+}
+
+fn unlink(parent: Ino, text: &str) -> Operation {
+    Operation::Unlink {
+        parent,
+        name: name(text),
+    }
+}
+
+fn commit(ino: Ino, chunk: u32, at: u32, id: SliceId, len: u32) -> Operation {
+    let frame_crcs = vec![9; len.div_ceil(crate::limits::FRAME_BYTES) as usize];
+    let slice = NewSlice {
+        chunk: ChunkIndex(chunk),
+        at,
+        id,
+        len,
+        frame_crcs,
+    };
+    Operation::Commit(Commit {
+        ino,
+        slices: vec![slice],
+        mtime: None,
+    })
+}
+
+fn truncate(ino: Ino, length: u64) -> Operation {
+    Operation::SetAttr(SetAttr {
+        ino,
+        length: Some(length),
+        ..SetAttr::default()
+    })
+}
+
+#[test]
+fn a_file_is_created_found_and_removed() {
+    let mut world = World::new();
+    let ino = world.make(Ino::ROOT, "a", NewNode::Regular);
+    let lookup = QueryBody::Lookup {
+        parent: Ino::ROOT,
+        name: name("a"),
+    };
+    assert_eq!(
+        world.ask(lookup.clone()).expect("found"),
+        Answer::Attr(world.attr(ino))
+    );
+    let again = world.request(&Caller::root(), create(Ino::ROOT, "a", NewNode::Regular));
+    assert_eq!(again, Outcome::Refused(Refusal::Exists));
+    assert_eq!(
+        world.ok(unlink(Ino::ROOT, "a")),
+        Success::Removed { ino, nlink: 0 }
+    );
+    assert!(matches!(
+        world.ask(lookup),
+        Err(Stop::Refused(Refusal::NotFound))
+    ));
+}
+
+#[test]
+fn a_request_sent_twice_is_executed_once_and_answered_twice() {
+    let mut world = World::new();
+    let request = Request {
+        session: world.session,
+        slot: SlotIndex(1),
+        sequence: 1,
+        caller: Caller::root(),
+        operation: create(Ino::ROOT, "a", NewNode::Regular),
+    };
+    let first = world.run(CommandBody::Request(request.clone()));
+    let before = world.kv.clone();
+    let second = world.run(CommandBody::Request(request.clone()));
+    assert_eq!(first, second);
+    assert_eq!(before, world.kv);
+    let ahead = world.run(CommandBody::Request(Request {
+        sequence: 3,
+        ..request.clone()
+    }));
+    let misordered = NotExecuted::SlotMisordered { last: 1 };
+    assert_eq!(ahead.outcome, Outcome::NotExecuted(misordered));
+    let stranger = Request {
+        session: SessionId(99),
+        ..request
+    };
+    let reply = world.run(CommandBody::Request(stranger));
+    assert_eq!(
+        reply.outcome,
+        Outcome::NotExecuted(NotExecuted::UnknownSession)
+    );
+}
+
+#[test]
+fn an_unlinked_file_lives_until_it_is_reaped() {
+    let mut world = World::new();
+    let ino = world.make(Ino::ROOT, "a", NewNode::Regular);
+    let id = world.grant(10);
+    world.ok(commit(ino, 0, 0, id, 100));
+    world.ok(unlink(Ino::ROOT, "a"));
+    assert_eq!(world.attr(ino).nlink, 0);
+    assert_eq!(world.slices(ino).len(), 1);
+    let reap = CommandBody::Reap { ino, rows_max: 1 };
+    assert_eq!(
+        world.done(reap.clone()),
+        Success::Maintained {
+            rows: 1,
+            more: true
+        }
+    );
+    assert_eq!(
+        world.done(reap),
+        Success::Maintained {
+            rows: 1,
+            more: false
+        }
+    );
+    assert!(matches!(
+        world.ask(QueryBody::GetAttr { ino }),
+        Err(Stop::Refused(Refusal::Stale))
+    ));
+    match world.ask(QueryBody::StatVolume) {
+        Ok(Answer::Stat(stat)) => {
+            assert_eq!((stat.inodes, stat.bytes, stat.orphans), (1, 0, 0));
+            assert_eq!(
+                (stat.pending_delete_slices, stat.pending_delete_bytes),
+                (1, 100)
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_slice_id_is_committed_once_and_only_under_a_grant() {
+    let mut world = World::new();
+    let ino = world.make(Ino::ROOT, "a", NewNode::Regular);
+    let id = world.grant(4);
+    let revoked = Outcome::Refused(Refusal::GrantRevoked);
+    for offset in [2, 0, 3, 1] {
+        let id = SliceId(id.0 + offset);
+        world.ok(commit(ino, 0, 0, id, 10));
+        assert_eq!(
+            world.request(&Caller::root(), commit(ino, 0, 0, id, 10)),
+            revoked
+        );
+    }
+    let beyond = commit(ino, 0, 0, SliceId(id.0 + 4), 10);
+    assert_eq!(world.request(&Caller::root(), beyond), revoked);
+}
+
+#[test]
+fn a_truncation_cuts_what_was_written_before_it_and_nothing_after() {
+    let mut world = World::new();
+    let ino = world.make(Ino::ROOT, "a", NewNode::Regular);
+    let id = world.grant(10);
+    world.ok(commit(ino, 0, 0, id, 100));
+    world.ok(commit(ino, 1, 0, SliceId(id.0 + 1), 50));
+    world.ok(truncate(ino, 40));
+    world.ok(truncate(ino, 1 << 30));
+    world.ok(commit(ino, 0, 60, SliceId(id.0 + 2), 5));
+    let expected = vec![(0, 0, id.0, 0, 40), (0, 60, id.0 + 2, 0, 5)];
+    assert_eq!(world.slices(ino), expected);
+    assert_eq!(world.attr(ino).length, 1 << 30);
+    world.ok(truncate(ino, 62));
+    let expected = vec![(0, 0, id.0, 0, 40), (0, 60, id.0 + 2, 0, 2)];
+    assert_eq!(world.slices(ino), expected);
+    let mut steps = 0;
+    while let Success::Maintained { more: true, .. } =
+        world.done(CommandBody::Trim { ino, rows_max: 1 })
+    {
+        assert_eq!(world.slices(ino), expected);
+        steps += 1;
+        assert!(steps < 10, "trimming ends");
+    }
+    assert_eq!(world.slices(ino), expected);
+    assert_eq!(
+        world
+            .ask(QueryBody::Cuts {
+                after: Ino(0),
+                count_max: 9
+            })
+            .expect("answers"),
+        Answer::Inodes(vec![])
+    );
+}
+
+#[test]
+fn an_append_goes_to_the_end_and_may_cross_a_chunk_border() {
+    let mut world = World::new();
+    let ino = world.make(Ino::ROOT, "a", NewNode::Regular);
+    let id = world.grant(10);
+    let border = crate::limits::CHUNK_BYTES;
+    world.ok(truncate(ino, border - 4));
+    let slices = vec![AppendSlice {
+        id,
+        len: 10,
+        frame_crcs: vec![1],
+    }];
+    match world.ok(Operation::Append(Append { ino, slices })) {
+        Success::Appended { offset, attr } => {
+            assert_eq!((offset, attr.length), (border - 4, border + 6));
+        }
+        other => panic!("{other:?}"),
+    }
+    let at = u32::try_from(border - 4).expect("fits");
+    assert_eq!(
+        world.slices(ino),
+        vec![(0, at, id.0, 0, 4), (1, 0, id.0, 4, 6)]
+    );
+    world.ok(truncate(ino, border - 1));
+    assert_eq!(world.slices(ino), vec![(0, at, id.0, 0, 3)]);
+    world.done(CommandBody::Trim { ino, rows_max: 100 });
+    assert_eq!(world.slices(ino), vec![(0, at, id.0, 0, 3)]);
+    world.ok(unlink(Ino::ROOT, "a"));
+    world.done(CommandBody::Reap { ino, rows_max: 100 });
+    match world.ask(QueryBody::StatVolume) {
+        Ok(Answer::Stat(stat)) => assert_eq!(stat.pending_delete_bytes, 10),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn renames_replace_swap_and_refuse_loops() {
+    let mut world = World::new();
+    let a = world.make(Ino::ROOT, "a", NewNode::Directory);
+    let b = world.make(a, "b", NewNode::Directory);
+    let file = world.make(b, "f", NewNode::Regular);
+    let loops = rename((Ino::ROOT, "a"), (b, "x"), RenameMode::Replace);
+    let refused = world.request(&Caller::root(), loops);
+    assert_eq!(refused, Outcome::Refused(Refusal::InvalidArgument));
+    world.ok(rename((b, "f"), (Ino::ROOT, "b"), RenameMode::Replace));
+    world.ok(rename((Ino::ROOT, "b"), (a, "b"), RenameMode::Exchange));
+    assert_eq!(world.attr(Ino::ROOT).nlink, 4);
+    assert_eq!(world.attr(b).parent, Ino::ROOT);
+    assert_eq!(world.attr(file).parent, a);
+    let taken = rename((a, "b"), (Ino::ROOT, "b"), RenameMode::NoReplace);
+    assert_eq!(
+        world.request(&Caller::root(), taken),
+        Outcome::Refused(Refusal::Exists)
+    );
+    let wrong = rename((a, "b"), (Ino::ROOT, "b"), RenameMode::Replace);
+    assert_eq!(
+        world.request(&Caller::root(), wrong),
+        Outcome::Refused(Refusal::IsDirectory)
+    );
+    let path = world
+        .ask(QueryBody::PathOf { ino: file })
+        .expect("has a path");
+    assert_eq!(path, Answer::Path(vec![name("a"), name("b")]));
+}
+
+#[test]
+fn a_rename_keeps_listings_whole() {
+    let mut world = World::new();
+    for text in ["a", "b", "c"] {
+        world.make(Ino::ROOT, text, NewNode::Regular);
+    }
+    let first = world.names(Ino::ROOT, DentryNumber(0), 1);
+    assert_eq!(first, vec![(3, "a".to_owned())]);
+    world.ok(rename(
+        (Ino::ROOT, "a"),
+        (Ino::ROOT, "z"),
+        RenameMode::Replace,
+    ));
+    world.ok(rename(
+        (Ino::ROOT, "c"),
+        (Ino::ROOT, "b"),
+        RenameMode::Replace,
+    ));
+    let rest = world.names(Ino::ROOT, DentryNumber(3), 10);
+    assert_eq!(rest, vec![(4, "b".to_owned())]);
+}
+
+#[test]
+fn a_file_with_two_names_keeps_one() {
+    let mut world = World::new();
+    let ino = world.make(Ino::ROOT, "a", NewNode::Regular);
+    let inside = world.make(Ino::ROOT, "d", NewNode::Directory);
+    let again = world.ok(Operation::Link {
+        ino,
+        parent: inside,
+        name: name("b"),
+    });
+    assert!(matches!(
+        again,
+        Success::Entry {
+            attr: Attr { nlink: 2, .. },
+            ..
+        }
+    ));
+    world.ok(unlink(Ino::ROOT, "a"));
+    assert_eq!((world.attr(ino).nlink, world.attr(ino).parent), (1, inside));
+    assert_eq!(world.attr(ino).kind, FileKind::Regular);
+}
+
+#[test]
+fn supplementary_groups_count_and_the_sticky_bit_holds() {
+    let mut world = World::new();
+    let dir = world.make(Ino::ROOT, "d", NewNode::Directory);
+    let change = SetAttr {
+        ino: dir,
+        mode: Some(0o1770),
+        gid: Some(50),
+        ..SetAttr::default()
+    };
+    world.ok(Operation::SetAttr(change));
+    let member = Caller {
+        uid: 1,
+        gid: 1,
+        groups: vec![50],
+    };
+    let other = Caller {
+        uid: 2,
+        gid: 2,
+        groups: vec![50],
+    };
+    let stranger = Caller {
+        uid: 3,
+        gid: 3,
+        groups: vec![],
+    };
+    let made = world.request(&member, create(dir, "f", NewNode::Regular));
+    assert!(matches!(made, Outcome::Done(_)), "{made:?}");
+    let denied = Outcome::Refused(Refusal::AccessDenied);
+    assert_eq!(
+        world.request(&stranger, create(dir, "g", NewNode::Regular)),
+        denied
+    );
+    let sticky = Outcome::Refused(Refusal::NotPermitted);
+    assert_eq!(world.request(&other, unlink(dir, "f")), sticky);
+    assert!(matches!(
+        world.request(&member, unlink(dir, "f")),
+        Outcome::Done(_)
+    ));
+}
+
+#[test]
+fn a_closed_session_leaves_nothing_behind() {
+    let mut world = World::new();
+    let before = world.kv.rows(crate::kv::Family::State).len();
+    let open = CommandBody::OpenSession {
+        nonce: 8,
+        slots: 2,
+        info: Vec::new(),
+    };
+    let Success::Session(id) = world.done(open.clone()) else {
+        panic!("a session")
+    };
+    assert_eq!(world.done(open), Success::Session(id));
+    let session = std::mem::replace(&mut world.session, id);
+    let sequence = std::mem::replace(&mut world.sequence, 0);
+    world.grant(5);
+    world.session = session;
+    world.sequence = sequence;
+    world.done(CommandBody::CloseSession { session: id });
+    assert_eq!(world.kv.rows(crate::kv::Family::State).len(), before);
+}
+
+#[test]
+fn old_records_are_dropped_and_the_chain_goes_on() {
+    let mut world = World::new();
+    for text in ["a", "b", "c"] {
+        world.make(Ino::ROOT, text, NewNode::Regular);
+    }
+    let step = world.done(CommandBody::TrimChangelog {
+        keep_from: crate::ids::Seq(3),
+    });
+    assert_eq!(
+        step,
+        Success::Maintained {
+            rows: 2,
+            more: false
+        }
+    );
+    let records = read::records(&world.kv, world.volume, crate::ids::Seq(0), 9).expect("sound");
+    assert_eq!(records.first().map(|(seq, _)| seq.0), Some(3));
+    world.make(Ino::ROOT, "d", NewNode::Regular);
+}

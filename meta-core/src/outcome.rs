@@ -1,0 +1,274 @@
+//! How an operation ends. Three kinds that are never mixed: an *outcome* (here: replicated and
+//! the same on every node), a *failure* (of the way to the leader; it lives in meta-server and
+//! meta-client), and a [`Fatal`] (the store is damaged: stop).
+
+use crate::attr::{Attr, Timestamp};
+use crate::ids::{Epoch, Ino, Seq, SessionId, SliceId, VolumeId};
+use std::fmt;
+
+/// Why a well-formed operation was not done. It changed nothing. The numbers are stored in
+/// replies: never change one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, thiserror::Error)]
+#[repr(u16)]
+pub enum Refusal {
+    /// No such name or file.
+    #[error("no such file or directory")]
+    NotFound = 1,
+    /// The name is taken.
+    #[error("the name exists already")]
+    Exists = 2,
+    /// A directory was needed.
+    #[error("not a directory")]
+    NotDirectory = 3,
+    /// Anything but a directory was needed.
+    #[error("is a directory")]
+    IsDirectory = 4,
+    /// The directory still has names.
+    #[error("directory not empty")]
+    NotEmpty = 5,
+    /// Mode bits forbid it (EACCES).
+    #[error("permission denied")]
+    AccessDenied = 6,
+    /// Only the owner or the superuser may (EPERM).
+    #[error("operation not permitted")]
+    NotPermitted = 7,
+    /// A name over 255 bytes or a target over 4095.
+    #[error("name too long")]
+    NameTooLong = 8,
+    /// The arguments make no sense.
+    #[error("invalid argument")]
+    InvalidArgument = 9,
+    /// One more name would pass the limit.
+    #[error("too many links")]
+    TooManyLinks = 10,
+    /// No space is left, on the volume or on the metadata nodes.
+    #[error("no space left")]
+    NoSpace = 11,
+    /// This version of the volume does not do that.
+    #[error("not supported")]
+    NotSupported = 12,
+    /// The file would be longer than a file can be.
+    #[error("file too large")]
+    FileTooLarge = 13,
+    /// No such extended attribute.
+    #[error("no such attribute")]
+    NoAttribute = 14,
+    /// An attribute's value or the list of names is too large.
+    #[error("attribute too large")]
+    AttributeTooLarge = 15,
+    /// The inode is gone: it was deleted since it was looked up.
+    #[error("the file is gone")]
+    Stale = 16,
+    /// A slice came under no live grant of its session: it was revoked, or never given.
+    #[error("the slice's id is not granted to this session")]
+    GrantRevoked = 17,
+    /// The volume's name is taken in this cluster, or no volume has the name.
+    #[error("no such volume")]
+    UnknownVolume = 18,
+    /// A volume of that name exists.
+    #[error("a volume of that name exists already")]
+    VolumeExists = 19,
+    /// A limit of the cluster (sessions, slots, ids) is reached.
+    #[error("a limit of the cluster is reached")]
+    LimitReached = 20,
+    /// The cluster was given its identity before.
+    #[error("the cluster is initialised already")]
+    AlreadyInitialised = 21,
+    /// The order of things changed since the command was made (ids it resolved differ).
+    #[error("the name moved meanwhile")]
+    Moved = 22,
+}
+
+impl Refusal {
+    /// The refusal stored as `number`, if there is one.
+    pub const fn from_number(number: u16) -> Option<Self> {
+        Some(match number {
+            1 => Self::NotFound,
+            2 => Self::Exists,
+            3 => Self::NotDirectory,
+            4 => Self::IsDirectory,
+            5 => Self::NotEmpty,
+            6 => Self::AccessDenied,
+            7 => Self::NotPermitted,
+            8 => Self::NameTooLong,
+            9 => Self::InvalidArgument,
+            10 => Self::TooManyLinks,
+            11 => Self::NoSpace,
+            12 => Self::NotSupported,
+            13 => Self::FileTooLarge,
+            14 => Self::NoAttribute,
+            15 => Self::AttributeTooLarge,
+            16 => Self::Stale,
+            17 => Self::GrantRevoked,
+            18 => Self::UnknownVolume,
+            19 => Self::VolumeExists,
+            20 => Self::LimitReached,
+            21 => Self::AlreadyInitialised,
+            22 => Self::Moved,
+            _ => return None,
+        })
+    }
+}
+
+/// Why a session's request was not executed *now*. Whether an earlier sending of the same request
+/// was executed is unknown to the engine; the client knows if it sent one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotExecuted {
+    /// The session does not exist: closed, expired, or of another cluster.
+    UnknownSession,
+    /// The slot's sequence is neither the last one nor the next.
+    SlotMisordered {
+        /// The sequence of the last request executed in the slot; 0 for none.
+        last: u64,
+    },
+    /// The volume in the request is not the session's.
+    WrongVolume,
+}
+
+/// What an operation that was done gives back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Success {
+    /// Nothing but that it was done.
+    Done,
+    /// The attributes after the change.
+    Attr(Attr),
+    /// A name's file after create or link.
+    Entry {
+        /// The file's attributes.
+        attr: Attr,
+        /// Whether this operation made the file.
+        created: bool,
+    },
+    /// A name was removed.
+    Removed {
+        /// The file that had the name.
+        ino: Ino,
+        /// Names left; with 0 the file lives on only in open handles.
+        nlink: u32,
+    },
+    /// A rename was done.
+    Renamed {
+        /// The file now under the new name.
+        ino: Ino,
+        /// The file that lost the new name, and its names left, if there was one.
+        replaced: Option<(Ino, u32)>,
+    },
+    /// Data was appended at this offset.
+    Appended {
+        /// Where the data begins in the file, in bytes.
+        offset: u64,
+        /// The attributes after the change.
+        attr: Attr,
+    },
+    /// Slice ids that the session may commit: `first` up to `first + count - 1`.
+    Granted {
+        /// The first id.
+        first: SliceId,
+        /// How many.
+        count: u32,
+    },
+    /// A session was opened.
+    Session(SessionId),
+    /// A volume was made.
+    Volume(VolumeId),
+    /// A maintenance step was done.
+    Maintained {
+        /// Rows that the step removed.
+        rows: u32,
+        /// Whether more is left to do for the same target.
+        more: bool,
+    },
+}
+
+/// How a command ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Done.
+    Done(Success),
+    /// Refused; nothing changed.
+    Refused(Refusal),
+    /// Not executed now; see [`NotExecuted`].
+    NotExecuted(NotExecuted),
+}
+
+/// A volume's state as of a reply: carried by every answer, so that a reader can ask any copy for
+/// at least this much.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Token {
+    /// The ownership under which the change was numbered.
+    pub epoch: Epoch,
+    /// The last change included.
+    pub seq: Seq,
+}
+
+/// The answer to a command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reply {
+    /// The volume's state after the command.
+    pub token: Token,
+    /// The stamp that the command's changes carry.
+    pub stamp: Timestamp,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// The store is damaged or does not answer: nothing it holds can be trusted to go on. The node
+/// must refuse further writes and stop.
+#[derive(Debug, thiserror::Error)]
+pub enum Fatal {
+    /// The store failed to read or write.
+    #[error("the store failed: {0}")]
+    Store(String),
+    /// Bytes in the store are not what was written there.
+    #[error("damaged {what} at key {key}: {why}")]
+    Damaged {
+        /// Which table or message.
+        what: &'static str,
+        /// The key, in hex.
+        key: String,
+        /// What does not fit.
+        why: &'static str,
+    },
+    /// A rule that holds between rows does not hold.
+    #[error("broken invariant: {0}")]
+    Invariant(&'static str),
+    /// A committed command was made by a newer version and cannot be understood here.
+    #[error("a committed command cannot be understood: {0}; upgrade this node")]
+    Command(String),
+    /// A counter is used up.
+    #[error("out of ids: {0}")]
+    Exhausted(&'static str),
+}
+
+/// A refusal or a fatal, for the inside of an operation.
+#[derive(Debug)]
+pub enum Stop {
+    /// Replicated: nothing changes, the caller is told.
+    Refused(Refusal),
+    /// This node must stop.
+    Fatal(Fatal),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Fatal> for Stop {
+    fn from(fatal: Fatal) -> Self {
+        Self::Fatal(fatal)
+    }
+}
+
+/// Hex of a key, for messages.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            use fmt::Write as _;
+            // Writing to a String cannot fail.
+            let _infallible = write!(text, "{byte:02x}");
+            text
+        })
+}

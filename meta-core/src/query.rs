@@ -1,0 +1,265 @@
+//! What can be read. A query is answered from one snapshot of a node's tables; the node makes sure
+//! that the snapshot is recent enough (ReadIndex at the leader).
+
+use crate::attr::{Attr, Caller};
+use crate::ids::{ChunkIndex, ClusterId, DentryNumber, Ino, Level, SessionId, SliceId, SliceOrder};
+use crate::ids::{Seq, VolumeId, VolumeUuid};
+use crate::name::Name;
+use crate::outcome::Token;
+
+/// A question about a volume.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Query {
+    /// The volume, or [`VolumeId::CLUSTER`].
+    pub volume: VolumeId,
+    /// On whose behalf.
+    pub caller: Caller,
+    /// What is asked.
+    pub body: QueryBody,
+}
+
+/// The kinds of query.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum QueryBody {
+    /// A name's file. Needs search permission on the directory.
+    Lookup {
+        /// The directory.
+        parent: Ino,
+        /// The name.
+        name: Name,
+    },
+    /// A file's attributes.
+    GetAttr {
+        /// The file.
+        ino: Ino,
+    },
+    /// A file's attributes, if the caller may open it so.
+    Open {
+        /// The file.
+        ino: Ino,
+        /// To read.
+        read: bool,
+        /// To write.
+        write: bool,
+    },
+    /// Names of a directory after a cursor, in insertion order.
+    ReadDir {
+        /// The directory.
+        ino: Ino,
+        /// The number of the last name seen; [`DentryNumber`] 0 for none.
+        after: DentryNumber,
+        /// Names at most, up to [`crate::limits::READDIR_ENTRIES_MAX`].
+        entries_max: u32,
+        /// Whether to add each file's attributes.
+        with_attrs: bool,
+    },
+    /// A symlink's target.
+    ReadLink {
+        /// The symlink.
+        ino: Ino,
+    },
+    /// The slices of some chunks, oldest first in each, cut as truncations say.
+    ReadSlices {
+        /// The file.
+        ino: Ino,
+        /// Where to begin.
+        from: SliceCursor,
+        /// The chunk after the last.
+        end: ChunkIndex,
+    },
+    /// An extended attribute's value.
+    GetXattr {
+        /// The file.
+        ino: Ino,
+        /// Its name.
+        name: Vec<u8>,
+    },
+    /// The names of all extended attributes that the caller may see.
+    ListXattr {
+        /// The file.
+        ino: Ino,
+    },
+    /// Totals of the volume.
+    StatVolume,
+    /// A path from the root to a file, one of many if it has many names.
+    PathOf {
+        /// The file.
+        ino: Ino,
+    },
+    /// What a client must know before it mounts, by the volume's name (asked of the cluster).
+    FindVolume {
+        /// The volume's name.
+        name: String,
+    },
+    /// Files without names, which live while a session holds them open.
+    Orphans {
+        /// Continue after this one; [`Ino`] 0 for the first page.
+        after: Ino,
+        /// At most this many.
+        count_max: u32,
+    },
+    /// Files that have slices behind a truncation.
+    Cuts {
+        /// Continue after this one; [`Ino`] 0 for the first page.
+        after: Ino,
+        /// At most this many.
+        count_max: u32,
+    },
+    /// The live sessions of the volume, or of the cluster.
+    Sessions {
+        /// Continue after this one; [`SessionId`] 0 for the first page.
+        after: SessionId,
+        /// At most this many.
+        count_max: u32,
+    },
+    /// Volumes of the cluster (asked of the cluster).
+    Volumes {
+        /// Continue after this one.
+        after: VolumeId,
+        /// At most this many.
+        count_max: u32,
+    },
+}
+
+/// A place among a file's slices.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct SliceCursor {
+    /// The chunk.
+    pub chunk: ChunkIndex,
+    /// The first order in the chunk to answer.
+    pub order: SliceOrder,
+}
+
+/// A part of a slice as it lies in a chunk.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Slice {
+    /// The chunk.
+    pub chunk: ChunkIndex,
+    /// Its place in the order of writes.
+    pub order: SliceOrder,
+    /// Its id: with the volume's uuid, the name of its blocks.
+    pub id: SliceId,
+    /// Bytes of the whole uploaded slice.
+    pub size: u32,
+    /// Where this part begins in the uploaded slice.
+    pub off: u32,
+    /// Bytes of this part.
+    pub len: u32,
+    /// Where this part begins in the chunk.
+    pub at: u32,
+    /// CRC-32 of each frame of the whole slice.
+    pub frame_crcs: Vec<u32>,
+}
+
+/// A name in a directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DirEntry {
+    /// Its number: the cursor to continue after it.
+    pub number: DentryNumber,
+    /// The name.
+    pub name: Name,
+    /// The file.
+    pub ino: Ino,
+    /// Its type.
+    pub kind: crate::attr::FileKind,
+    /// Its attributes, if asked for.
+    pub attr: Option<Attr>,
+}
+
+/// Totals of a volume.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct VolumeStat {
+    /// Files of every kind that exist, those without names too.
+    pub inodes: u64,
+    /// Bytes of all regular files, each rounded up to 4 KiB.
+    pub bytes: u64,
+    /// Bytes of slices that no file uses any more and that wait for their deletion.
+    pub pending_delete_bytes: u64,
+    /// Slices that wait so.
+    pub pending_delete_slices: u64,
+    /// Files without names.
+    pub orphans: u64,
+    /// Bytes of retained changelog records.
+    pub changelog_bytes: u64,
+    /// The oldest retained record; one past the newest if there is none.
+    pub changelog_first: Seq,
+    /// The state digest, as hex.
+    pub digest: String,
+    /// The volume's state.
+    pub token: Token,
+}
+
+/// What a client must know about a volume.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VolumeInfo {
+    /// Its number in this cluster.
+    pub id: VolumeId,
+    /// Its name.
+    pub name: String,
+    /// Its name for ever.
+    pub uuid: VolumeUuid,
+    /// The cluster that opened the current epoch: a part of block keys.
+    pub opened_by: ClusterId,
+    /// Clusters that opened earlier epochs, by epoch, the current one last.
+    pub epochs: Vec<(crate::ids::Epoch, ClusterId)>,
+    /// Bytes of a block.
+    pub block_bytes: u32,
+    /// Its level.
+    pub level: Level,
+    /// Where blocks live on this side: JSON.
+    pub storage: Vec<u8>,
+}
+
+/// A live session.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SessionInfo {
+    /// The session.
+    pub id: SessionId,
+    /// Its volume.
+    pub volume: VolumeId,
+    /// When it was opened.
+    pub opened: crate::attr::Timestamp,
+    /// Who it is: JSON.
+    pub info: Vec<u8>,
+}
+
+/// The answer to a query.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// To `Lookup`, `GetAttr` and `Open`.
+    Attr(Attr),
+    /// To `ReadDir`.
+    Entries {
+        /// The directory that holds this one.
+        parent: Ino,
+        /// A page of names.
+        entries: Vec<DirEntry>,
+        /// Whether the page reaches the directory's end.
+        end: bool,
+    },
+    /// To `ReadLink`, `GetXattr`: the bytes.
+    Bytes(Vec<u8>),
+    /// To `ReadSlices`.
+    Slices {
+        /// The file's attributes at the same instant.
+        attr: Attr,
+        /// A page of slices.
+        slices: Vec<Slice>,
+        /// Where to continue, if the page ended early.
+        next: Option<SliceCursor>,
+    },
+    /// To `ListXattr`.
+    Names(Vec<Vec<u8>>),
+    /// To `StatVolume`.
+    Stat(VolumeStat),
+    /// To `PathOf`: names from the root; none for the root itself.
+    Path(Vec<Name>),
+    /// To `FindVolume`.
+    Volume(VolumeInfo),
+    /// To `Volumes`.
+    Volumes(Vec<VolumeInfo>),
+    /// To `Orphans` and `Cuts`.
+    Inodes(Vec<Ino>),
+    /// To `Sessions`.
+    Sessions(Vec<SessionInfo>),
+}

@@ -1,0 +1,251 @@
+//! Questions about files.
+
+use crate::access::{self, EXECUTE, READ, WRITE};
+use crate::apply::{clipped, xattr};
+use crate::attr::{Caller, FileKind};
+use crate::ids::{ChunkIndex, DentryNumber, Ino, SliceOrder};
+use crate::key::{self, Ids, Key, PREFIX_BYTES, Table};
+use crate::kv::{Family, KvRead};
+use crate::limits::{DEPTH_MAX, PAGE_BYTES_MAX, READ_SLICES_MAX, READDIR_ENTRIES_MAX};
+use crate::outcome::{Fatal, Refusal, Stop};
+use crate::query::{Answer, DirEntry, QueryBody, Slice, SliceCursor};
+use crate::row::{Blob, Named, Row, SliceRow};
+use crate::tables::{Tables, cut_at, last_id};
+use std::ops::ControlFlow;
+
+/// Bytes that an entry or a slice takes in a page beside its name or its crcs, roughly.
+const ITEM_BYTES: usize = 128;
+
+pub(super) fn answer<K: KvRead>(
+    tables: Tables<'_, K>,
+    caller: &Caller,
+    body: &QueryBody,
+) -> Result<Answer, Stop> {
+    match body {
+        QueryBody::Lookup { parent, name } => {
+            let directory = tables.directory(*parent)?;
+            access::check(&directory, caller, EXECUTE)?;
+            let dentry = tables.dentry(*parent, name)?.ok_or(Refusal::NotFound)?;
+            Ok(Answer::Attr(tables.inode_of(&dentry)?.attr(dentry.ino)))
+        }
+        QueryBody::GetAttr { ino } => Ok(Answer::Attr(tables.inode(*ino)?.attr(*ino))),
+        QueryBody::Open { ino, read, write } => {
+            let inode = tables.inode(*ino)?;
+            let read = if *read { READ } else { 0 };
+            let write = if *write { WRITE } else { 0 };
+            access::check(&inode, caller, read | write)?;
+            if inode.is_directory() && write != 0 {
+                return Err(Refusal::IsDirectory.into());
+            }
+            Ok(Answer::Attr(inode.attr(*ino)))
+        }
+        QueryBody::ReadDir {
+            ino,
+            after,
+            entries_max,
+            with_attrs,
+        } => read_dir(tables, *ino, *after, *entries_max, *with_attrs),
+        QueryBody::ReadLink { ino } => read_link(tables, *ino),
+        QueryBody::ReadSlices { ino, from, end } => read_slices(tables, *ino, *from, *end),
+        QueryBody::GetXattr { ino, name } => get_xattr(tables, caller, *ino, name),
+        QueryBody::ListXattr { ino } => list_xattr(tables, caller, *ino),
+        QueryBody::PathOf { ino } => path_of(tables, *ino),
+        QueryBody::Orphans { after, count_max } => {
+            inodes(tables, Table::Orphan, *after, *count_max)
+        }
+        QueryBody::Cuts { after, count_max } => inodes(tables, Table::Cut, *after, *count_max),
+        QueryBody::StatVolume
+        | QueryBody::FindVolume { .. }
+        | QueryBody::Sessions { .. }
+        | QueryBody::Volumes { .. } => Err(Refusal::InvalidArgument.into()),
+    }
+}
+
+fn read_dir<K: KvRead>(
+    tables: Tables<'_, K>,
+    ino: Ino,
+    after: DentryNumber,
+    entries_max: u32,
+    with_attrs: bool,
+) -> Result<Answer, Stop> {
+    let directory = tables.directory(ino)?;
+    let count_max = entries_max.clamp(1, READDIR_ENTRIES_MAX) as usize;
+    let begin = key::number(
+        tables.volume(),
+        ino,
+        DentryNumber(after.0.saturating_add(1)),
+    );
+    let end = key::prefix_end(&key::by_ino(tables.volume(), Table::DentryNumber, ino));
+    let mut entries: Vec<DirEntry> = Vec::new();
+    let mut bytes = 0;
+    let mut complete = true;
+    tables.scan(Family::State, &begin, &end, |key, row| {
+        if entries.len() == count_max || bytes >= PAGE_BYTES_MAX {
+            complete = false;
+            return Ok(ControlFlow::Break(()));
+        }
+        let named = Named::decode(key, row)?;
+        bytes += named.name.as_bytes().len() + ITEM_BYTES;
+        entries.push(DirEntry {
+            number: DentryNumber(last_id(key)?),
+            name: named.name,
+            ino: named.ino,
+            kind: named.kind,
+            attr: None,
+        });
+        Ok(ControlFlow::Continue(()))
+    })?;
+    if with_attrs {
+        for entry in &mut entries {
+            entry.attr = Some(tables.inode(entry.ino)?.attr(entry.ino));
+        }
+    }
+    // A cursor at the very end has nothing behind it.
+    Ok(Answer::Entries {
+        parent: directory.parent,
+        entries,
+        end: complete,
+    })
+}
+
+fn read_link<K: KvRead>(tables: Tables<'_, K>, ino: Ino) -> Result<Answer, Stop> {
+    let inode = tables.inode(ino)?;
+    if inode.kind != FileKind::Symlink {
+        return Err(Refusal::InvalidArgument.into());
+    }
+    let key = key::by_ino(tables.volume(), Table::Symlink, ino);
+    let target: Blob = tables
+        .row(&key)?
+        .ok_or(Fatal::Invariant("a symlink without a target"))?;
+    Ok(Answer::Bytes(target.0))
+}
+
+fn read_slices<K: KvRead>(
+    tables: Tables<'_, K>,
+    ino: Ino,
+    from: SliceCursor,
+    end: ChunkIndex,
+) -> Result<Answer, Stop> {
+    let inode = tables.inode(ino)?;
+    if inode.kind != FileKind::Regular {
+        return Err(Refusal::InvalidArgument.into());
+    }
+    let cuts = tables.cuts(ino)?;
+    let volume = tables.volume();
+    let begin = key::slice(volume, ino, from.chunk, from.order);
+    let end = key::slice(volume, ino, end, SliceOrder(0));
+    let mut slices = Vec::new();
+    let mut bytes = 0;
+    let mut seen = 0;
+    let mut next = None;
+    tables.scan(Family::State, &begin, &end, |key, row| {
+        let (chunk, order) = slice_place(key)?;
+        if seen == READ_SLICES_MAX || bytes >= PAGE_BYTES_MAX {
+            next = Some(SliceCursor { chunk, order });
+            return Ok(ControlFlow::Break(()));
+        }
+        seen += 1;
+        let row = SliceRow::decode(key, row)?;
+        let len = clipped(chunk, &row, cut_at(&cuts, order.0));
+        if len > 0 {
+            bytes += row.frame_crcs.len() * size_of::<u32>() + ITEM_BYTES;
+            slices.push(part(chunk, order, len, row));
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(Answer::Slices {
+        attr: inode.attr(ino),
+        slices,
+        next,
+    })
+}
+
+fn part(chunk: ChunkIndex, order: SliceOrder, len: u32, row: SliceRow) -> Slice {
+    Slice {
+        chunk,
+        order,
+        id: row.id,
+        size: row.size,
+        off: row.off,
+        len,
+        at: row.at,
+        frame_crcs: row.frame_crcs,
+    }
+}
+
+fn slice_place(key: &[u8]) -> Result<(ChunkIndex, SliceOrder), Fatal> {
+    let mut ids = Ids(key
+        .get(PREFIX_BYTES + size_of::<u64>()..)
+        .unwrap_or_default());
+    match (ids.u32(), ids.u64()) {
+        (Some(chunk), Some(order)) => Ok((ChunkIndex(chunk), SliceOrder(order))),
+        _ => Err(Fatal::Invariant("a key is too short")),
+    }
+}
+
+fn get_xattr<K: KvRead>(
+    tables: Tables<'_, K>,
+    caller: &Caller,
+    ino: Ino,
+    name: &[u8],
+) -> Result<Answer, Stop> {
+    let space = xattr::Namespace::of(name)?;
+    space.check_read(&tables.inode(ino)?, caller)?;
+    let value: Option<Blob> = tables.row(&key::xattr(tables.volume(), ino, name))?;
+    Ok(Answer::Bytes(value.ok_or(Refusal::NoAttribute)?.0))
+}
+
+fn list_xattr<K: KvRead>(tables: Tables<'_, K>, caller: &Caller, ino: Ino) -> Result<Answer, Stop> {
+    tables.inode(ino)?;
+    let mut names = xattr::names(&tables, ino)?;
+    names.retain(|name| caller.is_root() || !name.starts_with(b"trusted."));
+    Ok(Answer::Names(names))
+}
+
+fn path_of<K: KvRead>(tables: Tables<'_, K>, ino: Ino) -> Result<Answer, Stop> {
+    let mut names = Vec::new();
+    let mut at = ino;
+    for _ in 0..DEPTH_MAX {
+        if at == Ino::ROOT {
+            names.reverse();
+            return Ok(Answer::Path(names));
+        }
+        let inode = tables.inode(at)?;
+        if inode.nlink == 0 {
+            return Err(Refusal::NotFound.into());
+        }
+        let named = tables
+            .named(inode.parent, inode.parent_number)?
+            .ok_or(Fatal::Invariant("a file's first name is not there"))?;
+        names.push(named.name);
+        at = inode.parent;
+    }
+    Err(Fatal::Invariant("directories form a loop").into())
+}
+
+/// The inodes that a table keyed by inode first has rows of.
+fn inodes<K: KvRead>(
+    tables: Tables<'_, K>,
+    table: Table,
+    after: Ino,
+    count_max: u32,
+) -> Result<Answer, Stop> {
+    let count_max = count_max.clamp(1, READDIR_ENTRIES_MAX) as usize;
+    let begin = key::by_ino(tables.volume(), table, Ino(after.0.saturating_add(1)));
+    let end = key::prefix_end(&Key::new(tables.volume(), table).done());
+    let mut inodes: Vec<Ino> = Vec::new();
+    tables.scan(Family::State, &begin, &end, |key, _| {
+        let ino = Ids(key.get(PREFIX_BYTES..).unwrap_or_default())
+            .u64()
+            .map(Ino)
+            .ok_or(Fatal::Invariant("a key is too short"))?;
+        if inodes.last() != Some(&ino) {
+            if inodes.len() == count_max {
+                return Ok(ControlFlow::Break(()));
+            }
+            inodes.push(ino);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(Answer::Inodes(inodes))
+}

@@ -1,0 +1,241 @@
+//! Every row format, byte for byte. Bytes here are only ever added: a stored row of any released
+//! version must be read by all later ones.
+
+use super::*;
+use crate::attr::FileKind;
+use crate::digest::Digest;
+use crate::ids::{
+    ChunkIndex, DentryNumber, Epoch, Ino, Level, Seq, SessionId, SliceId, SliceOrder, Uuid,
+    VolumeId,
+};
+use crate::key::{self, Table};
+use crate::name::Name;
+use crate::outcome::Token;
+use std::collections::BTreeMap;
+
+const V: VolumeId = VolumeId(7);
+const T: Timestamp = Timestamp {
+    seconds: 0x0102_0304_0506,
+    nanos: 999_999_999,
+};
+
+/// The row has these bytes, reads back, and is not read with a bit flipped, a byte cut off, or
+/// under another key.
+fn frozen<R: Row + PartialEq + std::fmt::Debug>(key: &[u8], row: &R, expected: &str) {
+    let bytes = row.encode(key);
+    assert_eq!(hex(&bytes), expected, "{}", R::WHAT);
+    assert_eq!(R::decode(key, &bytes).expect("reads back"), *row);
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(
+            R::decode(key, &flipped).is_err(),
+            "bit {bit} of {}",
+            R::WHAT
+        );
+    }
+    assert!(
+        R::decode(key, &bytes[..bytes.len() - 1]).is_err(),
+        "cut {}",
+        R::WHAT
+    );
+    let mut other = key.to_vec();
+    other.push(1);
+    assert!(R::decode(&other, &bytes).is_err(), "misplaced {}", R::WHAT);
+    let mut moved = key.to_vec();
+    moved[3] ^= 1;
+    assert_eq!(
+        R::decode(&moved, &bytes).expect("another volume's number"),
+        *row
+    );
+}
+
+#[test]
+fn rows_of_files_are_frozen() {
+    let inode = Inode {
+        kind: FileKind::Regular,
+        mode: 0o4644,
+        uid: 1000,
+        gid: 100,
+        rdev: 0,
+        nlink: 2,
+        length: 5 << 32,
+        atime: T,
+        mtime: T.next(),
+        ctime: Timestamp {
+            seconds: -1,
+            nanos: 1,
+        },
+        parent: Ino(9),
+        parent_number: DentryNumber(10),
+        next: 11,
+    };
+    frozen(&key::by_ino(V, Table::Inode, Ino(3)), &inode, INODE);
+    let name = Name::new(*b"name").expect("valid");
+    let dentry = Dentry {
+        ino: Ino(3),
+        kind: FileKind::Symlink,
+        number: DentryNumber(4),
+    };
+    frozen(&key::dentry(V, Ino(9), &name), &dentry, DENTRY);
+    let named = Named {
+        ino: Ino(3),
+        kind: FileKind::Directory,
+        name,
+    };
+    frozen(&key::number(V, Ino(9), DentryNumber(4)), &named, NAMED);
+    let slice = SliceRow {
+        id: SliceId(5),
+        size: 100_000,
+        off: 1,
+        len: 99_000,
+        at: 8,
+        frame_crcs: vec![0xdead_beef, 1],
+    };
+    frozen(
+        &key::slice(V, Ino(3), ChunkIndex(0), SliceOrder(6)),
+        &slice,
+        SLICE,
+    );
+    let cut = Cut {
+        length: 77,
+        chunk: ChunkIndex(1),
+        order: SliceOrder(2),
+    };
+    frozen(&key::cut(V, Ino(3), SliceOrder(9)), &cut, CUT);
+    let pending = PendingDelete {
+        size: 100_000,
+        since: T,
+    };
+    frozen(
+        &key::pending_delete(V, SliceId(5)),
+        &pending,
+        PENDING_DELETE,
+    );
+    frozen(
+        &key::by_ino(V, Table::Symlink, Ino(3)),
+        &Blob(b"target".to_vec()),
+        BLOB,
+    );
+    frozen(
+        &key::by_ino(V, Table::Orphan, Ino(3)),
+        &Blob::default(),
+        EMPTY,
+    );
+}
+
+#[test]
+fn rows_of_volumes_are_frozen() {
+    let counters = Counters {
+        next_ino: 1,
+        next_slice: 2,
+        inodes: 3,
+        bytes: 4,
+        orphans: 5,
+        pending_slices: 6,
+        pending_bytes: 7,
+    };
+    frozen(&key::single(V, Table::Counters), &counters, COUNTERS);
+    let settings = Settings {
+        uuid: Uuid([0xab; 16]),
+        block_bytes: 4 << 20,
+        level: Level(1),
+        created: T,
+        name: "vol".to_owned(),
+    };
+    frozen(&key::single(V, Table::Settings), &settings, SETTINGS);
+    let epoch = EpochOpened {
+        cluster: Uuid([0xcd; 16]),
+        last: Seq(12),
+    };
+    frozen(&key::epoch(V, Epoch(1)), &epoch, EPOCH);
+    let head = Head {
+        token: Token {
+            epoch: Epoch(1),
+            seq: Seq(2),
+        },
+        record_crc: 3,
+        stamp: T,
+        changelog_first: Seq(1),
+        changelog_bytes: 4,
+        digests: BTreeMap::from([(0x10, Digest(5)), (0x11, Digest(u128::MAX))]),
+    };
+    frozen(&key::single(V, Table::Head), &head, HEAD);
+}
+
+#[test]
+fn local_rows_are_frozen() {
+    let cluster = Cluster {
+        id: Uuid([0xcd; 16]),
+        next_volume: 2,
+        next_session: 3,
+        sessions: 1,
+    };
+    frozen(
+        &key::single(VolumeId::CLUSTER, Table::Cluster),
+        &cluster,
+        CLUSTER,
+    );
+    frozen(
+        &key::volume_name("vol"),
+        &VolumeRef(VolumeId(1)),
+        VOLUME_REF,
+    );
+    frozen(&key::nonce(V, 9), &SessionRef(SessionId(1)), SESSION_REF);
+    let session = Session {
+        volume: V,
+        slots: 64,
+        nonce: 9,
+        opened: T,
+        info: b"{}".to_vec(),
+    };
+    frozen(&key::session(SessionId(1)), &session, SESSION);
+    let slot = Slot {
+        sequence: 4,
+        reply: vec![1, 2, 3],
+    };
+    frozen(
+        &key::slot(V, SessionId(1), crate::ids::SlotIndex(2)),
+        &slot,
+        SLOT,
+    );
+    let grant = Grant { first: SliceId(5) };
+    let key = key::grant(V, SessionId(1), SliceId(6));
+    let bytes = grant.encode(&key);
+    assert_eq!(hex(&bytes), GRANT);
+    assert_eq!(Grant::decode(&key, &bytes).expect("reads back"), grant);
+}
+
+#[test]
+fn a_row_of_an_unknown_version_is_refused() {
+    let key = key::by_ino(V, Table::Symlink, Ino(3));
+    let mut bytes = Blob(b"x".to_vec()).encode(&key);
+    bytes.truncate(bytes.len() - CRC_BYTES);
+    bytes[0] = VERSION + 1;
+    let crc = crc(&key, &bytes);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    let refused = Blob::decode(&key, &bytes).expect_err("unknown version");
+    assert!(refused.to_string().contains("version"), "{refused}");
+}
+
+const INODE: &str = "01010000a4090000e803000064000000000000000200000000000000050000000605040302010000ffc99a3b070504030201000000000000ffffffffffffffff0100000009000000000000000a000000000000000b00000000000000dfc06ffd";
+const DENTRY: &str = "010303000000000000000400000000000000ebf0d3ba";
+const NAMED: &str = "010203000000000000006e616d65441ba47e";
+const SLICE: &str = "010500000000000000a086010001000000b882010008000000efbeadde010000001e9b2945";
+const CUT: &str = "014d00000000000000010000000200000000000000a79b13b5";
+const PENDING_DELETE: &str = "01a08601000605040302010000ffc99a3b2d2ee65e";
+const BLOB: &str = "0174617267657444bbf801";
+const EMPTY: &str = "01b291d27a";
+const COUNTERS: &str = "010100000000000000020000000000000003000000000000000400000000000000050000000000000006000000000000000700000000000000a3440418";
+const SETTINGS: &str =
+    "01abababababababababababababababab00004000010000000605040302010000ffc99a3b766f6c8434fa0a";
+const EPOCH: &str = "01cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd0c00000000000000bd86121c";
+const HEAD: &str = "0101000200000000000000030000000605040302010000ffc99a3b01000000000000000400000000000000100500000000000000000000000000000011ffffffffffffffffffffffffffffffff79e5f87c";
+const CLUSTER: &str =
+    "01cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd0200000003000000000000000100000000000000a8eea655";
+const VOLUME_REF: &str = "01010000003c67ccd6";
+const SESSION_REF: &str = "0101000000000000006b796417";
+const SESSION: &str =
+    "010700000040000000090000000000000000000000000000000605040302010000ffc99a3b7b7d74b4b22c";
+const SLOT: &str = "01040000000000000001020385917317";
+const GRANT: &str = "0105000000000000006a3c6a6a";

@@ -1,0 +1,149 @@
+//! What rows hold. Every row is `version u8 | fixed fields, little-endian | tail | crc32`, and its
+//! crc covers table tag, ids and all bytes before it: a flipped bit, a cut row and a row under
+//! another's key are all found when it is read.
+
+mod file;
+mod local;
+mod volume;
+
+pub use file::{Cut, Dentry, Inode, Named, PendingDelete, SliceRow};
+pub use local::{Cluster, Grant, Session, SessionRef, Slot, VolumeRef};
+pub use volume::{Counters, EpochOpened, Head, Settings};
+
+use crate::attr::Timestamp;
+use crate::key;
+use crate::outcome::{Fatal, hex};
+use zerocopy::byteorder::little_endian::{I64, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// The version of all row formats so far.
+const VERSION: u8 = 1;
+const CRC_BYTES: usize = 4;
+
+/// A row that knows its bytes.
+pub trait Row: Sized {
+    /// The table's name in messages.
+    const WHAT: &'static str;
+
+    /// The bytes under `key` (whole: volume, tag, ids).
+    fn encode(&self, key: &[u8]) -> Vec<u8>;
+
+    /// Reads what [`Self::encode`] wrote under the same key.
+    ///
+    /// # Errors
+    /// [`Fatal::Damaged`] if crc, version, length or a value do not fit.
+    fn decode(key: &[u8], bytes: &[u8]) -> Result<Self, Fatal>;
+}
+
+/// Bytes alone: symlink targets, extended attributes, storage descriptions; empty where a key
+/// says it all.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Blob(pub Vec<u8>);
+
+impl Row for Blob {
+    const WHAT: &'static str = "bytes";
+
+    fn encode(&self, key: &[u8]) -> Vec<u8> {
+        seal(key, &[], &self.0)
+    }
+
+    fn decode(key: &[u8], bytes: &[u8]) -> Result<Self, Fatal> {
+        Ok(Self(open(Self::WHAT, key, bytes)?.to_vec()))
+    }
+}
+
+fn crc(key: &[u8], bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    // The volume's number is another in another cluster, where the same bytes must fit.
+    hasher.update(key.get(key::PREFIX_BYTES - 1..).unwrap_or_default());
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
+/// Puts version, fixed fields, tail and crc together.
+fn seal(key: &[u8], fixed: &[u8], tail: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(1 + fixed.len() + tail.len() + CRC_BYTES);
+    bytes.push(VERSION);
+    bytes.extend_from_slice(fixed);
+    bytes.extend_from_slice(tail);
+    let crc = crc(key, &bytes);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+fn damaged(what: &'static str, key: &[u8], why: &'static str) -> Fatal {
+    Fatal::Damaged {
+        what,
+        key: hex(key),
+        why,
+    }
+}
+
+/// Checks crc and version; what is between them.
+fn open<'b>(what: &'static str, key: &[u8], bytes: &'b [u8]) -> Result<&'b [u8], Fatal> {
+    let (rest, stored) = bytes
+        .split_last_chunk::<CRC_BYTES>()
+        .ok_or_else(|| damaged(what, key, "too short"))?;
+    if crc(key, rest) != u32::from_le_bytes(*stored) {
+        return Err(damaged(what, key, "crc differs"));
+    }
+    match rest.split_first() {
+        Some((&VERSION, body)) => Ok(body),
+        Some(_) => Err(damaged(what, key, "of a version unknown here")),
+        None => Err(damaged(what, key, "too short")),
+    }
+}
+
+/// [`open`], then the fixed fields and the tail.
+fn open_fixed<'b, T>(
+    what: &'static str,
+    key: &[u8],
+    bytes: &'b [u8],
+) -> Result<(&'b T, &'b [u8]), Fatal>
+where
+    T: FromBytes + KnownLayout + Immutable + Unaligned,
+{
+    T::ref_from_prefix(open(what, key, bytes)?).map_err(|_| damaged(what, key, "too short"))
+}
+
+/// [`open_fixed`] for rows without a tail.
+fn open_exact<'b, T>(what: &'static str, key: &[u8], bytes: &'b [u8]) -> Result<&'b T, Fatal>
+where
+    T: FromBytes + KnownLayout + Immutable + Unaligned,
+{
+    let (fixed, tail) = open_fixed(what, key, bytes)?;
+    if tail.is_empty() {
+        Ok(fixed)
+    } else {
+        Err(damaged(what, key, "too long"))
+    }
+}
+
+/// A point in time as rows hold it.
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Debug)]
+#[repr(C)]
+struct RawTime {
+    seconds: I64,
+    nanos: U32,
+}
+
+impl From<Timestamp> for RawTime {
+    fn from(time: Timestamp) -> Self {
+        Self {
+            seconds: time.seconds.into(),
+            nanos: time.nanos.into(),
+        }
+    }
+}
+
+impl From<RawTime> for Timestamp {
+    fn from(raw: RawTime) -> Self {
+        Self {
+            seconds: raw.seconds.get(),
+            nanos: raw.nanos.get(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod frozen_test;

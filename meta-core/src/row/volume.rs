@@ -1,0 +1,245 @@
+//! Rows of a volume as a whole.
+
+use super::{RawTime, Row, damaged, open_exact, open_fixed, seal};
+use crate::attr::Timestamp;
+use crate::digest::Digest;
+use crate::ids::{ClusterId, Epoch, Level, Seq, Uuid, VolumeUuid};
+use crate::outcome::{Fatal, Token};
+use std::collections::BTreeMap;
+use zerocopy::byteorder::little_endian::{U16, U32, U64, U128};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Id counters and totals.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// The counter part of the next inode's id.
+    pub next_ino: u64,
+    /// The counter part of the next slice's id.
+    pub next_slice: u64,
+    /// Files of every kind.
+    pub inodes: u64,
+    /// Bytes of regular files, each rounded up to 4 KiB.
+    pub bytes: u64,
+    /// Files without names.
+    pub orphans: u64,
+    /// Slices that wait for their deletion.
+    pub pending_slices: u64,
+    /// Their bytes.
+    pub pending_bytes: u64,
+}
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawCounters {
+    next_ino: U64,
+    next_slice: U64,
+    inodes: U64,
+    bytes: U64,
+    orphans: U64,
+    pending_slices: U64,
+    pending_bytes: U64,
+}
+
+impl Row for Counters {
+    const WHAT: &'static str = "counters";
+
+    fn encode(&self, key: &[u8]) -> Vec<u8> {
+        let raw = RawCounters {
+            next_ino: self.next_ino.into(),
+            next_slice: self.next_slice.into(),
+            inodes: self.inodes.into(),
+            bytes: self.bytes.into(),
+            orphans: self.orphans.into(),
+            pending_slices: self.pending_slices.into(),
+            pending_bytes: self.pending_bytes.into(),
+        };
+        seal(key, raw.as_bytes(), &[])
+    }
+
+    fn decode(key: &[u8], bytes: &[u8]) -> Result<Self, Fatal> {
+        let raw: &RawCounters = open_exact(Self::WHAT, key, bytes)?;
+        Ok(Self {
+            next_ino: raw.next_ino.get(),
+            next_slice: raw.next_slice.get(),
+            inodes: raw.inodes.get(),
+            bytes: raw.bytes.get(),
+            orphans: raw.orphans.get(),
+            pending_slices: raw.pending_slices.get(),
+            pending_bytes: raw.pending_bytes.get(),
+        })
+    }
+}
+
+/// What a volume was formatted with, and its level.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Its name for ever.
+    pub uuid: VolumeUuid,
+    /// Bytes of a block.
+    pub block_bytes: u32,
+    /// Its level.
+    pub level: Level,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Its name.
+    pub name: String,
+}
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawSettings {
+    uuid: [u8; 16],
+    block_bytes: U32,
+    level: U32,
+    created: RawTime,
+}
+
+impl Row for Settings {
+    const WHAT: &'static str = "settings";
+
+    fn encode(&self, key: &[u8]) -> Vec<u8> {
+        let raw = RawSettings {
+            uuid: self.uuid.0,
+            block_bytes: self.block_bytes.into(),
+            level: self.level.0.into(),
+            created: self.created.into(),
+        };
+        seal(key, raw.as_bytes(), self.name.as_bytes())
+    }
+
+    fn decode(key: &[u8], bytes: &[u8]) -> Result<Self, Fatal> {
+        let (raw, name): (&RawSettings, _) = open_fixed(Self::WHAT, key, bytes)?;
+        Ok(Self {
+            uuid: Uuid(raw.uuid),
+            block_bytes: raw.block_bytes.get(),
+            level: Level(raw.level.get()),
+            created: raw.created.into(),
+            name: String::from_utf8(name.to_vec())
+                .map_err(|_| damaged(Self::WHAT, key, "the name is not text"))?,
+        })
+    }
+}
+
+/// An ownership of a volume.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EpochOpened {
+    /// The cluster that opened it.
+    pub cluster: ClusterId,
+    /// Its last change; 0 while it is the current one.
+    pub last: Seq,
+}
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawEpochOpened {
+    cluster: [u8; 16],
+    last: U64,
+}
+
+impl Row for EpochOpened {
+    const WHAT: &'static str = "epoch";
+
+    fn encode(&self, key: &[u8]) -> Vec<u8> {
+        let raw = RawEpochOpened {
+            cluster: self.cluster.0,
+            last: self.last.0.into(),
+        };
+        seal(key, raw.as_bytes(), &[])
+    }
+
+    fn decode(key: &[u8], bytes: &[u8]) -> Result<Self, Fatal> {
+        let raw: &RawEpochOpened = open_exact(Self::WHAT, key, bytes)?;
+        Ok(Self {
+            cluster: Uuid(raw.cluster),
+            last: Seq(raw.last.get()),
+        })
+    }
+}
+
+/// A volume's position in its history, on this side.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Head {
+    /// Epoch and seq of the last change.
+    pub token: Token,
+    /// CRC of the last record.
+    pub record_crc: u32,
+    /// The stamp of the last change.
+    pub stamp: Timestamp,
+    /// The oldest retained record; one past the newest if there is none.
+    pub changelog_first: Seq,
+    /// Bytes of all retained records.
+    pub changelog_bytes: u64,
+    /// The digest of each replicated table that ever had a row, by tag.
+    pub digests: BTreeMap<u8, Digest>,
+}
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawHead {
+    epoch: U16,
+    seq: U64,
+    record_crc: U32,
+    stamp: RawTime,
+    changelog_first: U64,
+    changelog_bytes: U64,
+}
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawDigest {
+    table: u8,
+    sum: U128,
+}
+
+impl Head {
+    /// The digest of all replicated rows.
+    pub fn digest(&self) -> Digest {
+        let mut all = Digest::default();
+        self.digests.values().for_each(|table| all.add(table.0));
+        all
+    }
+}
+
+impl Row for Head {
+    const WHAT: &'static str = "head";
+
+    fn encode(&self, key: &[u8]) -> Vec<u8> {
+        let raw = RawHead {
+            epoch: self.token.epoch.0.into(),
+            seq: self.token.seq.0.into(),
+            record_crc: self.record_crc.into(),
+            stamp: self.stamp.into(),
+            changelog_first: self.changelog_first.0.into(),
+            changelog_bytes: self.changelog_bytes.into(),
+        };
+        let digests: Vec<RawDigest> = self
+            .digests
+            .iter()
+            .map(|(table, digest)| RawDigest {
+                table: *table,
+                sum: digest.0.into(),
+            })
+            .collect();
+        seal(key, raw.as_bytes(), digests.as_bytes())
+    }
+
+    fn decode(key: &[u8], bytes: &[u8]) -> Result<Self, Fatal> {
+        let (raw, digests): (&RawHead, _) = open_fixed(Self::WHAT, key, bytes)?;
+        let digests = <[RawDigest]>::ref_from_bytes(digests)
+            .map_err(|_| damaged(Self::WHAT, key, "digests are cut"))?;
+        Ok(Self {
+            token: Token {
+                epoch: Epoch(raw.epoch.get()),
+                seq: Seq(raw.seq.get()),
+            },
+            record_crc: raw.record_crc.get(),
+            stamp: raw.stamp.into(),
+            changelog_first: Seq(raw.changelog_first.get()),
+            changelog_bytes: raw.changelog_bytes.get(),
+            digests: digests
+                .iter()
+                .map(|raw| (raw.table, Digest(raw.sum.get())))
+                .collect(),
+        })
+    }
+}

@@ -1,0 +1,186 @@
+//! Typed reading of rows, for commands and for queries alike.
+
+use crate::ids::{DentryNumber, Ino, SessionId, VolumeId};
+use crate::key::{self, Table};
+use crate::kv::{Family, KvRead};
+use crate::name::Name;
+use crate::outcome::{Fatal, Refusal, Stop};
+use crate::row::{Cluster, Counters, Cut, Dentry, Head, Inode, Named, Row, Session, Settings};
+use std::ops::ControlFlow;
+
+/// A volume's rows in a view.
+#[derive(Debug)]
+pub(crate) struct Tables<'k, K: ?Sized> {
+    kv: &'k K,
+    volume: VolumeId,
+}
+
+impl<K: ?Sized> Clone for Tables<'_, K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K: ?Sized> Copy for Tables<'_, K> {}
+
+impl<'k, K: KvRead + ?Sized> Tables<'k, K> {
+    pub(crate) fn new(kv: &'k K, volume: VolumeId) -> Self {
+        Self { kv, volume }
+    }
+
+    /// Another volume in the same view.
+    pub(crate) fn of(&self, volume: VolumeId) -> Self {
+        Self {
+            kv: self.kv,
+            volume,
+        }
+    }
+
+    pub(crate) fn volume(&self) -> VolumeId {
+        self.volume
+    }
+
+    /// The row under a whole key.
+    pub(crate) fn row<R: Row>(&self, key: &[u8]) -> Result<Option<R>, Fatal> {
+        self.kv
+            .get(Family::State, key)?
+            .map(|bytes| R::decode(key, &bytes))
+            .transpose()
+    }
+
+    /// A row that must exist while the volume does.
+    fn required<R: Row>(&self, table: Table) -> Result<R, Fatal> {
+        let key = key::single(self.volume, table);
+        self.row(&key)?
+            .ok_or(Fatal::Invariant("a volume lacks one of its single rows"))
+    }
+
+    pub(crate) fn head(&self) -> Result<Option<Head>, Fatal> {
+        self.row(&key::single(self.volume, Table::Head))
+    }
+
+    pub(crate) fn counters(&self) -> Result<Counters, Fatal> {
+        self.required(Table::Counters)
+    }
+
+    pub(crate) fn settings(&self) -> Result<Settings, Fatal> {
+        self.required(Table::Settings)
+    }
+
+    pub(crate) fn cluster(&self) -> Result<Option<Cluster>, Fatal> {
+        self.row(&key::single(VolumeId::CLUSTER, Table::Cluster))
+    }
+
+    pub(crate) fn session(&self, session: SessionId) -> Result<Option<Session>, Fatal> {
+        self.row(&key::session(session))
+    }
+
+    /// The inode, or [`Refusal::Stale`] if there is none.
+    pub(crate) fn inode(&self, ino: Ino) -> Result<Inode, Stop> {
+        self.row(&key::by_ino(self.volume, Table::Inode, ino))?
+            .ok_or(Refusal::Stale.into())
+    }
+
+    /// The inode that a dentry leads to, which must exist.
+    pub(crate) fn inode_of(&self, dentry: &Dentry) -> Result<Inode, Fatal> {
+        self.row(&key::by_ino(self.volume, Table::Inode, dentry.ino))?
+            .ok_or(Fatal::Invariant("a name leads to no inode"))
+    }
+
+    /// The inode, if it is a directory.
+    pub(crate) fn directory(&self, ino: Ino) -> Result<Inode, Stop> {
+        let inode = self.inode(ino)?;
+        if inode.is_directory() {
+            Ok(inode)
+        } else {
+            Err(Refusal::NotDirectory.into())
+        }
+    }
+
+    pub(crate) fn dentry(&self, parent: Ino, name: &Name) -> Result<Option<Dentry>, Fatal> {
+        self.row(&key::dentry(self.volume, parent, name))
+    }
+
+    pub(crate) fn named(&self, parent: Ino, number: DentryNumber) -> Result<Option<Named>, Fatal> {
+        self.row(&key::number(self.volume, parent, number))
+    }
+
+    /// Calls `visit` with whole key and bytes for each row of a range, until it breaks or fails.
+    pub(crate) fn scan(
+        &self,
+        family: Family,
+        begin: &[u8],
+        end: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Fatal>,
+    ) -> Result<(), Fatal> {
+        let mut failed = None;
+        self.kv.scan(
+            family,
+            begin,
+            end,
+            &mut |key, bytes| match visit(key, bytes) {
+                Ok(flow) => flow,
+                Err(fatal) => {
+                    failed = Some(fatal);
+                    ControlFlow::Break(())
+                }
+            },
+        )?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Rows under a prefix, at most `count_max`, as (ids, row).
+    pub(crate) fn rows<R: Row>(
+        &self,
+        prefix: &[u8],
+        count_max: usize,
+    ) -> Result<Vec<(Vec<u8>, R)>, Fatal> {
+        self.rows_from(prefix, &key::prefix_end(prefix), count_max)
+    }
+
+    /// Rows of a range, at most `count_max`, as (whole key, row).
+    pub(crate) fn rows_from<R: Row>(
+        &self,
+        begin: &[u8],
+        end: &[u8],
+        count_max: usize,
+    ) -> Result<Vec<(Vec<u8>, R)>, Fatal> {
+        let mut rows = Vec::new();
+        if count_max == 0 {
+            return Ok(rows);
+        }
+        self.scan(Family::State, begin, end, |key, bytes| {
+            rows.push((key.to_vec(), R::decode(key, bytes)?));
+            Ok(if rows.len() < count_max {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            })
+        })?;
+        Ok(rows)
+    }
+
+    /// A file's truncations by rising order, and so by rising length.
+    pub(crate) fn cuts(&self, ino: Ino) -> Result<Vec<(Vec<u8>, u64, Cut)>, Fatal> {
+        let rows: Vec<(Vec<u8>, Cut)> =
+            self.rows(&key::by_ino(self.volume, Table::Cut, ino), usize::MAX)?;
+        rows.into_iter()
+            .map(|(key, cut)| Ok((last_id(&key)?, key, cut)))
+            .map(|row| row.map(|(order, key, cut)| (key, order, cut)))
+            .collect()
+    }
+}
+
+/// The 64-bit number that a key ends with.
+pub(crate) fn last_id(key: &[u8]) -> Result<u64, Fatal> {
+    key.split_last_chunk::<8>()
+        .map(|(_, id)| u64::from_be_bytes(*id))
+        .ok_or(Fatal::Invariant("a key is too short"))
+}
+
+/// Where slices of `order` end: the length of the first truncation after them.
+pub(crate) fn cut_at(cuts: &[(Vec<u8>, u64, Cut)], order: u64) -> u64 {
+    cuts.iter()
+        .find(|(_, at, _)| *at > order)
+        .map_or(u64::MAX, |(_, _, cut)| cut.length)
+}

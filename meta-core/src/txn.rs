@@ -1,0 +1,177 @@
+//! The writes of one command: read through, changed, and at the end sealed as one record.
+
+use crate::attr::Timestamp;
+use crate::changelog::{Record, RecordKind, RowChange, SealedRecord};
+use crate::codec::Codec;
+use crate::digest::{Digest, row_hash};
+use crate::ids::{ClusterId, Epoch, Ino, Seq, VolumeId};
+use crate::key::{self, FIRST_LOCAL_TAG, Table};
+use crate::kv::{Family, KvRead, Overlay, Writes};
+use crate::outcome::Fatal;
+use crate::row::{Blob, Counters, Head, Inode, Row};
+use crate::tables::Tables;
+
+/// What the leader and the volume say about a command.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scope {
+    pub(crate) volume: VolumeId,
+    pub(crate) cluster: ClusterId,
+    pub(crate) epoch: Epoch,
+    pub(crate) stamp: Timestamp,
+}
+
+/// One command at work.
+#[derive(Debug)]
+pub(crate) struct Txn<'p, B> {
+    kv: Overlay<&'p Overlay<B>>,
+    scope: Scope,
+    /// Kept here until the end, because most commands change it more than once.
+    counters: Counters,
+    counters_before: Counters,
+}
+
+impl<'p, B: KvRead> Txn<'p, B> {
+    /// Begins on a volume that exists.
+    pub(crate) fn begin(pending: &'p Overlay<B>, scope: Scope) -> Result<Self, Fatal> {
+        let counters = Tables::new(pending, scope.volume).counters()?;
+        Ok(Self {
+            kv: Overlay::new(pending),
+            scope,
+            counters,
+            counters_before: counters,
+        })
+    }
+
+    /// Begins on a volume that this command makes.
+    pub(crate) fn begin_volume(pending: &'p Overlay<B>, scope: Scope) -> Self {
+        Self {
+            kv: Overlay::new(pending),
+            scope,
+            counters: Counters::default(),
+            counters_before: Counters::default(),
+        }
+    }
+
+    pub(crate) fn tables(&self) -> Tables<'_, Overlay<&'p Overlay<B>>> {
+        Tables::new(&self.kv, self.scope.volume)
+    }
+
+    pub(crate) fn volume(&self) -> VolumeId {
+        self.scope.volume
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.scope.epoch
+    }
+
+    pub(crate) fn stamp(&self) -> Timestamp {
+        self.scope.stamp
+    }
+
+    pub(crate) fn counters(&mut self) -> &mut Counters {
+        &mut self.counters
+    }
+
+    pub(crate) fn put<R: Row>(&mut self, key: Vec<u8>, row: &R) {
+        let bytes = row.encode(&key);
+        self.kv.put(Family::State, key, bytes);
+    }
+
+    /// Puts a row whose key says it all.
+    pub(crate) fn mark(&mut self, key: Vec<u8>) {
+        self.put(key, &Blob::default());
+    }
+
+    pub(crate) fn delete(&mut self, key: Vec<u8>) {
+        self.kv.delete(Family::State, key);
+    }
+
+    pub(crate) fn delete_record(&mut self, key: Vec<u8>) {
+        self.kv.delete(Family::Changelog, key);
+    }
+
+    pub(crate) fn put_inode(&mut self, ino: Ino, inode: &Inode) {
+        self.put(key::by_ino(self.scope.volume, Table::Inode, ino), inode);
+    }
+
+    /// Ends the command: seals what it did to replicated rows as the volume's next record, and
+    /// gives the writes away. Without such changes no seq is taken.
+    pub(crate) fn seal(
+        mut self,
+        mut head: Head,
+        codec: &dyn Codec,
+    ) -> Result<(Writes, Head), Fatal> {
+        let volume = self.scope.volume;
+        let head_key = key::single(volume, Table::Head);
+        if self.counters != self.counters_before {
+            let counters = self.counters;
+            self.put(key::single(volume, Table::Counters), &counters);
+        }
+        let changes = self.changes(&mut head)?;
+        if !changes.is_empty() {
+            self.take_seq(&mut head, changes, codec)?;
+        }
+        self.put(head_key, &head);
+        Ok((self.kv.into_writes(), head))
+    }
+
+    /// Net changes of replicated rows, which the head's digests take in.
+    fn changes(&self, head: &mut Head) -> Result<Vec<RowChange>, Fatal> {
+        let below = self.kv.base();
+        let mut changes = Vec::new();
+        for ((family, whole), new) in self.kv.writes() {
+            let Some((volume, table, ids)) = key::split(whole) else {
+                continue;
+            };
+            if *family != Family::State || volume != self.scope.volume || table >= FIRST_LOCAL_TAG {
+                continue;
+            }
+            let old = below.get(Family::State, whole)?;
+            if old == *new {
+                continue;
+            }
+            let digest = head.digests.entry(table).or_insert(Digest(0));
+            let old_hash = old.map(|bytes| row_hash(table, ids, &bytes));
+            old_hash.inspect(|hash| digest.remove(*hash));
+            if let Some(bytes) = new {
+                digest.add(row_hash(table, ids, bytes));
+            }
+            changes.push(RowChange {
+                table,
+                key: ids.to_vec(),
+                old_hash,
+                new: new.clone(),
+            });
+        }
+        Ok(changes)
+    }
+
+    fn take_seq(
+        &mut self,
+        head: &mut Head,
+        changes: Vec<RowChange>,
+        codec: &dyn Codec,
+    ) -> Result<(), Fatal> {
+        let settings = self.tables().settings()?;
+        head.token.seq = Seq(head.token.seq.0 + 1);
+        head.stamp = self.scope.stamp;
+        let record = Record {
+            cluster: self.scope.cluster,
+            volume: settings.uuid,
+            epoch: head.token.epoch,
+            seq: head.token.seq,
+            level: settings.level,
+            previous_crc: head.record_crc,
+            kind: RecordKind::Change,
+            stamp: self.scope.stamp,
+            changes,
+        };
+        let sealed = SealedRecord::seal(codec.encode_record(&record));
+        head.record_crc = sealed.crc;
+        let bytes = sealed.to_bytes();
+        head.changelog_bytes += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let key = key::record(self.scope.volume, record.epoch, record.seq);
+        self.kv.put(Family::Changelog, key, bytes);
+        Ok(())
+    }
+}

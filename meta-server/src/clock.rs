@@ -1,0 +1,171 @@
+//! The wall clock, and whether the peers agree with it.
+//!
+//! A leader stamps every change with its wall clock, so a clock that is far off would write wrong
+//! times for ever. Each Raft round trip brings the peer's clock along; a leader that most peers
+//! disagree with stops proposing and gives leadership away. Nothing else depends on wall clocks.
+
+use meta_core::attr::Timestamp;
+use parking_lot::Mutex;
+use raft_store::NodeId;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
+
+/// How far a clock may be off.
+const SKEW_MAX: Duration = Duration::from_secs(1);
+/// A round trip longer than this says nothing about clocks.
+const ROUND_TRIP_MAX: Duration = Duration::from_millis(500);
+/// A sample older than this is forgotten.
+const SAMPLE_AGE_MAX: Duration = Duration::from_secs(10);
+
+/// Tells the time of day.
+pub trait WallClock: Send + Sync + Debug {
+    /// Time since 1970.
+    fn now(&self) -> Duration;
+}
+
+/// The machine's clock.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock;
+
+impl WallClock for SystemClock {
+    fn now(&self) -> Duration {
+        // A clock before 1970 is so far off that the peers will say so.
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or(Duration::ZERO)
+    }
+}
+
+/// A clock's reading as it goes into a command.
+pub(crate) fn timestamp(now: Duration) -> Timestamp {
+    Timestamp {
+        seconds: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
+        nanos: now.subsec_nanos(),
+    }
+}
+
+/// A clock's reading as it travels between nodes.
+pub(crate) fn nanoseconds(now: Duration) -> u64 {
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The newest reading of one peer's clock.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    taken: Instant,
+    /// Peer's clock less ours, at least this far from zero.
+    apart: Duration,
+}
+
+/// What the peers' clocks say about ours.
+#[derive(Debug, Default)]
+pub(crate) struct ClockCheck {
+    samples: Mutex<BTreeMap<NodeId, Sample>>,
+}
+
+impl ClockCheck {
+    /// Takes in one round trip: our clock before and after it, and the peer's in between.
+    pub(crate) fn observe(&self, peer: NodeId, sent: Duration, received: Duration, theirs: u64) {
+        let round_trip = received.saturating_sub(sent);
+        if round_trip > ROUND_TRIP_MAX || theirs == 0 {
+            return;
+        }
+        let theirs = Duration::from_nanos(theirs);
+        // The peer answered at some moment between the two; only what is outside is skew.
+        let apart = if theirs < sent {
+            sent - theirs
+        } else {
+            theirs.saturating_sub(received)
+        };
+        self.samples.lock().insert(
+            peer,
+            Sample {
+                taken: Instant::now(),
+                apart,
+            },
+        );
+    }
+
+    /// The largest distance to any peer's clock that was heard lately.
+    pub(crate) fn largest(&self) -> Duration {
+        self.fresh(Instant::now())
+            .into_iter()
+            .map(|sample| sample.apart)
+            .max()
+            .unwrap_or(Duration::ZERO)
+    }
+
+    /// Whether more than half of all peers say that our clock is off.
+    pub(crate) fn is_off(&self, peers: usize) -> bool {
+        self.is_off_at(Instant::now(), peers)
+    }
+
+    fn is_off_at(&self, now: Instant, peers: usize) -> bool {
+        let off = self
+            .fresh(now)
+            .into_iter()
+            .filter(|sample| sample.apart > SKEW_MAX)
+            .count();
+        off * 2 > peers
+    }
+
+    fn fresh(&self, now: Instant) -> Vec<Sample> {
+        let age = |sample: &&Sample| now.saturating_duration_since(sample.taken);
+        let samples = self.samples.lock();
+        samples
+            .values()
+            .filter(|sample| age(sample) <= SAMPLE_AGE_MAX)
+            .copied()
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn observe(check: &ClockCheck, peer: NodeId, theirs: Duration) {
+        check.observe(peer, ms(100_000), ms(100_010), nanoseconds(theirs));
+    }
+
+    #[test]
+    fn a_clock_is_off_only_when_most_peers_say_so() {
+        let check = ClockCheck::default();
+        assert!(!check.is_off(2), "nobody was heard");
+        observe(&check, 2, ms(103_000));
+        assert!(!check.is_off(2), "one of two is no majority");
+        assert!(check.largest() > ms(2900));
+        observe(&check, 3, ms(97_000));
+        assert!(check.is_off(2), "behind counts like ahead");
+        observe(&check, 3, ms(100_900));
+        assert!(!check.is_off(2), "under a second is in order");
+    }
+
+    #[test]
+    fn a_single_node_has_nobody_to_disagree() {
+        assert!(!ClockCheck::default().is_off(0));
+    }
+
+    #[test]
+    fn a_slow_round_trip_says_nothing() {
+        let check = ClockCheck::default();
+        check.observe(2, ms(100_000), ms(101_000), nanoseconds(ms(200_000)));
+        assert!(!check.is_off(1));
+        check.observe(2, ms(100_000), ms(100_001), 0);
+        assert!(!check.is_off(1), "a peer that tells no time is not asked");
+    }
+
+    #[test]
+    fn old_samples_are_forgotten() {
+        let check = ClockCheck::default();
+        observe(&check, 2, ms(200_000));
+        assert!(check.is_off(1));
+        assert!(!check.is_off_at(Instant::now() + ms(11_000), 1));
+    }
+}

@@ -1,0 +1,96 @@
+//! Keeps each volume's changelog below its cap in bytes.
+
+use super::listing::{self, unexpected};
+use super::maintain;
+use crate::failure::Failure;
+use crate::node::Core;
+use meta_core::command::CommandBody;
+use meta_core::ids::Seq;
+use meta_core::query::{Answer, QueryBody, VolumeStat};
+use std::sync::Arc;
+use std::time::Duration;
+
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Records dropped by one command.
+const RECORDS_MAX: u64 = 4096;
+/// Commands for one volume in one round.
+const STEPS_MAX: usize = 1024;
+
+/// Trims until the leadership ends.
+pub(super) async fn run(core: Arc<Core>) {
+    loop {
+        if let Err(failure) = round(&core).await {
+            tracing::debug!(%failure, "the look at the changelogs failed");
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+async fn round(core: &Arc<Core>) -> Result<(), Failure> {
+    core.reads.pass().await?;
+    for volume in listing::volumes(core).await? {
+        for _step in 0..STEPS_MAX {
+            let Answer::Stat(stat) = core.ask(volume.id, QueryBody::StatVolume).await? else {
+                return Err(unexpected("totals"));
+            };
+            let Some(keep_from) = keep_from(&stat, core.config.changelog_retain_bytes) else {
+                break;
+            };
+            maintain(core, volume.id, CommandBody::TrimChangelog { keep_from }).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The first record to keep, if some must go. The sizes of single records are not known here, so
+/// the excess is taken as evenly spread; a few rounds get to the cap.
+fn keep_from(stat: &VolumeStat, retain_bytes: u64) -> Option<Seq> {
+    let records = (stat.token.seq.0 + 1).checked_sub(stat.changelog_first.0)?;
+    // The newest record stays: a mirror continues its chain.
+    let excess = stat
+        .changelog_bytes
+        .checked_sub(retain_bytes)
+        .filter(|excess| *excess > 0)?;
+    let share = u128::from(records) * u128::from(excess) / u128::from(stat.changelog_bytes);
+    let drop = u64::try_from(share).unwrap_or(u64::MAX).max(1);
+    let drop = drop.min(RECORDS_MAX).min(records.checked_sub(1)?);
+    (drop > 0).then(|| Seq(stat.changelog_first.0 + drop))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meta_core::outcome::Token;
+
+    fn stat(first: u64, last: u64, bytes: u64) -> VolumeStat {
+        VolumeStat {
+            changelog_bytes: bytes,
+            changelog_first: Seq(first),
+            token: Token {
+                seq: Seq(last),
+                ..Token::default()
+            },
+            ..VolumeStat::default()
+        }
+    }
+
+    #[test]
+    fn nothing_goes_below_the_cap() {
+        assert_eq!(keep_from(&stat(1, 0, 0), 100), None);
+        assert_eq!(keep_from(&stat(1, 10, 100), 100), None);
+    }
+
+    #[test]
+    fn the_excess_goes_and_the_newest_stays() {
+        assert_eq!(keep_from(&stat(1, 10, 200), 100), Some(Seq(6)));
+        assert_eq!(keep_from(&stat(10, 10, 200), 100), None);
+        assert_eq!(keep_from(&stat(9, 10, 200), 0), Some(Seq(10)));
+        assert_eq!(keep_from(&stat(1, 1000, 1001), 1000), Some(Seq(2)));
+    }
+
+    #[test]
+    fn one_step_is_bounded() {
+        let huge = stat(1, u64::MAX / 2, u64::MAX);
+        assert_eq!(keep_from(&huge, 1), Some(Seq(1 + RECORDS_MAX)));
+    }
+}

@@ -1,0 +1,51 @@
+//! Gives back the slices that lie behind a truncation, a bounded step at a time.
+
+use super::listing::{self, unexpected};
+use super::maintain;
+use crate::failure::Failure;
+use crate::node::Core;
+use meta_core::command::CommandBody;
+use meta_core::ids::Ino;
+use meta_core::limits::MAINTENANCE_ROWS_MAX;
+use meta_core::query::{Answer, QueryBody};
+use std::sync::Arc;
+use std::time::Duration;
+
+const PAGE: u32 = 256;
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Trims until the leadership ends.
+pub(super) async fn run(core: Arc<Core>) {
+    loop {
+        if let Err(failure) = round(&core).await {
+            tracing::debug!(%failure, "the look for cut files failed");
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+async fn round(core: &Arc<Core>) -> Result<(), Failure> {
+    core.reads.pass().await?;
+    for volume in listing::volumes(core).await? {
+        let mut after = Ino(0);
+        loop {
+            let body = QueryBody::Cuts {
+                after,
+                count_max: PAGE,
+            };
+            let Answer::Inodes(cut) = core.ask(volume.id, body).await? else {
+                return Err(unexpected("cut files"));
+            };
+            let Some(last) = cut.last() else { break };
+            after = *last;
+            for ino in cut {
+                let step = || CommandBody::Trim {
+                    ino,
+                    rows_max: MAINTENANCE_ROWS_MAX,
+                };
+                while maintain(core, volume.id, step()).await? {}
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,320 @@
+//! What all parts of a running node share.
+
+use crate::clock::{ClockCheck, WallClock};
+use crate::config::NodeConfig;
+use crate::failure::{Failure, FailureKind};
+use crate::leader::held::HeldRounds;
+use crate::metrics::{Metrics, gauge};
+use crate::network::Channels;
+use crate::proposer::Proposer;
+use crate::reads::ReadGate;
+use crate::session_table::SessionTable;
+use crate::space::SpaceWatch;
+use meta_core::attr::Caller;
+use meta_core::ids::{ClusterId, VolumeId};
+use meta_core::outcome::{Fatal, Refusal, Stop, Token};
+use meta_core::query::{Answer, Query, QueryBody};
+use openraft::async_runtime::WatchReceiver as _;
+use openraft::{LogIdOptionExt as _, ServerState};
+use parking_lot::Mutex;
+use raft_store::{NodeId, Poison, StateMachine, StateReader, TypeConfig};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore, watch};
+
+/// openraft with our types.
+pub(crate) type Raft = openraft::Raft<TypeConfig, StateMachine>;
+
+/// Pages of listings that are read at a time, each on a blocking thread.
+const LISTINGS_MAX: usize = 16;
+
+/// Everything that the services and the leader's duties need.
+pub(crate) struct Core {
+    pub(crate) config: NodeConfig,
+    pub(crate) raft: Raft,
+    pub(crate) reader: StateReader,
+    pub(crate) poison: Poison,
+    pub(crate) channels: Arc<Channels>,
+    pub(crate) wall: Arc<dyn WallClock>,
+    pub(crate) clock: Arc<ClockCheck>,
+    pub(crate) space: Arc<SpaceWatch>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) reads: ReadGate,
+    pub(crate) proposer: Proposer,
+    pub(crate) sessions: SessionTable,
+    pub(crate) held: HeldRounds,
+    /// A file lost its last name.
+    pub(crate) orphan_made: Notify,
+    pub(super) ready: AtomicBool,
+    pub(super) cluster: Mutex<Option<ClusterId>>,
+    pub(super) failed: watch::Sender<Option<String>>,
+    pub(super) listings: Semaphore,
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core")
+            .field("node_id", &self.config.node_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who leads, as this node knows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Lead {
+    /// The current term.
+    pub(crate) term: u64,
+    /// Whether this node leads.
+    pub(crate) leads: bool,
+    /// The leader and its address.
+    pub(crate) leader: Option<(NodeId, String)>,
+    /// Whether this node knows of any member.
+    pub(crate) has_members: bool,
+    /// What the node is.
+    pub(crate) state: ServerState,
+}
+
+pub(super) fn listings() -> Semaphore {
+    Semaphore::new(LISTINGS_MAX)
+}
+
+impl Core {
+    /// Who leads.
+    pub(crate) fn lead(&self) -> Lead {
+        let watched = self.raft.server_metrics();
+        let metrics = watched.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let leader = metrics.current_leader.map(|id| {
+            let addr = membership.get_node(&id).map(|node| node.addr.clone());
+            (id, addr.unwrap_or_default())
+        });
+        Lead {
+            term: metrics.vote.leader_id.term,
+            leads: metrics.state == ServerState::Leader,
+            leader,
+            has_members: membership.voter_ids().next().is_some(),
+            state: metrics.state,
+        }
+    }
+
+    /// Why this node does not take requests, unless it leads.
+    pub(crate) fn check_leading(&self) -> Result<Lead, Failure> {
+        let lead = self.lead();
+        if lead.leads {
+            return Ok(lead);
+        }
+        if !lead.has_members {
+            return Err(Failure::not_initialised());
+        }
+        let addr = lead
+            .leader
+            .map(|(_, addr)| addr)
+            .filter(|addr| !addr.is_empty());
+        let message = match &addr {
+            Some(addr) => format!("this node does not lead; {addr} does"),
+            None => "no leader is known yet".to_owned(),
+        };
+        Err(Failure::new(FailureKind::NotLeader(addr), message))
+    }
+
+    /// The cluster's identity, if it has one as far as this node has applied.
+    pub(crate) fn cluster_id(&self) -> Result<Option<ClusterId>, Failure> {
+        if let Some(known) = *self.cluster.lock() {
+            return Ok(Some(known));
+        }
+        let read = self
+            .reader
+            .with_view(|view| meta_core::read::is_initialised(view));
+        let found = read
+            .and_then(|found| found)
+            .map_err(|fatal| self.fatal(&fatal))?;
+        *self.cluster.lock() = found;
+        Ok(found)
+    }
+
+    /// Refuses to serve before the cluster has its identity.
+    pub(crate) fn check_initialised(&self) -> Result<(), Failure> {
+        match self.cluster_id()? {
+            Some(_) => Ok(()),
+            None => Err(Failure::not_initialised()),
+        }
+    }
+
+    /// Answers a client's query from a state that is recent enough.
+    pub(crate) async fn query(self: &Arc<Self>, query: Query) -> QueryResult {
+        let answered = self.query_inner(query).await;
+        self.metrics.query(match &answered {
+            Ok((_, Ok(_))) => "answered",
+            Ok((_, Err(_))) => "refused",
+            Err(failure) => failure.label(),
+        });
+        answered
+    }
+
+    async fn query_inner(self: &Arc<Self>, query: Query) -> QueryResult {
+        self.check_leading()?;
+        self.reads.pass().await?;
+        self.check_initialised()?;
+        self.answer(query).await
+    }
+
+    /// Answers from this node's state as it is.
+    pub(crate) async fn answer(self: &Arc<Self>, query: Query) -> QueryResult {
+        if is_point(&query.body) {
+            return self.answer_here(&query);
+        }
+        // The semaphore is never closed.
+        let permit = self.listings.acquire().await;
+        let core = Arc::clone(self);
+        let answered = tokio::task::spawn_blocking(move || core.answer_here(&query)).await;
+        drop(permit);
+        answered.unwrap_or_else(|error| Err(Failure::unavailable(error.to_string())))
+    }
+
+    fn answer_here(&self, query: &Query) -> QueryResult {
+        match self
+            .reader
+            .with_view(|view| meta_core::read::answer(view, query))
+        {
+            Ok(Ok((token, answer))) => Ok((token, Ok(answer))),
+            Ok(Err(Stop::Refused(refusal))) => Ok((Token::default(), Err(refusal))),
+            Ok(Err(Stop::Fatal(fatal))) | Err(fatal) => Err(self.fatal(&fatal)),
+        }
+    }
+
+    /// A question of the node itself, answered from its state as it is.
+    pub(crate) async fn ask(
+        self: &Arc<Self>,
+        volume: VolumeId,
+        body: QueryBody,
+    ) -> Result<Answer, Failure> {
+        let query = Query {
+            volume,
+            caller: Caller::root(),
+            body,
+        };
+        match self.answer(query).await? {
+            (_, Ok(answer)) => Ok(answer),
+            (_, Err(refusal)) => Err(Failure::unavailable(refusal.to_string())),
+        }
+    }
+
+    /// The store cannot be trusted any more: the node stops.
+    pub(crate) fn fatal(&self, fatal: &Fatal) -> Failure {
+        self.fail(fatal.to_string());
+        Failure::unavailable("the node stops: its store failed")
+    }
+
+    /// Makes the node stop with a failure. The first reason is kept.
+    pub(crate) fn fail(&self, reason: String) {
+        self.failed.send_if_modified(|failed| {
+            let first = failed.is_none();
+            if first {
+                tracing::error!(%reason, "the node fails");
+                *failed = Some(reason);
+            }
+            first
+        });
+    }
+
+    /// Why the node fails, if it does.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.poison
+            .reason()
+            .or_else(|| self.failed.borrow().clone())
+    }
+
+    /// Why the node is not ready, if it is not.
+    pub(crate) fn not_ready(&self) -> Option<String> {
+        if let Some(reason) = self.failure() {
+            return Some(format!("failed: {reason}"));
+        }
+        if self.ready.load(Ordering::Acquire) {
+            return None;
+        }
+        let lead = self.lead();
+        Some(match (lead.has_members, lead.leader) {
+            (false, _) => "the cluster is not initialised".to_owned(),
+            (true, None) => "no leader is known".to_owned(),
+            (true, Some((leader, _))) => format!("catching up with node {leader}"),
+        })
+    }
+
+    /// Sets the gauges that are read from elsewhere.
+    pub(crate) fn refresh_gauges(&self) {
+        let watched = self.raft.metrics();
+        let raft = watched.borrow_watched();
+        let gauges = &self.metrics.raft;
+        let index = |log_id: Option<u64>| gauge(log_id.unwrap_or(0));
+        gauges
+            .leading
+            .set(i64::from(raft.state == ServerState::Leader));
+        gauges.ready.set(i64::from(self.not_ready().is_none()));
+        gauges.term.set(gauge(raft.current_term));
+        gauges.last_log_index.set(index(raft.last_log_index));
+        gauges
+            .committed_index
+            .set(index(raft.local_committed.index()));
+        gauges.applied_index.set(index(raft.last_applied.index()));
+        gauges.snapshot_index.set(index(raft.snapshot.index()));
+        gauges.purged_index.set(index(raft.purged.index()));
+        gauges.free_bytes.set(gauge(self.space.free_bytes()));
+        gauges.reserve_bytes.set(gauge(self.space.reserve_bytes()));
+        gauges
+            .clock_apart_ms
+            .set(i64::try_from(self.clock.largest().as_millis()).unwrap_or(i64::MAX));
+        gauges
+            .poisoned
+            .set(i64::from(self.poison.reason().is_some()));
+        self.metrics
+            .sessions
+            .set(i64::try_from(self.sessions.len()).unwrap_or(i64::MAX));
+    }
+
+    /// Waits until `wanted` holds for who leads, at most for `limit`.
+    pub(crate) async fn wait_lead(
+        &self,
+        limit: Duration,
+        wanted: impl Fn(&Lead) -> bool + Send,
+    ) -> Option<Lead> {
+        let mut changes = self.raft.server_metrics();
+        let waiting = async {
+            loop {
+                let lead = self.lead();
+                if wanted(&lead) {
+                    return Some(lead);
+                }
+                if changes.changed().await.is_err() {
+                    return None;
+                }
+            }
+        };
+        tokio::time::timeout(limit, waiting).await.unwrap_or(None)
+    }
+}
+
+/// An answer with the state it was read from, a refusal, or a failure.
+pub(crate) type QueryResult = Result<(Token, Result<Answer, Refusal>), Failure>;
+
+/// Whether a query reads a few rows only, so that it need not leave the thread it is on.
+fn is_point(body: &QueryBody) -> bool {
+    match body {
+        QueryBody::Lookup { .. }
+        | QueryBody::GetAttr { .. }
+        | QueryBody::Open { .. }
+        | QueryBody::ReadLink { .. }
+        | QueryBody::GetXattr { .. }
+        | QueryBody::FindVolume { .. } => true,
+        QueryBody::ReadDir { .. }
+        | QueryBody::ReadSlices { .. }
+        | QueryBody::ListXattr { .. }
+        | QueryBody::StatVolume
+        | QueryBody::PathOf { .. }
+        | QueryBody::Orphans { .. }
+        | QueryBody::Cuts { .. }
+        | QueryBody::Sessions { .. }
+        | QueryBody::Volumes { .. } => false,
+    }
+}

@@ -1,0 +1,141 @@
+//! Gives a cluster its members and its identity, once.
+
+use super::Core;
+use crate::proposer::Origin;
+use meta_core::attr::Timestamp;
+use meta_core::command::{Command, CommandBody};
+use meta_core::ids::{ClusterId, Uuid, VolumeId};
+use openraft::errors::{InitializeError, RaftError};
+use proto::v1;
+use proto::v1::admin_client::AdminClient;
+use raft_store::NodeInfo;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Long enough for the peers to start and to elect.
+const LIMIT: Duration = Duration::from_secs(30);
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Initialises the cluster from this node's `peers`. Gives its identity, and whether it had it
+/// before.
+pub(crate) async fn initialise(core: &Arc<Core>) -> Result<(ClusterId, bool), String> {
+    let deadline = Instant::now() + LIMIT;
+    if let Some(cluster) = known(core)? {
+        return Ok((cluster, true));
+    }
+    if !core.lead().has_members {
+        // A node that lost its data must not found a second cluster beside the first.
+        if let Some(peer) = initialised_peer(core).await {
+            return Err(format!(
+                "node {peer} belongs to an initialised cluster already, and this node is not a \
+                 member of it yet; if this node lost its data, it has to join again"
+            ));
+        }
+        found(core).await?;
+    }
+    while Instant::now() < deadline {
+        if let Some(done) = step(core).await? {
+            return Ok(done);
+        }
+        let _lead = core.wait_lead(LOOK_INTERVAL, |lead| lead.leads).await;
+    }
+    Err(
+        "no leader was elected: start a majority of the nodes under peers, then run init again"
+            .to_owned(),
+    )
+}
+
+fn known(core: &Core) -> Result<Option<ClusterId>, String> {
+    core.cluster_id().map_err(|failure| failure.message)
+}
+
+/// Writes the members into this node's log; it then stands for election.
+async fn found(core: &Core) -> Result<(), String> {
+    let members: BTreeMap<_, _> = core
+        .config
+        .peers
+        .iter()
+        .map(|(id, addr)| (*id, NodeInfo { addr: addr.clone() }))
+        .collect();
+    tracing::info!(members = ?core.config.peers, "initialising the cluster");
+    match core.raft.initialize(members).await {
+        Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// One attempt to give the identity, here or at the leader.
+async fn step(core: &Arc<Core>) -> Result<Option<(ClusterId, bool)>, String> {
+    let lead = core.lead();
+    if lead.leads {
+        if core.reads.pass().await.is_err() {
+            return Ok(None);
+        }
+        if let Some(cluster) = known(core)? {
+            return Ok(Some((cluster, true)));
+        }
+        let body = CommandBody::InitCluster {
+            cluster: Uuid(rand::random()),
+        };
+        let volume = VolumeId::CLUSTER;
+        let command = Command {
+            volume,
+            stamp: Timestamp::default(),
+            body,
+        };
+        // Whatever the answer was, the applied state says who won.
+        if let Err(failure) = core.proposer.propose(Origin::Duty, command).await {
+            tracing::info!(%failure, "the cluster has no identity yet");
+        }
+        return Ok(known(core)?.map(|cluster| (cluster, false)));
+    }
+    match lead.leader {
+        Some((leader, addr)) if leader != core.config.node_id => {
+            Ok(ask_leader(core, leader, &addr).await)
+        }
+        _ => Ok(None),
+    }
+}
+
+async fn ask_leader(core: &Core, leader: u64, addr: &str) -> Option<(ClusterId, bool)> {
+    let channel = core.channels.messages(leader, addr).ok()?;
+    let asking = async move {
+        AdminClient::new(channel)
+            .init(v1::InitRequest {})
+            .await
+            .ok()
+    };
+    let reply = tokio::time::timeout(CALL_TIMEOUT, asking)
+        .await
+        .ok()??
+        .into_inner();
+    let id = <[u8; 16]>::try_from(reply.cluster_id.as_slice()).ok()?;
+    Some((Uuid(id), reply.already))
+}
+
+/// A peer that says that it belongs to a cluster.
+async fn initialised_peer(core: &Core) -> Option<u64> {
+    let others = core
+        .config
+        .peers
+        .iter()
+        .filter(|(id, _)| **id != core.config.node_id);
+    let asking = others.map(|(id, addr)| async move {
+        let channel = core.channels.messages(*id, addr).ok()?;
+        let status = async move { AdminClient::new(channel).status(v1::StatusRequest {}).await };
+        let status = tokio::time::timeout(CALL_TIMEOUT, status)
+            .await
+            .ok()?
+            .ok()?;
+        let status = status.into_inner();
+        (status.initialised || !status.members.is_empty()).then_some(*id)
+    });
+    futures::future::join_all(asking)
+        .await
+        .into_iter()
+        .flatten()
+        .next()
+}

@@ -1,0 +1,473 @@
+//! A running node: its parts put together, started in order and stopped in order.
+
+mod core;
+pub(crate) mod handover;
+mod identity;
+pub(crate) mod initialise;
+
+use self::core::listings;
+pub(crate) use self::core::{Core, Raft};
+
+use crate::clock::{ClockCheck, SystemClock, WallClock};
+use crate::config::NodeConfig;
+use crate::leader::held::HeldRounds;
+use crate::metrics::Metrics;
+use crate::network::{Channels, Network};
+use crate::proposer::Proposer;
+use crate::raft_config::raft_config;
+use crate::reads::read_gate;
+use crate::service::{
+    MESSAGE_BYTES_MAX, admin::AdminService, meta::MetaService, raft::RaftService,
+};
+use crate::session_table::SessionTable;
+use crate::space::{DiskSpace, FreeSpace, LOOK_INTERVAL, SpaceWatch};
+use crate::{http, leader};
+use meta_core::codec::Codec;
+use parking_lot::Mutex;
+use proto::ProstCodec;
+use proto::v1;
+use raft_store::{NodeId, Store, StoreError};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::transport::Server;
+
+/// What is given to requests under way at a stop.
+const DRAIN: Duration = Duration::from_secs(3);
+/// A read round without a majority ends after so many election timeouts.
+const READ_TIMEOUTS: u32 = 2;
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be bound.
+    #[error("{field}: cannot listen on {addr}: {source}")]
+    Listen {
+        /// Which field of the configuration.
+        field: &'static str,
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The data directory cannot be used.
+    #[error("data_dir: {}: {source}", dir.display())]
+    DataDir {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The data directory is another node's.
+    #[error(
+        "data_dir: {} belongs to node {owner}, and this is node {node_id}; every node needs its own",
+        dir.display()
+    )]
+    OtherNode {
+        /// The directory.
+        dir: PathBuf,
+        /// Whose it is.
+        owner: NodeId,
+        /// Who wanted it.
+        node_id: NodeId,
+    },
+    /// The store cannot be opened.
+    #[error("data_dir: {0}")]
+    Store(#[from] StoreError),
+    /// openraft refuses its settings.
+    #[error("raft: {0}")]
+    Settings(#[from] openraft::ConfigError),
+    /// The node's state cannot be loaded.
+    #[error("the node cannot start from what is stored: {0}")]
+    Raft(String),
+}
+
+/// What a node is built from. [`Node::start`] makes the usual parts; tests put in their own.
+#[derive(Debug)]
+pub struct NodeParts {
+    /// Where clients, peers and administrators connect.
+    pub listener: TcpListener,
+    /// Where health and metrics are served.
+    pub metrics_listener: Option<TcpListener>,
+    /// Log and state.
+    pub store: Store,
+    /// How much room is left.
+    pub space: Box<dyn FreeSpace>,
+    /// The time of day.
+    pub wall: Arc<dyn WallClock>,
+}
+
+/// A running node.
+pub struct Node {
+    core: Arc<Core>,
+    addr: SocketAddr,
+    metrics_addr: Option<SocketAddr>,
+    /// Ends the clients' streams and takes in no new connection.
+    stop_serving: CancellationToken,
+    /// Ends everything else.
+    stop: CancellationToken,
+    /// The port, the clients' streams and their requests.
+    serving: TaskTracker,
+    /// Everything else.
+    tasks: TaskTracker,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("core", &self.core)
+            .field("addr", &self.addr)
+            .finish()
+    }
+}
+
+impl Node {
+    /// Opens the store and the ports, and starts.
+    ///
+    /// # Errors
+    /// [`StartError`] names the field of the configuration that is to blame.
+    #[cfg(feature = "rocksdb")]
+    pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
+        let listener = bind("listen", config.listen).await?;
+        let metrics_listener = match config.metrics_listen {
+            Some(addr) => Some(bind("metrics_listen", addr).await?),
+            None => None,
+        };
+        identity::claim(&config.data_dir, config.node_id)?;
+        let options = raft_store::StoreOptions::new(config.data_dir.clone());
+        // Opening reads and checks the whole log.
+        let opening =
+            tokio::task::spawn_blocking(move || raft_store::open(&options, Arc::new(ProstCodec)));
+        let store = opening
+            .await
+            .map_err(|error| StartError::Raft(error.to_string()))??;
+        let space = Box::new(DiskSpace::new(config.data_dir.clone()));
+        let wall = Arc::new(SystemClock);
+        let parts = NodeParts {
+            listener,
+            metrics_listener,
+            store,
+            space,
+            wall,
+        };
+        Self::start_with(config, parts).await
+    }
+
+    /// Starts a node from its parts.
+    ///
+    /// # Errors
+    /// [`StartError`] if the parts do not fit the configuration or the store cannot be read.
+    pub async fn start_with(config: NodeConfig, parts: NodeParts) -> Result<Self, StartError> {
+        let NodeParts {
+            listener,
+            metrics_listener,
+            store,
+            space,
+            wall,
+        } = parts;
+        let addr = listener.local_addr().map_err(unbound(config.listen))?;
+        let metrics_addr = metrics_listener.as_ref().and_then(|l| l.local_addr().ok());
+        let data_dir = config.data_dir.clone();
+        let space =
+            SpaceWatch::new(space, config.reserve_bytes).map_err(|source| StartError::DataDir {
+                dir: data_dir,
+                source,
+            })?;
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let core = assemble(config, store, Arc::new(space), wall, &tasks, &stop).await?;
+        let node = Self {
+            core,
+            addr,
+            metrics_addr,
+            stop_serving: CancellationToken::new(),
+            stop,
+            serving: TaskTracker::new(),
+            tasks,
+        };
+        node.spawn_services(listener, metrics_listener);
+        node.core.raft.run();
+        tracing::info!(
+            node_id = node.core.config.node_id,
+            listen = %node.addr,
+            metrics = ?node.metrics_addr,
+            data_dir = %node.core.config.data_dir.display(),
+            "the node has started"
+        );
+        Ok(node)
+    }
+
+    fn spawn_services(&self, listener: TcpListener, metrics_listener: Option<TcpListener>) {
+        let core = &self.core;
+        if let Some(listener) = metrics_listener {
+            self.tasks
+                .spawn(http::serve(listener, Arc::clone(core), self.stop.clone()));
+        }
+        self.tasks
+            .spawn(until(self.stop.clone(), watch_space(Arc::clone(core))));
+        self.tasks
+            .spawn(until(self.stop.clone(), watch_readiness(Arc::clone(core))));
+        self.tasks
+            .spawn(until(self.stop.clone(), watch_raft(Arc::clone(core))));
+        self.tasks
+            .spawn(leader::run(Arc::clone(core), self.stop.clone()));
+        let serving = self.stop_serving.clone();
+        let meta = MetaService::new(Arc::clone(core), self.serving.clone(), serving.clone());
+        let core = Arc::clone(core);
+        self.serving
+            .spawn(serve_grpc(listener, core, meta, serving, self.stop.clone()));
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Where it serves health and metrics.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics_addr
+    }
+
+    /// Whether it leads, as far as it knows.
+    pub fn leads(&self) -> bool {
+        self.core.lead().leads
+    }
+
+    /// Why it is not ready, if it is not.
+    pub fn not_ready(&self) -> Option<String> {
+        self.core.not_ready()
+    }
+
+    /// Waits until the node cannot go on, and says why. It must then exit with a failure.
+    pub async fn failed(&self) -> String {
+        let mut failed = self.core.failed.subscribe();
+        tokio::select! {
+            reason = self.core.poison.wait() => reason,
+            reason = failed.wait_for(Option::is_some) => match reason {
+                Ok(reason) => reason.clone().unwrap_or_default(),
+                Err(_closed) => "the node is gone".to_owned(),
+            },
+        }
+    }
+
+    /// Stops cleanly: hands leadership over, lets requests under way finish, closes the store.
+    pub async fn shutdown(self) {
+        self.core.ready.store(false, Ordering::Release);
+        if self.core.failure().is_none() && self.core.lead().leads && handover_possible(&self.core)
+        {
+            handover::give_away(&self.core).await;
+        }
+        self.stop_serving.cancel();
+        self.close().await;
+    }
+
+    /// Stops at once, as after a failure: no hand-over.
+    pub async fn abandon(self) {
+        self.stop_serving.cancel();
+        self.close().await;
+    }
+
+    async fn close(self) {
+        // Streams end with their last answer, and the port with its last stream.
+        self.serving.close();
+        let limit = if self.core.failure().is_none() {
+            DRAIN
+        } else {
+            Duration::ZERO
+        };
+        if tokio::time::timeout(limit, self.serving.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("some clients did not leave in time");
+        }
+        self.stop.cancel();
+        if let Err(error) = self.core.raft.shutdown().await {
+            tracing::warn!(%error, "Raft did not stop cleanly");
+        }
+        self.tasks.close();
+        let ended = async {
+            self.serving.wait().await;
+            self.tasks.wait().await;
+        };
+        if tokio::time::timeout(DRAIN, ended).await.is_err() {
+            tracing::warn!("some work did not end in time");
+        }
+        tracing::info!(node_id = self.core.config.node_id, "the node has stopped");
+    }
+}
+
+async fn bind(field: &'static str, addr: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(addr)
+        .await
+        .map_err(|source| StartError::Listen {
+            field,
+            addr,
+            source,
+        })
+}
+
+fn unbound(addr: SocketAddr) -> impl FnOnce(io::Error) -> StartError {
+    move |source| StartError::Listen {
+        field: "listen",
+        addr,
+        source,
+    }
+}
+
+fn handover_possible(core: &Core) -> bool {
+    core.raft.voter_ids().count() > 1
+}
+
+/// Builds Raft and everything that shares it. Raft does not run yet.
+async fn assemble(
+    config: NodeConfig,
+    store: Store,
+    space: Arc<SpaceWatch>,
+    wall: Arc<dyn WallClock>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<Arc<Core>, StartError> {
+    let settings = Arc::new(raft_config(&config)?);
+    let metrics = Arc::new(Metrics::default());
+    let clock = Arc::new(ClockCheck::default());
+    let channels = Arc::new(Channels::new(config.peers.clone()));
+    let lease = Duration::from_millis(config.raft.election_max_ms);
+    let network = Network {
+        node_id: config.node_id,
+        channels: Arc::clone(&channels),
+        wall: Arc::clone(&wall),
+        clock: Arc::clone(&clock),
+        space: Arc::clone(&space),
+        metrics: Arc::clone(&metrics),
+        stall: (lease * 2).max(Duration::from_secs(2)),
+    };
+    let Store {
+        log,
+        machine,
+        reader,
+        poison,
+    } = store;
+    let raft = Raft::build(config.node_id, settings, network, log, machine)
+        .await
+        .map_err(|fatal| StartError::Raft(fatal.to_string()))?;
+    let (reads, rounds) = read_gate(raft.clone(), Arc::clone(&metrics), lease * READ_TIMEOUTS);
+    tasks.spawn(rounds.run(stop.clone()));
+    let codec: Arc<dyn Codec> = Arc::new(ProstCodec);
+    let proposer = Proposer::new(
+        raft.clone(),
+        codec,
+        Arc::clone(&wall),
+        Arc::clone(&clock),
+        Arc::clone(&space),
+        Arc::clone(&metrics),
+        config.peers.len().saturating_sub(1),
+    );
+    Ok(Arc::new(Core {
+        config,
+        raft,
+        reader,
+        poison,
+        channels,
+        wall,
+        clock,
+        space,
+        metrics,
+        reads,
+        proposer,
+        sessions: SessionTable::default(),
+        held: HeldRounds::default(),
+        orphan_made: Notify::new(),
+        ready: AtomicBool::new(false),
+        cluster: Mutex::new(None),
+        failed: watch::Sender::new(None),
+        listings: listings(),
+    }))
+}
+
+async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = work => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+async fn serve_grpc(
+    listener: TcpListener,
+    core: Arc<Core>,
+    meta: MetaService,
+    stop_serving: CancellationToken,
+    stop: CancellationToken,
+) {
+    let raft = v1::raft_server::RaftServer::new(RaftService::new(Arc::clone(&core)))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let meta = v1::meta_server::MetaServer::new(meta)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let admin = v1::admin_server::AdminServer::new(AdminService::new(Arc::clone(&core)));
+    let serving = Server::builder()
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(Duration::from_secs(10)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .initial_stream_window_size(4 << 20)
+        .initial_connection_window_size(16 << 20)
+        .max_concurrent_streams(1024)
+        .add_service(raft)
+        .add_service(meta)
+        .add_service(admin)
+        .serve_with_incoming_shutdown(
+            TcpListenerStream::new(listener),
+            stop_serving.cancelled_owned(),
+        );
+    // The graceful end waits for peers and clients to leave; they get no longer than the node.
+    let served = tokio::select! {
+        served = serving => served,
+        () = stop.cancelled() => Ok(()),
+    };
+    if let Err(error) = served {
+        core.fail(format!("the port stopped: {error}"));
+    }
+}
+
+async fn watch_space(core: Arc<Core>) {
+    loop {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+        let looking = Arc::clone(&core.space);
+        // A panic in it shows in the log; the last reading stays.
+        let _looked = tokio::task::spawn_blocking(move || looking.look()).await;
+    }
+}
+
+/// Marks the node ready once it has applied what was committed when it started.
+async fn watch_readiness(core: Arc<Core>) {
+    if core.raft.wait_for_recovery(None).await.is_ok() {
+        core.ready.store(true, Ordering::Release);
+        tracing::info!(node_id = core.config.node_id, "the node is ready");
+    }
+}
+
+/// Raft stops by itself only when something is broken.
+async fn watch_raft(core: Arc<Core>) {
+    use openraft::async_runtime::WatchReceiver as _;
+    let mut metrics = core.raft.metrics();
+    loop {
+        let state = metrics.borrow_watched().running_state.clone();
+        if let Err(fatal) = state {
+            core.fail(format!("Raft stopped: {fatal}"));
+            return;
+        }
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}

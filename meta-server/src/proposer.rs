@@ -1,0 +1,188 @@
+//! Puts commands into the log: the only way in.
+//!
+//! Before a command is submitted, everything that speaks against it is a failure that means *not
+//! executed*. Once it is submitted, anything but its reply means *unknown*: it may still commit.
+
+use crate::clock::{self, ClockCheck, WallClock};
+use crate::failure::{self, Failure};
+use crate::metrics::Metrics;
+use crate::node::Raft;
+use crate::space::SpaceWatch;
+use meta_core::codec::Codec;
+use meta_core::command::{Command, CommandBody};
+use meta_core::outcome::{Outcome, Reply};
+use openraft::ServerState;
+use openraft::async_runtime::WatchReceiver as _;
+use raft_store::{Applied, CommandBytes};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+/// Bytes of one command. What a client sends is bounded below that already.
+const COMMAND_BYTES_MAX: usize = 4 << 20;
+/// Commands in flight together, in KiB.
+const IN_FLIGHT_KIB_MAX: usize = 64 << 10;
+/// Of them, what only the leader's own duties may use, so that a flood of clients cannot stop the
+/// deletion of what they delete.
+const DUTIES_KIB: usize = 4 << 10;
+/// How often a waiting command looks whether this node still leads.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// No reply is waited for longer.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Submits commands.
+pub(crate) struct Proposer {
+    raft: Raft,
+    codec: Arc<dyn Codec>,
+    wall: Arc<dyn WallClock>,
+    clock: Arc<ClockCheck>,
+    space: Arc<SpaceWatch>,
+    metrics: Arc<Metrics>,
+    peers: usize,
+    clients_kib: Semaphore,
+    duties_kib: Semaphore,
+}
+
+impl fmt::Debug for Proposer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proposer").finish_non_exhaustive()
+    }
+}
+
+/// On whose behalf a command is proposed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Origin {
+    /// A client or an administrator.
+    Client,
+    /// The leader itself.
+    Duty,
+}
+
+impl Proposer {
+    pub(crate) fn new(
+        raft: Raft,
+        codec: Arc<dyn Codec>,
+        wall: Arc<dyn WallClock>,
+        clock: Arc<ClockCheck>,
+        space: Arc<SpaceWatch>,
+        metrics: Arc<Metrics>,
+        peers: usize,
+    ) -> Self {
+        Self {
+            raft,
+            codec,
+            wall,
+            clock,
+            space,
+            metrics,
+            peers,
+            clients_kib: Semaphore::new(IN_FLIGHT_KIB_MAX - DUTIES_KIB),
+            duties_kib: Semaphore::new(DUTIES_KIB),
+        }
+    }
+
+    /// Stamps a command, submits it and waits for its reply. The caller has checked that this
+    /// node leads.
+    pub(crate) async fn propose(&self, origin: Origin, command: Command) -> Result<Reply, Failure> {
+        let started = Instant::now();
+        let replied = self.propose_inner(origin, command).await;
+        self.metrics
+            .proposal_seconds
+            .observe(started.elapsed().as_secs_f64());
+        self.metrics.proposal(match &replied {
+            Ok(reply) => match reply.outcome {
+                Outcome::Done(_) => "done",
+                Outcome::Refused(_) => "refused",
+                Outcome::NotExecuted(_) => "not_executed",
+            },
+            Err(failure) => failure.label(),
+        });
+        replied
+    }
+
+    async fn propose_inner(&self, origin: Origin, mut command: Command) -> Result<Reply, Failure> {
+        self.check_clock()?;
+        self.space.admit(&command)?;
+        command.stamp = clock::timestamp(self.wall.now());
+        let bytes = self.codec.encode_command(&command);
+        if bytes.len() > COMMAND_BYTES_MAX {
+            return Err(Failure::bad_request(format!(
+                "a command of {} bytes is over the limit of {COMMAND_BYTES_MAX}",
+                bytes.len()
+            )));
+        }
+        let kib = match origin {
+            Origin::Client => &self.clients_kib,
+            Origin::Duty => &self.duties_kib,
+        };
+        // At most 4 MiB were admitted, so the number of KiB fits.
+        let needed = u32::try_from(bytes.len() / 1024 + 1).unwrap_or(u32::MAX);
+        let Ok(_in_flight) = kib.try_acquire_many(needed) else {
+            return Err(Failure::overloaded("too many commands are in flight"));
+        };
+        self.metrics.proposals_in_flight.inc();
+        let replied = self.submit(bytes).await;
+        self.metrics.proposals_in_flight.dec();
+        replied
+    }
+
+    async fn submit(&self, bytes: Vec<u8>) -> Result<Reply, Failure> {
+        let deadline = Instant::now() + REPLY_TIMEOUT;
+        let term = self.leading_term();
+        let mut writing = std::pin::pin!(self.raft.client_write(CommandBytes(bytes.into())));
+        loop {
+            match tokio::time::timeout(LOOK_INTERVAL, &mut writing).await {
+                Ok(Ok(written)) => return reply(written.data),
+                Ok(Err(error)) => return Err(failure::of_write(error)),
+                Err(_elapsed) if self.leading_term() != term => {
+                    return Err(Failure::unknown("this node lost its leadership meanwhile"));
+                }
+                Err(_elapsed) if Instant::now() >= deadline => {
+                    return Err(Failure::unknown("a majority did not answer in time"));
+                }
+                Err(_elapsed) => {}
+            }
+        }
+    }
+
+    fn leading_term(&self) -> Option<u64> {
+        let watched = self.raft.server_metrics();
+        let metrics = watched.borrow_watched();
+        (metrics.state == ServerState::Leader).then_some(metrics.vote.leader_id.term)
+    }
+
+    fn check_clock(&self) -> Result<(), Failure> {
+        if self.clock.is_off(self.peers) {
+            return Err(Failure::unavailable(
+                "the leader's clock is more than a second off the clocks of its peers; \
+                 leadership is given away",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn reply(applied: Applied) -> Result<Reply, Failure> {
+    match applied {
+        Applied::Reply(reply) => Ok(reply),
+        Applied::Nothing => Err(Failure::unknown("the command was applied without a reply")),
+    }
+}
+
+/// Whether a client may send such a command. The rest is decided in the server.
+pub(crate) fn clients_may_send(body: &CommandBody) -> bool {
+    match body {
+        CommandBody::CreateVolume(_)
+        | CommandBody::OpenSession { .. }
+        | CommandBody::CloseSession { .. }
+        | CommandBody::Request(_) => true,
+        CommandBody::InitCluster { .. }
+        | CommandBody::ExpireSessions { .. }
+        | CommandBody::Reap { .. }
+        | CommandBody::Trim { .. }
+        | CommandBody::TrimChangelog { .. }
+        | CommandBody::RaiseLevel { .. } => false,
+    }
+}

@@ -1,0 +1,126 @@
+//! Takes in what peers say: votes, appends, snapshots, hand-overs.
+
+use super::snapshot_intake;
+use crate::clock::nanoseconds;
+use crate::node::Core;
+use proto::v1;
+use raft_store::wire::{self, Message};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tonic::{Request, Response, Status, Streaming};
+
+/// Answers peers.
+#[derive(Clone, Debug)]
+pub(crate) struct RaftService {
+    core: Arc<Core>,
+    /// One snapshot is received at a time.
+    intake: Arc<Semaphore>,
+}
+
+impl RaftService {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self {
+            core,
+            intake: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// Checks that a message is meant for this node, and reads it.
+    fn take_in<Q: Message>(&self, request: Request<v1::RaftRequest>) -> Result<Q, Status> {
+        let request = request.into_inner();
+        self.check_target(request.group, request.target)?;
+        wire::decode(&request.payload).map_err(|error| Status::invalid_argument(error.to_string()))
+    }
+
+    fn check_target(&self, group: u32, target: u64) -> Result<(), Status> {
+        let own = self.core.config.node_id;
+        if group != 0 || target != own {
+            return Err(Status::failed_precondition(format!(
+                "this is node {own}, and the message is for node {target} of group {group}; \
+                 check the addresses under peers"
+            )));
+        }
+        Ok(())
+    }
+
+    fn answer<A: Message>(&self, answer: &A) -> Result<Response<v1::RaftResponse>, Status> {
+        let payload = wire::encode(answer).map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(v1::RaftResponse {
+            receiver_clock_ns: nanoseconds(self.core.wall.now()),
+            payload: payload.into(),
+            receiver_free_bytes: self.core.space.free_bytes(),
+            receiver_below_reserve: self.core.space.below_reserve(),
+        }))
+    }
+}
+
+fn stopped(error: impl std::fmt::Display) -> Status {
+    Status::unavailable(format!("the node is stopping: {error}"))
+}
+
+#[tonic::async_trait]
+impl v1::raft_server::Raft for RaftService {
+    async fn append(
+        &self,
+        request: Request<v1::RaftRequest>,
+    ) -> Result<Response<v1::RaftResponse>, Status> {
+        let request = self.take_in(request)?;
+        self.answer(
+            &self
+                .core
+                .raft
+                .append_entries(request)
+                .await
+                .map_err(stopped)?,
+        )
+    }
+
+    async fn vote(
+        &self,
+        request: Request<v1::RaftRequest>,
+    ) -> Result<Response<v1::RaftResponse>, Status> {
+        let request = self.take_in(request)?;
+        self.answer(&self.core.raft.vote(request).await.map_err(stopped)?)
+    }
+
+    async fn pre_vote(
+        &self,
+        request: Request<v1::RaftRequest>,
+    ) -> Result<Response<v1::RaftResponse>, Status> {
+        let request = self.take_in(request)?;
+        self.answer(&self.core.raft.pre_vote(request).await.map_err(stopped)?)
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<v1::RaftRequest>,
+    ) -> Result<Response<v1::RaftResponse>, Status> {
+        let request = self.take_in(request)?;
+        self.answer(
+            &self
+                .core
+                .raft
+                .handle_transfer_leader(request)
+                .await
+                .map_err(stopped)?,
+        )
+    }
+
+    async fn install_snapshot(
+        &self,
+        request: Request<Streaming<v1::SnapshotPart>>,
+    ) -> Result<Response<v1::SnapshotDone>, Status> {
+        let Ok(_only) = self.intake.try_acquire() else {
+            return Err(Status::aborted("this node is receiving another snapshot"));
+        };
+        let mut parts = request.into_inner();
+        let head = snapshot_intake::head(&mut parts).await?;
+        self.check_target(head.group, head.target)?;
+        let answer = snapshot_intake::receive(&self.core, &head, parts).await?;
+        let payload = wire::encode(&answer).map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(v1::SnapshotDone {
+            receiver_clock_ns: nanoseconds(self.core.wall.now()),
+            payload: payload.into(),
+        }))
+    }
+}

@@ -1,0 +1,295 @@
+//! One client's stream: frames in, answers out, in whatever order they are ready.
+//!
+//! Each frame is answered in a task of its own. At most [`WINDOW`] are under way; then the next
+//! frame is not read, and the client's HTTP/2 window closes. A stream has no state that outlives
+//! it: sessions, slots and their replies are replicated.
+
+use crate::failure::{Failure, FailureKind};
+use crate::node::Core;
+use crate::proposer::{Origin, clients_may_send};
+use crate::session_table::StreamLink;
+use meta_core::command::CommandBody;
+use meta_core::ids::{SessionId, VolumeId};
+use meta_core::outcome::{Outcome, Success};
+use meta_core::query::{Answer, QueryBody};
+use proto::convert::Convert as _;
+use proto::v1;
+use proto::v1::client_frame::Body as Ask;
+use proto::v1::server_frame::Body as Tell;
+use proto::{codec, limits};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::Streaming;
+
+/// Frames of one client under way.
+const WINDOW: usize = 256;
+/// A client says hello in this time.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// Sessions that live on one stream.
+const SESSIONS_MAX: usize = limits::HELLO_SESSIONS_MAX;
+
+/// One client.
+pub(super) struct ClientStream {
+    core: Arc<Core>,
+    link: Arc<StreamLink>,
+    out: mpsc::Sender<v1::ServerFrame>,
+    window: Arc<Semaphore>,
+    tasks: TaskTracker,
+    attached: HashSet<SessionId>,
+}
+
+impl ClientStream {
+    pub(super) fn new(
+        core: Arc<Core>,
+        out: mpsc::Sender<v1::ServerFrame>,
+        tasks: TaskTracker,
+    ) -> Self {
+        let link = StreamLink::new(&out);
+        let window = Arc::new(Semaphore::new(WINDOW));
+        Self {
+            core,
+            link,
+            out,
+            window,
+            tasks,
+            attached: HashSet::new(),
+        }
+    }
+
+    /// Serves until the client leaves, breaks the protocol, or the node stops.
+    pub(super) async fn run(
+        mut self,
+        mut frames: Streaming<v1::ClientFrame>,
+        stop: CancellationToken,
+    ) {
+        self.core.metrics.streams.inc();
+        tokio::select! {
+            () = self.serve(&mut frames) => {}
+            () = stop.cancelled() => {}
+        }
+        self.core.metrics.streams.dec();
+    }
+
+    async fn serve(&mut self, frames: &mut Streaming<v1::ClientFrame>) {
+        let greeted = tokio::time::timeout(HELLO_TIMEOUT, frames.message()).await;
+        let Ok(Ok(Some(first))) = greeted else { return };
+        if !self.greet(first).await {
+            return;
+        }
+        // An error is the client's end of the connection: there is nobody to tell.
+        while let Ok(Some(frame)) = frames.message().await {
+            self.link.heard();
+            // The window is never closed.
+            let Ok(permit) = Arc::clone(&self.window).acquire_owned().await else {
+                return;
+            };
+            let Some((id, work)) = self.accept(frame).await else {
+                continue;
+            };
+            let core = Arc::clone(&self.core);
+            let out = self.out.clone();
+            self.tasks.spawn(async move {
+                let body = work.run(&core).await;
+                // The client may have left; whoever resends finds the reply in its slot.
+                let _left = out
+                    .send(v1::ServerFrame {
+                        id,
+                        body: Some(body),
+                    })
+                    .await;
+                drop(permit);
+            });
+        }
+    }
+
+    /// Answers the first frame. False if the two sides cannot speak.
+    async fn greet(&mut self, first: v1::ClientFrame) -> bool {
+        let Some(Ask::Hello(hello)) = first.body else {
+            self.tell(
+                first.id,
+                failed(Failure::bad_request("a stream begins with a hello")),
+            )
+            .await;
+            return false;
+        };
+        let version = hello.max_version.min(limits::STREAM_VERSION_MAX);
+        if version < hello.min_version.max(limits::STREAM_VERSION_MIN) {
+            let message = format!(
+                "this node speaks versions {} to {}, the client {} to {}",
+                limits::STREAM_VERSION_MIN,
+                limits::STREAM_VERSION_MAX,
+                hello.min_version,
+                hello.max_version
+            );
+            let failure = Failure::new(FailureKind::UnsupportedVersion, message);
+            self.tell(first.id, failed(failure)).await;
+            return false;
+        }
+        if hello.sessions.len() > SESSIONS_MAX {
+            let message = format!("a hello names at most {SESSIONS_MAX} sessions");
+            self.tell(first.id, failed(Failure::bad_request(message)))
+                .await;
+            return false;
+        }
+        for session in hello.sessions {
+            self.attach(SessionId(session));
+        }
+        let lead = self.core.lead();
+        let reply = v1::HelloReply {
+            version,
+            node_id: self.core.config.node_id,
+            leading: lead.leads,
+            leader_hint: lead.leader.map(|(_, addr)| addr).unwrap_or_default(),
+            features: 0,
+        };
+        self.tell(first.id, Tell::Hello(reply)).await
+    }
+
+    async fn tell(&self, id: u64, body: Tell) -> bool {
+        self.out
+            .send(v1::ServerFrame {
+                id,
+                body: Some(body),
+            })
+            .await
+            .is_ok()
+    }
+
+    /// Reads a frame. What needs no work of its own is dealt with here.
+    async fn accept(&mut self, frame: v1::ClientFrame) -> Option<(u64, Work)> {
+        let id = frame.id;
+        let work = match frame.body {
+            Some(Ask::Execute(bytes)) => self.accept_command(&bytes),
+            Some(Ask::Query(query)) => match query.convert() {
+                Ok(query) => Ok(Work::Query(query)),
+                Err(error) => Err(Failure::bad_request(error.to_string())),
+            },
+            Some(Ask::Held(held)) => {
+                self.accept_held(held);
+                return None;
+            }
+            Some(Ask::KeepAlive(alive)) => {
+                self.attach(SessionId(alive.session));
+                Ok(Work::KeepAlive(SessionId(alive.session)))
+            }
+            Some(Ask::Hello(_)) => Err(Failure::bad_request("a second hello")),
+            None => Err(Failure::bad_request(
+                "a frame of a kind that is unknown here",
+            )),
+        };
+        match work {
+            Ok(work) => Some((id, work)),
+            Err(failure) => {
+                self.tell(id, failed(failure)).await;
+                None
+            }
+        }
+    }
+
+    fn accept_command(&mut self, bytes: &[u8]) -> Result<Work, Failure> {
+        let command = codec::decode_command(bytes)
+            .map_err(|error| Failure::bad_request(error.to_string()))?;
+        if !clients_may_send(&command.body) {
+            return Err(Failure::bad_request(
+                "clients do not send commands of this kind",
+            ));
+        }
+        if let CommandBody::Request(request) = &command.body {
+            self.attach(request.session);
+        }
+        Ok(Work::Execute(command))
+    }
+
+    /// The answer to a question of this node; too long an answer is none.
+    fn accept_held(&self, held: v1::HeldInodes) {
+        if held.inos.len() <= limits::HELD_INODES_MAX {
+            self.core.held.answer(held);
+        }
+    }
+
+    /// The session lives on this stream from now on.
+    fn attach(&mut self, session: SessionId) {
+        if session.0 == 0 || self.attached.contains(&session) || self.attached.len() >= SESSIONS_MAX
+        {
+            return;
+        }
+        if self.core.sessions.attach(session, &self.link) {
+            self.attached.insert(session);
+        }
+    }
+}
+
+/// What one frame asks for.
+enum Work {
+    Execute(meta_core::command::Command),
+    Query(meta_core::query::Query),
+    KeepAlive(SessionId),
+}
+
+impl Work {
+    async fn run(self, core: &Arc<Core>) -> Tell {
+        let told = match self {
+            Self::Execute(command) => execute(core, command).await,
+            Self::Query(query) => core.query(query).await.map(|(token, result)| {
+                Tell::Answer(proto::convert::query_answer(
+                    token,
+                    result.as_ref().map_err(|r| *r),
+                ))
+            }),
+            Self::KeepAlive(session) => keep_alive(core, session).await.map(Tell::Alive),
+        };
+        told.unwrap_or_else(failed)
+    }
+}
+
+fn failed(failure: Failure) -> Tell {
+    Tell::Failure(failure.into_message())
+}
+
+async fn execute(core: &Core, command: meta_core::command::Command) -> Result<Tell, Failure> {
+    core.check_leading()?;
+    core.check_initialised()?;
+    let reply = core.proposer.propose(Origin::Client, command).await?;
+    if let Outcome::Done(
+        Success::Removed { nlink: 0, .. }
+        | Success::Renamed {
+            replaced: Some((_, 0)),
+            ..
+        },
+    ) = reply.outcome
+    {
+        core.orphan_made.notify_one();
+    }
+    Ok(Tell::Reply(codec::encode_reply(&reply).into()))
+}
+
+/// Tells a client that its leader runs, and whether its session is gone.
+async fn keep_alive(core: &Arc<Core>, session: SessionId) -> Result<v1::SessionAlive, Failure> {
+    core.check_leading()?;
+    let lost = session.0 != 0 && !core.sessions.exists(session) && !exists(core, session).await?;
+    let ttl_ms = u32::try_from(core.config.session_ttl.as_millis()).unwrap_or(u32::MAX);
+    Ok(v1::SessionAlive { ttl_ms, lost })
+}
+
+/// Looks a session up. A deposed leader must not call a session lost that it has never heard of,
+/// so this is a linearizable read.
+async fn exists(core: &Arc<Core>, session: SessionId) -> Result<bool, Failure> {
+    core.reads.pass().await?;
+    let Some(before) = session.0.checked_sub(1) else {
+        return Ok(false);
+    };
+    let body = QueryBody::Sessions {
+        after: SessionId(before),
+        count_max: 1,
+    };
+    match core.ask(VolumeId::CLUSTER, body).await? {
+        Answer::Sessions(found) => Ok(found.first().is_some_and(|first| first.id == session)),
+        _ => Err(Failure::unavailable(
+            "the answer to a look for a session is of another kind",
+        )),
+    }
+}

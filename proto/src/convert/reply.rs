@@ -1,0 +1,153 @@
+//! Replies.
+
+use super::types::refusal;
+use super::{Convert, maybe, need};
+use crate::error::ConvertError;
+use crate::v1::{self, not_executed, reply, success};
+use meta_core::ids::{Ino, SessionId, SliceId, VolumeId};
+use meta_core::outcome::{NotExecuted, Outcome, Reply, Success};
+
+impl From<&Reply> for v1::Reply {
+    fn from(word: &Reply) -> Self {
+        let Reply {
+            token,
+            stamp,
+            outcome,
+        } = word;
+        let outcome = match outcome {
+            Outcome::Done(success) => reply::Outcome::Done(success.into()),
+            Outcome::Refused(refusal) => {
+                reply::Outcome::Refused(v1::Refusal::from(*refusal).into())
+            }
+            Outcome::NotExecuted(why) => reply::Outcome::NotExecuted((*why).into()),
+        };
+        Self {
+            token: Some((*token).into()),
+            stamp: Some((*stamp).into()),
+            outcome: Some(outcome),
+        }
+    }
+}
+
+impl Convert<Reply> for v1::Reply {
+    fn convert(self) -> Result<Reply, ConvertError> {
+        let outcome = match self.outcome.ok_or(ConvertError::Missing("Reply.outcome"))? {
+            reply::Outcome::Done(m) => Outcome::Done(m.convert()?),
+            reply::Outcome::Refused(number) => Outcome::Refused(refusal(number)?),
+            reply::Outcome::NotExecuted(m) => Outcome::NotExecuted(m.convert()?),
+        };
+        let token = need(self.token, "Reply.token")?;
+        Ok(Reply {
+            token,
+            stamp: need(self.stamp, "Reply.stamp")?,
+            outcome,
+        })
+    }
+}
+
+impl From<NotExecuted> for v1::NotExecuted {
+    fn from(word: NotExecuted) -> Self {
+        let why = match word {
+            NotExecuted::UnknownSession => not_executed::Why::UnknownSession(v1::Nothing {}),
+            NotExecuted::SlotMisordered { last } => not_executed::Why::SlotMisordered(last),
+            NotExecuted::WrongVolume => not_executed::Why::WrongVolume(v1::Nothing {}),
+        };
+        Self { why: Some(why) }
+    }
+}
+
+impl Convert<NotExecuted> for v1::NotExecuted {
+    fn convert(self) -> Result<NotExecuted, ConvertError> {
+        Ok(
+            match self.why.ok_or(ConvertError::Missing("NotExecuted.why"))? {
+                not_executed::Why::UnknownSession(v1::Nothing {}) => NotExecuted::UnknownSession,
+                not_executed::Why::SlotMisordered(last) => NotExecuted::SlotMisordered { last },
+                not_executed::Why::WrongVolume(v1::Nothing {}) => NotExecuted::WrongVolume,
+            },
+        )
+    }
+}
+
+impl From<&Success> for v1::Success {
+    fn from(word: &Success) -> Self {
+        let success = match word {
+            Success::Done => success::Success::Done(v1::Nothing {}),
+            Success::Attr(attr) => success::Success::Attr(attr.into()),
+            Success::Entry { attr, created } => success::Success::Entry(v1::Entry {
+                attr: Some(attr.into()),
+                created: *created,
+            }),
+            Success::Removed { ino, nlink } => success::Success::Removed(v1::Removed {
+                ino: ino.0,
+                nlink: *nlink,
+            }),
+            Success::Renamed { ino, replaced } => success::Success::Renamed(v1::Renamed {
+                ino: ino.0,
+                replaced: replaced.map(|(ino, nlink)| v1::Removed { ino: ino.0, nlink }),
+            }),
+            Success::Appended { offset, attr } => success::Success::Appended(v1::Appended {
+                offset: *offset,
+                attr: Some(attr.into()),
+            }),
+            Success::Granted { first, count } => success::Success::Granted(v1::Granted {
+                first: first.0,
+                count: *count,
+            }),
+            Success::Session(session) => success::Success::Session(session.0),
+            Success::Volume(volume) => success::Success::Volume(volume.0),
+            Success::Maintained { rows, more } => success::Success::Maintained(v1::Maintained {
+                rows: *rows,
+                more: *more,
+            }),
+        };
+        Self {
+            success: Some(success),
+        }
+    }
+}
+
+impl Convert<Success> for v1::Success {
+    fn convert(self) -> Result<Success, ConvertError> {
+        Ok(
+            match self
+                .success
+                .ok_or(ConvertError::Missing("Success.success"))?
+            {
+                success::Success::Done(v1::Nothing {}) => Success::Done,
+                success::Success::Attr(m) => Success::Attr(m.convert()?),
+                success::Success::Entry(m) => Success::Entry {
+                    attr: need(m.attr, "Entry.attr")?,
+                    created: m.created,
+                },
+                success::Success::Removed(m) => {
+                    let (ino, nlink) = m.convert()?;
+                    Success::Removed { ino, nlink }
+                }
+                success::Success::Renamed(m) => Success::Renamed {
+                    ino: Ino(m.ino),
+                    replaced: maybe(m.replaced)?,
+                },
+                success::Success::Appended(m) => Success::Appended {
+                    offset: m.offset,
+                    attr: need(m.attr, "Appended.attr")?,
+                },
+                success::Success::Granted(m) => Success::Granted {
+                    first: SliceId(m.first),
+                    count: m.count,
+                },
+                success::Success::Session(session) => Success::Session(SessionId(session)),
+                success::Success::Volume(volume) => Success::Volume(VolumeId(volume)),
+                success::Success::Maintained(m) => Success::Maintained {
+                    rows: m.rows,
+                    more: m.more,
+                },
+            },
+        )
+    }
+}
+
+impl Convert<(Ino, u32)> for v1::Removed {
+    fn convert(self) -> Result<(Ino, u32), ConvertError> {
+        Ok((Ino(self.ino), self.nlink))
+    }
+}

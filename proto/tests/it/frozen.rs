@@ -1,0 +1,368 @@
+//! Bytes as version 1 writes them, kept in `frozen_v1.txt`. They lie in logs, slots and changelogs
+//! for ever: a test that fails here means that the encoding must get a new version byte. Only ever
+//! add here and there.
+
+use meta_core::attr::{Attr, Caller, FileKind, Timestamp};
+use meta_core::changelog::{Record, RecordKind, RowChange};
+use meta_core::codec::Codec;
+use meta_core::command::{
+    Append, AppendSlice, Command, CommandBody, Commit, Create, CreateVolume, Existing, NewNode,
+    NewSlice, Operation, RenameMode, Request, SetAttr, SetTime, XattrMode,
+};
+use meta_core::ids::{
+    ChunkIndex, Epoch, Ino, Level, Seq, SessionId, SliceId, SlotIndex, Uuid, VolumeId,
+};
+use meta_core::name::Name;
+use meta_core::outcome::{NotExecuted, Outcome, Refusal, Reply, Success, Token};
+use proto::ProstCodec;
+use std::fmt::Write as _;
+
+const STAMP: Timestamp = Timestamp {
+    seconds: 1_700_000_000,
+    nanos: 123_456_789,
+};
+const EARLY: Timestamp = Timestamp {
+    seconds: -1,
+    nanos: 999_999_999,
+};
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes all");
+        text
+    })
+}
+
+/// The hex kept under a name: lines are `kind what: hex`.
+fn frozen(kind: &str, what: &str) -> &'static str {
+    let prefix = format!("{kind} {what}: ");
+    let mut lines = include_str!("frozen_v1.txt").lines();
+    let found = lines.find_map(|line| line.strip_prefix(&prefix));
+    found.unwrap_or_else(|| panic!("no line {prefix}"))
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).expect("a name")
+}
+
+fn check_command(what: &str, body: CommandBody) {
+    let command = Command {
+        volume: VolumeId(3),
+        stamp: STAMP,
+        body,
+    };
+    let bytes = ProstCodec.encode_command(&command);
+    assert_eq!(hex(&bytes), frozen("command", what), "{what}");
+    assert_eq!(
+        ProstCodec.decode_command(&bytes).expect("decodes"),
+        command,
+        "{what}"
+    );
+}
+
+fn check_operation(what: &str, operation: Operation) {
+    let request = Request {
+        session: SessionId(5),
+        slot: SlotIndex(6),
+        sequence: 7,
+        caller: Caller {
+            uid: 1000,
+            gid: 1001,
+            groups: vec![10, 2000],
+        },
+        operation,
+    };
+    check_command(what, CommandBody::Request(request));
+}
+
+fn check_reply(what: &str, outcome: Outcome) {
+    let token = Token {
+        epoch: Epoch(2),
+        seq: Seq(300),
+    };
+    let reply = Reply {
+        token,
+        stamp: STAMP,
+        outcome,
+    };
+    let bytes = ProstCodec.encode_reply(&reply);
+    assert_eq!(hex(&bytes), frozen("reply", what), "{what}");
+    assert_eq!(
+        ProstCodec.decode_reply(&bytes).expect("decodes"),
+        reply,
+        "{what}"
+    );
+}
+
+fn attr() -> Attr {
+    Attr {
+        ino: Ino(0x0001_0200_0000_0003),
+        kind: FileKind::CharDevice,
+        mode: 0o6755,
+        uid: 1000,
+        gid: 1001,
+        rdev: 0x0801,
+        nlink: 2,
+        length: 1 << 40,
+        atime: EARLY,
+        mtime: STAMP,
+        ctime: STAMP,
+        parent: Ino(1),
+    }
+}
+
+#[test]
+fn commands_of_clusters_and_sessions_keep_their_bytes() {
+    let cluster = Uuid([0xc1; 16]);
+    check_command("init", CommandBody::InitCluster { cluster });
+    let create = CreateVolume {
+        name: "vol".into(),
+        uuid: Uuid([0xd2; 16]),
+        block_bytes: 4 << 20,
+        storage: b"{}".to_vec(),
+    };
+    check_command("create volume", CommandBody::CreateVolume(create));
+    let nonce = 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10;
+    let open = CommandBody::OpenSession {
+        nonce,
+        slots: 256,
+        info: b"{}".to_vec(),
+    };
+    check_command("open session", open);
+    check_command(
+        "close session",
+        CommandBody::CloseSession {
+            session: SessionId(5),
+        },
+    );
+    let sessions = vec![SessionId(5), SessionId(600)];
+    check_command("expire", CommandBody::ExpireSessions { sessions });
+    check_command(
+        "reap",
+        CommandBody::Reap {
+            ino: Ino(9),
+            rows_max: 100,
+        },
+    );
+    check_command(
+        "trim",
+        CommandBody::Trim {
+            ino: Ino(9),
+            rows_max: 100,
+        },
+    );
+    check_command(
+        "trim log",
+        CommandBody::TrimChangelog { keep_from: Seq(77) },
+    );
+    check_command("raise level", CommandBody::RaiseLevel { level: Level(2) });
+}
+
+#[test]
+fn operations_on_names_keep_their_bytes() {
+    let create = |node, existing| {
+        Operation::Create(Create {
+            parent: Ino(1),
+            name: name("n"),
+            mode: 0o644,
+            node,
+            existing,
+        })
+    };
+    let open = Existing::Open {
+        read: true,
+        write: true,
+    };
+    check_operation("regular", create(NewNode::Regular, open));
+    check_operation("directory", create(NewNode::Directory, Existing::Refuse));
+    let symlink = NewNode::Symlink {
+        target: b"../t".to_vec(),
+    };
+    check_operation("symlink", create(symlink, Existing::Refuse));
+    let special = NewNode::Special {
+        kind: FileKind::BlockDevice,
+        rdev: 0x0801,
+    };
+    check_operation("special", create(special, Existing::Refuse));
+    let link = Operation::Link {
+        ino: Ino(9),
+        parent: Ino(1),
+        name: name("n"),
+    };
+    check_operation("link", link);
+    check_operation(
+        "unlink",
+        Operation::Unlink {
+            parent: Ino(1),
+            name: name("n"),
+        },
+    );
+    check_operation(
+        "rmdir",
+        Operation::Rmdir {
+            parent: Ino(1),
+            name: name("n"),
+        },
+    );
+    for (what, mode) in [
+        ("rename replace", RenameMode::Replace),
+        ("rename no replace", RenameMode::NoReplace),
+        ("rename exchange", RenameMode::Exchange),
+    ] {
+        let (parent, new_parent) = (Ino(1), Ino(300));
+        let (name, new_name) = (name("a"), name("b"));
+        let rename = Operation::Rename {
+            parent,
+            name,
+            new_parent,
+            new_name,
+            mode,
+        };
+        check_operation(what, rename);
+    }
+}
+
+#[test]
+fn operations_on_files_keep_their_bytes() {
+    let set = SetAttr {
+        ino: Ino(9),
+        mode: Some(0o600),
+        uid: Some(0),
+        gid: Some(1),
+        length: Some(4096),
+        atime: Some(SetTime::Now),
+        mtime: Some(SetTime::At(EARLY)),
+        by_handle: true,
+        drop_privilege_bits: true,
+    };
+    check_operation("set attributes", Operation::SetAttr(set));
+    let slice = NewSlice {
+        chunk: ChunkIndex(2),
+        at: 4096,
+        id: SliceId(1_000_000),
+        len: 70_000,
+        frame_crcs: vec![0xdead_beef, 1],
+    };
+    let commit = Commit {
+        ino: Ino(9),
+        slices: vec![slice],
+        mtime: Some(EARLY),
+    };
+    check_operation("commit", Operation::Commit(commit));
+    let slice = AppendSlice {
+        id: SliceId(8),
+        len: 70_000,
+        frame_crcs: vec![0xdead_beef, 1],
+    };
+    let append = Append {
+        ino: Ino(9),
+        slices: vec![slice],
+    };
+    check_operation("append", Operation::Append(append));
+    for (what, mode) in [
+        ("xattr set", XattrMode::Set),
+        ("xattr create", XattrMode::Create),
+        ("xattr replace", XattrMode::Replace),
+    ] {
+        let (name, value) = (b"user.k".to_vec(), b"v".to_vec());
+        let set = Operation::SetXattr {
+            ino: Ino(9),
+            name,
+            value,
+            mode,
+        };
+        check_operation(what, set);
+    }
+    let remove = Operation::RemoveXattr {
+        ino: Ino(9),
+        name: b"user.k".to_vec(),
+    };
+    check_operation("remove attribute", remove);
+    check_operation("grant", Operation::GrantSlices { count: 1024 });
+}
+
+#[test]
+fn replies_keep_their_bytes() {
+    let done = |what, success| check_reply(what, Outcome::Done(success));
+    done("done", Success::Done);
+    done("attr", Success::Attr(attr()));
+    done(
+        "entry",
+        Success::Entry {
+            attr: attr(),
+            created: true,
+        },
+    );
+    done(
+        "removed",
+        Success::Removed {
+            ino: Ino(9),
+            nlink: 1,
+        },
+    );
+    let replaced = Some((Ino(10), 2));
+    done(
+        "renamed",
+        Success::Renamed {
+            ino: Ino(9),
+            replaced,
+        },
+    );
+    done(
+        "appended",
+        Success::Appended {
+            offset: 4096,
+            attr: attr(),
+        },
+    );
+    done(
+        "granted",
+        Success::Granted {
+            first: SliceId(1_000_000),
+            count: 1024,
+        },
+    );
+    done("session", Success::Session(SessionId(5)));
+    done("volume", Success::Volume(VolumeId(3)));
+    done(
+        "maintained",
+        Success::Maintained {
+            rows: 9,
+            more: true,
+        },
+    );
+    check_reply("refused", Outcome::Refused(Refusal::Moved));
+    let not = |what, why| check_reply(what, Outcome::NotExecuted(why));
+    not("unknown session", NotExecuted::UnknownSession);
+    not("misordered", NotExecuted::SlotMisordered { last: 41 });
+    not("wrong volume", NotExecuted::WrongVolume);
+}
+
+#[test]
+fn records_keep_their_bytes() {
+    let change = |old_hash, new| RowChange {
+        table: 200,
+        key: vec![1, 2, 3],
+        old_hash,
+        new,
+    };
+    let hash = 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10;
+    let record = Record {
+        cluster: Uuid([0xc1; 16]),
+        volume: Uuid([0xd2; 16]),
+        epoch: Epoch(2),
+        seq: Seq(300),
+        level: Level(1),
+        previous_crc: 0xdead_beef,
+        kind: RecordKind::Change,
+        stamp: STAMP,
+        changes: vec![
+            change(None, Some(vec![0xaa])),
+            change(Some(hash), Some(vec![])),
+            change(Some(hash), None),
+        ],
+    };
+    let bytes = ProstCodec.encode_record(&record);
+    assert_eq!(hex(&bytes), frozen("record", "change"));
+    assert_eq!(ProstCodec.decode_record(&bytes).expect("decodes"), record);
+}

@@ -1,0 +1,233 @@
+//! What a conversion refuses, and what it tolerates.
+
+use meta_core::attr::{Caller, Timestamp};
+use meta_core::command::{Command, CommandBody, Operation, Request, XattrMode};
+use meta_core::ids::{Ino, SessionId, SlotIndex, VolumeId};
+use meta_core::limits;
+use prost::Message;
+use proto::codec::{FORMAT_VERSION, decode_command, encode_command};
+use proto::{ConvertError, v1};
+
+fn request(operation: Operation) -> Command {
+    let (session, slot) = (SessionId(1), SlotIndex(0));
+    let request = Request {
+        session,
+        slot,
+        sequence: 1,
+        caller: Caller::root(),
+        operation,
+    };
+    let body = CommandBody::Request(request);
+    Command {
+        volume: VolumeId(1),
+        stamp: Timestamp::default(),
+        body,
+    }
+}
+
+fn set_xattr(name_bytes: usize, value_bytes: usize) -> Command {
+    request(Operation::SetXattr {
+        ino: Ino(1),
+        name: vec![b'n'; name_bytes],
+        value: vec![0; value_bytes],
+        mode: XattrMode::Set,
+    })
+}
+
+/// Decodes a command after a change to its message.
+fn changed(
+    command: &Command,
+    change: impl FnOnce(&mut v1::Command),
+) -> Result<Command, ConvertError> {
+    let mut message = v1::Command::from(command);
+    change(&mut message);
+    let mut bytes = vec![FORMAT_VERSION];
+    bytes.extend(message.encode_to_vec());
+    decode_command(&bytes)
+}
+
+fn operation_of(message: &mut v1::Command) -> &mut Option<v1::request::Operation> {
+    match &mut message.body {
+        Some(v1::command::Body::Request(request)) => &mut request.operation,
+        other => panic!("not a request: {other:?}"),
+    }
+}
+
+#[test]
+fn missing_fields_are_refused() {
+    let command = set_xattr(1, 1);
+    let no_stamp = changed(&command, |m| m.stamp = None);
+    assert!(
+        matches!(no_stamp, Err(ConvertError::Missing("Command.stamp"))),
+        "{no_stamp:?}"
+    );
+    let no_body = changed(&command, |m| m.body = None);
+    assert!(
+        matches!(no_body, Err(ConvertError::Missing("Command.body"))),
+        "{no_body:?}"
+    );
+    let no_operation = changed(&command, |m| *operation_of(m) = None);
+    assert!(
+        matches!(
+            no_operation,
+            Err(ConvertError::Missing("Request.operation"))
+        ),
+        "{no_operation:?}"
+    );
+}
+
+#[test]
+fn unknown_numbers_are_refused() {
+    for number in [0, 4, -1, i32::MAX] {
+        let result = changed(&set_xattr(1, 1), |m| match operation_of(m) {
+            Some(v1::request::Operation::SetXattr(set)) => set.mode = number,
+            other => panic!("not a set: {other:?}"),
+        });
+        assert!(
+            matches!(
+                result,
+                Err(ConvertError::UnknownNumber {
+                    field: "SetXattr.mode",
+                    ..
+                })
+            ),
+            "{number}: {result:?}"
+        );
+    }
+}
+
+#[test]
+fn values_past_their_limits_are_refused() {
+    let fits = set_xattr(limits::XATTR_NAME_BYTES_MAX, limits::XATTR_VALUE_BYTES_MAX);
+    assert_eq!(decode_command(&encode_command(&fits)).expect("fits"), fits);
+    let past = [
+        (
+            set_xattr(limits::XATTR_NAME_BYTES_MAX + 1, 0),
+            "SetXattr.name",
+        ),
+        (
+            set_xattr(1, limits::XATTR_VALUE_BYTES_MAX + 1),
+            "SetXattr.value",
+        ),
+        (
+            request(Operation::GrantSlices {
+                count: limits::GRANT_SLICES_MAX + 1,
+            }),
+            "GrantSlices.count",
+        ),
+    ];
+    for (command, expected) in past {
+        match decode_command(&encode_command(&command)) {
+            Err(ConvertError::PastLimit { field, .. }) => assert_eq!(field, expected),
+            other => panic!("{expected}: {other:?}"),
+        }
+    }
+    let bad_time = changed(&set_xattr(1, 1), |m| {
+        m.stamp = Some(v1::Timestamp {
+            seconds: 0,
+            nanos: 1_000_000_000,
+        });
+    });
+    assert!(
+        matches!(bad_time, Err(ConvertError::PastLimit { .. })),
+        "{bad_time:?}"
+    );
+}
+
+#[test]
+fn bytes_of_another_length_than_sixteen_are_refused() {
+    let body = CommandBody::InitCluster {
+        cluster: meta_core::ids::Uuid([7; 16]),
+    };
+    let command = Command {
+        volume: VolumeId::CLUSTER,
+        stamp: Timestamp::default(),
+        body,
+    };
+    let result = changed(&command, |m| {
+        let cluster = vec![7; 15];
+        m.body = Some(v1::command::Body::InitCluster(v1::InitCluster { cluster }));
+    });
+    let wrong = ConvertError::WrongLength {
+        field: "InitCluster.cluster",
+        len: 15,
+        expected: 16,
+    };
+    assert_eq!(result.expect_err("15 bytes").to_string(), wrong.to_string());
+}
+
+#[test]
+fn names_that_cannot_be_are_refused() {
+    let unlink = |name: &[u8]| {
+        let operation = v1::request::Operation::Unlink(v1::Unlink {
+            parent: 1,
+            name: name.into(),
+        });
+        changed(&set_xattr(1, 1), |m| *operation_of(m) = Some(operation))
+    };
+    assert!(unlink(b"fine").is_ok());
+    for name in [&b""[..], b".", b"..", b"a/b", b"a\0", &[b'a'; 256]] {
+        let result = unlink(name);
+        assert!(
+            matches!(result, Err(ConvertError::Name { .. })),
+            "{name:?}: {result:?}"
+        );
+    }
+}
+
+#[test]
+fn other_versions_and_too_many_bytes_are_refused() {
+    let mut bytes = encode_command(&set_xattr(1, 1));
+    bytes[0] = 2;
+    assert!(matches!(
+        decode_command(&bytes),
+        Err(ConvertError::Version(2))
+    ));
+    assert!(matches!(decode_command(&[]), Err(ConvertError::Empty)));
+    let many = vec![FORMAT_VERSION; proto::limits::COMMAND_BYTES_MAX + 1];
+    assert!(matches!(
+        decode_command(&many),
+        Err(ConvertError::PastLimit { .. })
+    ));
+}
+
+#[test]
+fn fields_of_later_versions_are_skipped() {
+    let command = set_xattr(3, 3);
+    let mut bytes = encode_command(&command);
+    // Field 100, a varint.
+    bytes.extend([0xa0, 0x06, 0x2a]);
+    assert_eq!(
+        decode_command(&bytes).expect("skips what it does not know"),
+        command
+    );
+}
+
+#[test]
+fn the_largest_commit_fits() {
+    use meta_core::command::{Commit, NewSlice};
+    use meta_core::ids::{ChunkIndex, SliceId};
+    let slice = |index: u32| NewSlice {
+        chunk: ChunkIndex(index),
+        at: 0,
+        id: SliceId(u64::MAX),
+        len: 64 << 20,
+        frame_crcs: vec![u32::MAX; 1024],
+    };
+    let slices = (0..64).map(slice).collect();
+    let mut command = request(Operation::Commit(Commit {
+        ino: Ino(9),
+        slices,
+        mtime: None,
+    }));
+    if let CommandBody::Request(request) = &mut command.body {
+        request.caller.groups = vec![u32::MAX; limits::GROUPS_MAX];
+    }
+    let bytes = encode_command(&command);
+    assert!(
+        bytes.len() < proto::limits::COMMAND_BYTES_MAX,
+        "{}",
+        bytes.len()
+    );
+    assert_eq!(decode_command(&bytes).expect("fits"), command);
+}

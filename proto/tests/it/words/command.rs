@@ -1,0 +1,182 @@
+//! Commands of every kind.
+
+use super::{bytes, caller, crcs, ino, kind, name, timestamp, uuid};
+use meta_core::command::{
+    Append, AppendSlice, Command, CommandBody, Commit, Create, CreateVolume, Existing, NewNode,
+    NewSlice, Operation, RenameMode, Request, SetAttr, SetTime, XattrMode,
+};
+use meta_core::ids::{ChunkIndex, Level, Seq, SessionId, SliceId, SlotIndex, VolumeId};
+use meta_core::limits;
+use proptest::prelude::*;
+
+pub(crate) fn command() -> impl Strategy<Value = Command> {
+    (any::<u32>().prop_map(VolumeId), timestamp(), body()).prop_map(|(volume, stamp, body)| {
+        Command {
+            volume,
+            stamp,
+            body,
+        }
+    })
+}
+
+fn body() -> impl Strategy<Value = CommandBody> {
+    let session = || any::<u64>().prop_map(SessionId);
+    prop_oneof![
+        1 => uuid().prop_map(|cluster| CommandBody::InitCluster { cluster }),
+        1 => ("[a-z0-9-]{1,63}", uuid(), 0..=limits::BLOCK_BYTES_MAX, bytes(100)).prop_map(
+            |(name, uuid, block_bytes, storage)| {
+                CommandBody::CreateVolume(CreateVolume { name, uuid, block_bytes, storage })
+            }
+        ),
+        1 => (any::<u128>(), 0..=limits::SLOTS_PER_SESSION_MAX, bytes(100))
+            .prop_map(|(nonce, slots, info)| CommandBody::OpenSession { nonce, slots, info }),
+        1 => session().prop_map(|session| CommandBody::CloseSession { session }),
+        1 => prop::collection::vec(session(), 0..9)
+            .prop_map(|sessions| CommandBody::ExpireSessions { sessions }),
+        10 => request().prop_map(CommandBody::Request),
+        1 => (ino(), 0..=limits::MAINTENANCE_ROWS_MAX)
+            .prop_map(|(ino, rows_max)| CommandBody::Reap { ino, rows_max }),
+        1 => (ino(), 0..=limits::MAINTENANCE_ROWS_MAX)
+            .prop_map(|(ino, rows_max)| CommandBody::Trim { ino, rows_max }),
+        1 => any::<u64>().prop_map(|seq| CommandBody::TrimChangelog { keep_from: Seq(seq) }),
+        1 => any::<u32>().prop_map(|level| CommandBody::RaiseLevel { level: Level(level) }),
+    ]
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    (any::<(u64, u32, u64)>(), caller(), operation()).prop_map(
+        |((session, slot, sequence), caller, operation)| Request {
+            session: SessionId(session),
+            slot: SlotIndex(slot),
+            sequence,
+            caller,
+            operation,
+        },
+    )
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        create().prop_map(Operation::Create),
+        (ino(), ino(), name()).prop_map(|(ino, parent, name)| Operation::Link {
+            ino,
+            parent,
+            name
+        }),
+        (ino(), name()).prop_map(|(parent, name)| Operation::Unlink { parent, name }),
+        (ino(), name()).prop_map(|(parent, name)| Operation::Rmdir { parent, name }),
+        rename(),
+        set_attr().prop_map(Operation::SetAttr),
+        commit().prop_map(Operation::Commit),
+        append().prop_map(Operation::Append),
+        (ino(), bytes(255), bytes(300), xattr_mode()).prop_map(|(ino, name, value, mode)| {
+            Operation::SetXattr {
+                ino,
+                name,
+                value,
+                mode,
+            }
+        }),
+        (ino(), bytes(255)).prop_map(|(ino, name)| Operation::RemoveXattr { ino, name }),
+        (0..=limits::GRANT_SLICES_MAX).prop_map(|count| Operation::GrantSlices { count }),
+    ]
+}
+
+fn create() -> impl Strategy<Value = Create> {
+    let node = prop_oneof![
+        Just(NewNode::Regular),
+        Just(NewNode::Directory),
+        bytes(100).prop_map(|target| NewNode::Symlink { target }),
+        (kind(), any::<u32>()).prop_map(|(kind, rdev)| NewNode::Special { kind, rdev }),
+    ];
+    let existing = prop_oneof![
+        Just(Existing::Refuse),
+        any::<(bool, bool)>().prop_map(|(read, write)| Existing::Open { read, write }),
+    ];
+    (ino(), name(), any::<u32>(), node, existing).prop_map(
+        |(parent, name, mode, node, existing)| Create {
+            parent,
+            name,
+            mode,
+            node,
+            existing,
+        },
+    )
+}
+
+fn rename() -> impl Strategy<Value = Operation> {
+    let mode = prop_oneof![
+        Just(RenameMode::Replace),
+        Just(RenameMode::NoReplace),
+        Just(RenameMode::Exchange),
+    ];
+    (ino(), name(), ino(), name(), mode).prop_map(|(parent, name, new_parent, new_name, mode)| {
+        Operation::Rename {
+            parent,
+            name,
+            new_parent,
+            new_name,
+            mode,
+        }
+    })
+}
+
+fn set_attr() -> impl Strategy<Value = SetAttr> {
+    let time = || {
+        prop::option::of(prop_oneof![
+            Just(SetTime::Now),
+            timestamp().prop_map(SetTime::At)
+        ])
+    };
+    let number = || prop::option::of(any::<u32>());
+    let numbers = (number(), number(), number(), prop::option::of(any::<u64>()));
+    (ino(), numbers, time(), time(), any::<(bool, bool)>()).prop_map(
+        |(ino, (mode, uid, gid, length), atime, mtime, (by_handle, drop_privilege_bits))| SetAttr {
+            ino,
+            mode,
+            uid,
+            gid,
+            length,
+            atime,
+            mtime,
+            by_handle,
+            drop_privilege_bits,
+        },
+    )
+}
+
+fn commit() -> impl Strategy<Value = Commit> {
+    let slice =
+        (any::<(u32, u32, u64, u32)>(), crcs()).prop_map(|((chunk, at, id, len), frame_crcs)| {
+            NewSlice {
+                chunk: ChunkIndex(chunk),
+                at,
+                id: SliceId(id),
+                len,
+                frame_crcs,
+            }
+        });
+    let slices = prop::collection::vec(slice, 0..4);
+    (ino(), slices, prop::option::of(timestamp())).prop_map(|(ino, slices, mtime)| Commit {
+        ino,
+        slices,
+        mtime,
+    })
+}
+
+fn append() -> impl Strategy<Value = Append> {
+    let slice = (any::<(u64, u32)>(), crcs()).prop_map(|((id, len), frame_crcs)| AppendSlice {
+        id: SliceId(id),
+        len,
+        frame_crcs,
+    });
+    (ino(), prop::collection::vec(slice, 0..4)).prop_map(|(ino, slices)| Append { ino, slices })
+}
+
+fn xattr_mode() -> impl Strategy<Value = XattrMode> {
+    prop_oneof![
+        Just(XattrMode::Set),
+        Just(XattrMode::Create),
+        Just(XattrMode::Replace)
+    ]
+}

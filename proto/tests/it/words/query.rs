@@ -1,0 +1,199 @@
+//! Queries and answers of every kind.
+
+use super::{attr, bytes, caller, crcs, ino, kind, name, timestamp, token, uuid};
+use meta_core::ids::{
+    ChunkIndex, DentryNumber, Epoch, Level, Seq, SessionId, SliceId, SliceOrder, VolumeId,
+};
+use meta_core::limits::READDIR_ENTRIES_MAX;
+use meta_core::query::{
+    Answer, DirEntry, Query, QueryBody, SessionInfo, Slice, SliceCursor, VolumeInfo, VolumeStat,
+};
+use proptest::prelude::*;
+
+pub(crate) fn query() -> impl Strategy<Value = Query> {
+    (
+        any::<u32>().prop_map(VolumeId),
+        caller(),
+        prop_oneof![on_files(), on_lists()],
+    )
+        .prop_map(|(volume, caller, body)| Query {
+            volume,
+            caller,
+            body,
+        })
+}
+
+fn on_files() -> impl Strategy<Value = QueryBody> {
+    prop_oneof![
+        (ino(), name()).prop_map(|(parent, name)| QueryBody::Lookup { parent, name }),
+        ino().prop_map(|ino| QueryBody::GetAttr { ino }),
+        (ino(), any::<(bool, bool)>()).prop_map(|(ino, (read, write))| QueryBody::Open {
+            ino,
+            read,
+            write
+        }),
+        (ino(), any::<u64>(), 0..=READDIR_ENTRIES_MAX, any::<bool>()).prop_map(
+            |(ino, after, entries_max, with_attrs)| QueryBody::ReadDir {
+                ino,
+                after: DentryNumber(after),
+                entries_max,
+                with_attrs,
+            }
+        ),
+        ino().prop_map(|ino| QueryBody::ReadLink { ino }),
+        (ino(), cursor(), any::<u32>()).prop_map(|(ino, from, end)| QueryBody::ReadSlices {
+            ino,
+            from,
+            end: ChunkIndex(end)
+        }),
+        (ino(), bytes(255)).prop_map(|(ino, name)| QueryBody::GetXattr { ino, name }),
+        ino().prop_map(|ino| QueryBody::ListXattr { ino }),
+        ino().prop_map(|ino| QueryBody::PathOf { ino }),
+    ]
+}
+
+fn on_lists() -> impl Strategy<Value = QueryBody> {
+    let page = || (ino(), any::<u32>());
+    prop_oneof![
+        Just(QueryBody::StatVolume),
+        "[a-z0-9-]{1,63}".prop_map(|name| QueryBody::FindVolume { name }),
+        page().prop_map(|(after, count_max)| QueryBody::Orphans { after, count_max }),
+        page().prop_map(|(after, count_max)| QueryBody::Cuts { after, count_max }),
+        page().prop_map(|(after, count_max)| QueryBody::Sessions {
+            after: SessionId(after.0),
+            count_max,
+        }),
+        any::<(u32, u32)>().prop_map(|(after, count_max)| QueryBody::Volumes {
+            after: VolumeId(after),
+            count_max,
+        }),
+    ]
+}
+
+fn cursor() -> impl Strategy<Value = SliceCursor> {
+    any::<(u32, u64)>().prop_map(|(chunk, order)| SliceCursor {
+        chunk: ChunkIndex(chunk),
+        order: SliceOrder(order),
+    })
+}
+
+pub(crate) fn answer() -> impl Strategy<Value = Answer> {
+    let names = || prop::collection::vec(name(), 0..5);
+    prop_oneof![
+        attr().prop_map(Answer::Attr),
+        (ino(), prop::collection::vec(entry(), 0..5), any::<bool>()).prop_map(
+            |(parent, entries, end)| Answer::Entries {
+                parent,
+                entries,
+                end
+            }
+        ),
+        bytes(300).prop_map(Answer::Bytes),
+        (
+            attr(),
+            prop::collection::vec(slice(), 0..5),
+            prop::option::of(cursor())
+        )
+            .prop_map(|(attr, slices, next)| Answer::Slices { attr, slices, next }),
+        prop::collection::vec(bytes(255), 0..5).prop_map(Answer::Names),
+        stat().prop_map(Answer::Stat),
+        names().prop_map(Answer::Path),
+        volume().prop_map(Answer::Volume),
+        prop::collection::vec(volume(), 0..4).prop_map(Answer::Volumes),
+        prop::collection::vec(ino(), 0..9).prop_map(Answer::Inodes),
+        prop::collection::vec(session(), 0..4).prop_map(Answer::Sessions),
+    ]
+}
+
+fn entry() -> impl Strategy<Value = DirEntry> {
+    (
+        any::<u64>(),
+        name(),
+        ino(),
+        kind(),
+        prop::option::of(attr()),
+    )
+        .prop_map(|(number, name, ino, kind, attr)| DirEntry {
+            number: DentryNumber(number),
+            name,
+            ino,
+            kind,
+            attr,
+        })
+}
+
+fn slice() -> impl Strategy<Value = Slice> {
+    (cursor(), any::<u64>(), any::<[u32; 4]>(), crcs()).prop_map(
+        |(cursor, id, [size, off, len, at], frame_crcs)| Slice {
+            chunk: cursor.chunk,
+            order: cursor.order,
+            id: SliceId(id),
+            size,
+            off,
+            len,
+            at,
+            frame_crcs,
+        },
+    )
+}
+
+fn stat() -> impl Strategy<Value = VolumeStat> {
+    (any::<[u64; 7]>(), "[0-9a-f]{32}", token()).prop_map(|(numbers, digest, token)| {
+        let [
+            inodes,
+            bytes,
+            delete_bytes,
+            delete_slices,
+            orphans,
+            changelog,
+            first,
+        ] = numbers;
+        VolumeStat {
+            inodes,
+            bytes,
+            pending_delete_bytes: delete_bytes,
+            pending_delete_slices: delete_slices,
+            orphans,
+            changelog_bytes: changelog,
+            changelog_first: Seq(first),
+            digest,
+            token,
+        }
+    })
+}
+
+fn volume() -> impl Strategy<Value = VolumeInfo> {
+    let opener = (any::<u16>().prop_map(Epoch), uuid());
+    let epochs = prop::collection::vec(opener, 0..4);
+    (
+        any::<[u32; 3]>(),
+        "[a-z0-9-]{1,63}",
+        uuid(),
+        uuid(),
+        epochs,
+        bytes(100),
+    )
+        .prop_map(
+            |([id, block_bytes, level], name, uuid, opened_by, epochs, storage)| VolumeInfo {
+                id: VolumeId(id),
+                name,
+                uuid,
+                opened_by,
+                epochs,
+                block_bytes,
+                level: Level(level),
+                storage,
+            },
+        )
+}
+
+fn session() -> impl Strategy<Value = SessionInfo> {
+    (any::<(u64, u32)>(), timestamp(), bytes(100)).prop_map(|((id, volume), opened, info)| {
+        SessionInfo {
+            id: SessionId(id),
+            volume: VolumeId(volume),
+            opened,
+            info,
+        }
+    })
+}

@@ -1,0 +1,260 @@
+//! Damage is found, and told from a write that never ended. A failed write stops the store.
+
+use super::{copy_tree, files, flip, image, open, try_open, try_open_with};
+use crate::error::StoreError;
+use crate::testing::{append, append_later, apply, history, id, opaque, parts};
+use crate::types::{Entry, Vote};
+use openraft::storage::{RaftLogReader, RaftLogStorage};
+use std::fs;
+use std::io;
+use std::path::Path;
+use tempfile::TempDir;
+
+const ACKNOWLEDGED: u64 = 20;
+
+fn entries(range: std::ops::Range<u64>) -> Vec<Entry> {
+    range
+        .map(|index| opaque(1, index, vec![index as u8; 100]))
+        .collect()
+}
+
+/// A directory whose log has entries 0 to 19 in one write each, and no state.
+async fn acknowledged() -> TempDir {
+    let dir = TempDir::new().unwrap();
+    let mut store = open(dir.path());
+    store.log.save_vote(&Vote::new(1, 1)).await.unwrap();
+    for entry in entries(0..ACKNOWLEDGED) {
+        append(&mut store.log, vec![entry]).await.unwrap();
+    }
+    image(dir.path())
+}
+
+fn write_ahead_file(dir: &Path) -> std::path::PathBuf {
+    files(&dir.join("log"), ".log").pop().unwrap()
+}
+
+async fn read_all(dir: &Path) -> Result<Vec<Entry>, StoreError> {
+    let store = try_open(dir)?;
+    Ok(store.log.reader().try_get_log_entries(..).await.unwrap())
+}
+
+#[tokio::test]
+async fn a_flipped_byte_anywhere_in_the_log_is_found() {
+    let clean = acknowledged().await;
+    let expected = entries(0..ACKNOWLEDGED);
+    let length = fs::metadata(write_ahead_file(clean.path())).unwrap().len();
+    let mut refused = 0;
+    for at in (0..length as usize).step_by(29) {
+        let damaged = image(clean.path());
+        flip(&write_ahead_file(damaged.path()), at);
+        match read_all(damaged.path()).await {
+            Ok(read) => assert_eq!(read, expected, "byte {at} changed what is read"),
+            Err(StoreError::Damaged { .. }) => refused += 1,
+            Err(other) => panic!("byte {at}: {other}"),
+        }
+    }
+    assert!(refused > 10, "{refused}");
+}
+
+#[tokio::test]
+async fn acknowledged_entries_that_are_cut_off_are_missed() {
+    let clean = acknowledged().await;
+    let file = write_ahead_file(clean.path());
+    let length = fs::metadata(&file).unwrap().len();
+    for cut in [1, 3, 60, 200, 1000, length] {
+        let damaged = image(clean.path());
+        let file = write_ahead_file(damaged.path());
+        fs::OpenOptions::new()
+            .write(true)
+            .open(&file)
+            .unwrap()
+            .set_len(length - cut)
+            .unwrap();
+        let opened = read_all(damaged.path()).await;
+        assert!(
+            matches!(opened, Err(StoreError::Damaged { .. })),
+            "cut {cut}: {opened:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_never_ended_is_dropped() {
+    let dir = TempDir::new().unwrap();
+    let mut store = open(dir.path());
+    for entry in entries(0..ACKNOWLEDGED) {
+        append(&mut store.log, vec![entry]).await.unwrap();
+    }
+    let before = image(dir.path());
+    append(&mut store.log, entries(ACKNOWLEDGED..ACKNOWLEDGED + 2))
+        .await
+        .unwrap();
+    let after = image(dir.path());
+    let short = fs::read(write_ahead_file(before.path())).unwrap();
+    let long = fs::read(write_ahead_file(after.path())).unwrap();
+    assert!(long.len() > short.len() && long.starts_with(&short));
+    for end in short.len()..long.len() {
+        let torn = image(before.path());
+        fs::write(write_ahead_file(torn.path()), &long[..end]).unwrap();
+        let read = read_all(torn.path()).await.unwrap();
+        assert_eq!(read, entries(0..ACKNOWLEDGED), "torn at {end}");
+    }
+}
+
+#[tokio::test]
+async fn a_flipped_byte_in_a_table_file_is_found() {
+    let clean = acknowledged().await;
+    // Opening writes what was recovered into a table file.
+    drop(open(clean.path()));
+    let tables = files(&clean.path().join("log"), ".sst");
+    assert!(!tables.is_empty());
+    let expected = entries(0..ACKNOWLEDGED);
+    let name = tables[0].file_name().unwrap();
+    let length = fs::metadata(&tables[0]).unwrap().len();
+    let mut refused = 0;
+    for at in (0..length as usize).step_by(37) {
+        let damaged = image(clean.path());
+        flip(&damaged.path().join("log").join(name), at);
+        match read_all(damaged.path()).await {
+            Ok(read) => assert_eq!(read, expected, "byte {at} changed what is read"),
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(refused > 10, "{refused}");
+}
+
+fn delete_entry(dir: &Path, index: u64) {
+    let db = rocksdb::DB::open_default(dir.join("log")).unwrap();
+    let key = [&0u32.to_be_bytes()[..], &index.to_be_bytes()].concat();
+    assert!(db.get(&key).unwrap().is_some());
+    db.delete(key).unwrap();
+}
+
+#[tokio::test]
+async fn a_missing_entry_is_found_wherever_it_was() {
+    let clean = acknowledged().await;
+    for index in [0, 7, ACKNOWLEDGED - 1] {
+        let damaged = image(clean.path());
+        delete_entry(damaged.path(), index);
+        let opened = read_all(damaged.path()).await;
+        assert!(
+            matches!(opened, Err(StoreError::Damaged { .. })),
+            "{index}: {opened:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_lost_vote_is_missed() {
+    let dir = TempDir::new().unwrap();
+    let mut store = open(dir.path());
+    store.log.save_vote(&Vote::new(4, 1)).await.unwrap();
+    let old = image(dir.path());
+    store.log.save_vote(&Vote::new(5, 1)).await.unwrap();
+    drop(store);
+    let mixed = TempDir::new().unwrap();
+    copy_tree(old.path(), mixed.path());
+    fs::copy(dir.path().join("log.hint"), mixed.path().join("log.hint")).unwrap();
+    let error = try_open(mixed.path()).unwrap_err();
+    assert!(error.to_string().contains("term 5"), "{error}");
+}
+
+#[tokio::test]
+async fn a_failed_log_write_stops_the_store() {
+    let dir = TempDir::new().unwrap();
+    let parts = parts();
+    let mut store = try_open_with(dir.path(), &parts).unwrap();
+    append(&mut store.log, entries(0..5)).await.unwrap();
+    let mut once = true;
+    parts.faults.watch(move |point| {
+        if point == "log.write" && std::mem::take(&mut once) {
+            return Err(io::Error::other("injected"));
+        }
+        Ok(())
+    });
+    let failed = append_later(&mut store.log, entries(5..6))
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    assert!(failed.unwrap_err().to_string().contains("injected"));
+    assert!(store.poison.wait().await.contains("injected"));
+    // The fault is gone, and still nothing is written or read.
+    assert!(append_later(&mut store.log, entries(6..7)).await.is_err());
+    assert!(store.log.save_vote(&Vote::new(9, 1)).await.is_err());
+    assert!(store.log.save_committed(None).await.is_err());
+    assert!(store.log.truncate_after(None).await.is_err());
+    assert!(store.log.reader().try_get_log_entries(0..2).await.is_err());
+    assert!(store.reader.with_view(|_| ()).is_err());
+    assert!(apply(&mut store.machine, history(1)).await.is_err());
+    drop(store);
+    assert_eq!(read_all(dir.path()).await.unwrap(), entries(0..5));
+}
+
+#[tokio::test]
+async fn a_failed_state_write_stops_the_store() {
+    let dir = TempDir::new().unwrap();
+    let parts = parts();
+    let mut store = try_open_with(dir.path(), &parts).unwrap();
+    apply(&mut store.machine, history(5)).await.unwrap();
+    parts.faults.watch(|point| match point {
+        "state.write" => Err(io::Error::other("injected")),
+        _ => Ok(()),
+    });
+    let next = history(7)[5..].to_vec();
+    assert!(
+        apply(&mut store.machine, next)
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("injected")
+    );
+    assert_eq!(store.reader.applied(), Some(id(1, 4)));
+    assert!(store.poison.reason().unwrap().contains("injected"));
+    assert!(append_later(&mut store.log, entries(0..1)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_command_that_cannot_be_read_stops_the_store() {
+    let store = open(TempDir::new().unwrap().path());
+    let mut machine = store.machine;
+    assert!(
+        apply(&mut machine, vec![opaque(1, 0, vec![1, 2, 3])])
+            .await
+            .is_err()
+    );
+    assert!(
+        store
+            .poison
+            .reason()
+            .unwrap()
+            .contains("cannot be understood")
+    );
+}
+
+#[tokio::test]
+async fn an_entry_out_of_order_stops_the_store() {
+    let store = open(TempDir::new().unwrap().path());
+    let mut machine = store.machine;
+    apply(&mut machine, history(3)).await.unwrap();
+    assert!(apply(&mut machine, history(6)[4..].to_vec()).await.is_err());
+    assert!(store.poison.reason().unwrap().contains("order of the log"));
+}
+
+#[tokio::test]
+async fn a_damaged_pointer_or_missing_state_is_refused() {
+    let dir = TempDir::new().unwrap();
+    drop(open(dir.path()));
+    let damaged = image(dir.path());
+    flip(&damaged.path().join("state/CURRENT"), 16);
+    assert!(matches!(
+        try_open(damaged.path()),
+        Err(StoreError::Damaged { .. })
+    ));
+    let damaged = image(dir.path());
+    fs::remove_dir_all(damaged.path().join("state/gen-0000000001")).unwrap();
+    assert!(matches!(
+        try_open(damaged.path()),
+        Err(StoreError::Damaged { .. })
+    ));
+}

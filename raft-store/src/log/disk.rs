@@ -1,0 +1,128 @@
+//! Where the log's rows are kept.
+
+use super::hint::Tip;
+#[cfg(feature = "rocksdb")]
+use super::rocks::{RocksLog, RocksLogSnapshot};
+use crate::error::StoreError;
+use std::ops::ControlFlow;
+
+/// One change of the log's rows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Change {
+    /// Sets a row.
+    Put(Vec<u8>, Vec<u8>),
+    /// Removes the rows with `begin <= key < end`.
+    DeleteRange(Vec<u8>, Vec<u8>),
+}
+
+/// Whether a write must have reached the disk when it returns.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Durability {
+    /// It may be lost if the machine fails; never out of order.
+    Later,
+    /// It must be on the disk.
+    Now,
+}
+
+/// Where the log ends in the course of a write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Ends {
+    /// The lowest of all its steps.
+    pub(crate) lowest: Tip,
+    /// At its end.
+    pub(crate) after: Tip,
+}
+
+/// The rows of one log.
+#[derive(Debug)]
+pub(crate) enum LogDisk {
+    /// RocksDB.
+    #[cfg(feature = "rocksdb")]
+    Rocks(RocksLog),
+    /// Nowhere: everything stays in the image's tail, and is lost with the process.
+    Memory,
+}
+
+/// The rows at one moment.
+pub(crate) enum LogSnapshot<'a> {
+    #[cfg(feature = "rocksdb")]
+    Rocks(RocksLogSnapshot<'a>),
+    Memory(std::marker::PhantomData<&'a ()>),
+}
+
+impl LogDisk {
+    /// Makes the changes, all or none.
+    pub(crate) fn write(
+        &self,
+        changes: &[Change],
+        durability: Durability,
+        ends: Ends,
+    ) -> Result<(), StoreError> {
+        match self {
+            #[cfg(feature = "rocksdb")]
+            Self::Rocks(rocks) => rocks.write(changes, durability, ends),
+            Self::Memory => {
+                let (_nothing_kept, _at_once, _nowhere) = (changes, durability, ends);
+                Ok(())
+            }
+        }
+    }
+
+    /// The rows as they are now.
+    pub(crate) fn snapshot(&self) -> LogSnapshot<'_> {
+        match self {
+            #[cfg(feature = "rocksdb")]
+            Self::Rocks(rocks) => LogSnapshot::Rocks(rocks.snapshot()),
+            Self::Memory => LogSnapshot::Memory(std::marker::PhantomData),
+        }
+    }
+
+    /// Refuses a log that ends before what was known to be durable.
+    pub(crate) fn check_end(&self, found: Tip) -> Result<(), StoreError> {
+        match self {
+            #[cfg(feature = "rocksdb")]
+            Self::Rocks(rocks) => rocks.check_end(found),
+            Self::Memory => Tip::default().check(found),
+        }
+    }
+
+    /// The bytes on the disk.
+    pub(crate) fn bytes(&self) -> u64 {
+        match self {
+            #[cfg(feature = "rocksdb")]
+            Self::Rocks(rocks) => rocks.bytes(),
+            Self::Memory => 0,
+        }
+    }
+}
+
+impl LogSnapshot<'_> {
+    /// Calls `visit` for the rows with `begin <= key < end`, in key order, until it breaks.
+    pub(crate) fn scan(
+        &self,
+        begin: &[u8],
+        end: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        match self {
+            #[cfg(feature = "rocksdb")]
+            Self::Rocks(rocks) => rocks.scan(begin, end, visit),
+            Self::Memory(_) => {
+                let (_no_rows, _none) = (begin < end, visit);
+                Ok(())
+            }
+        }
+    }
+
+    /// One row.
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut end = key.to_vec();
+        end.push(0);
+        let mut found = None;
+        self.scan(key, &end, &mut |_key, value| {
+            found = Some(value.to_vec());
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
+    }
+}

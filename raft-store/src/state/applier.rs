@@ -1,0 +1,203 @@
+//! The one thread that changes the state.
+//!
+//! Commands read rows that may have to come from the disk, so they do not run on the runtime's
+//! workers. Entries come in batches; a batch is one write, and whoever proposed an entry is
+//! answered after that write.
+
+use super::marks::AppliedState;
+use super::store::State;
+use crate::error::StoreError;
+use crate::poison::Poison;
+use crate::snapshot::SnapshotFiles;
+use crate::store::Parts;
+use crate::types::{Applied, Entry, SnapshotMeta, StoredMembership, TypeConfig};
+use meta_core::kv::{KvRead, Overlay, Writes};
+use meta_core::machine;
+use openraft::entry::EntryPayload;
+use openraft::storage::{ApplyResponder, EntryResponder};
+use std::io;
+use std::iter::Peekable;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use tokio::sync::{mpsc, oneshot};
+
+/// Entries handed over at once.
+pub(crate) const BATCH_ENTRIES_MAX: usize = 512;
+/// Bytes of commands handed over at once.
+pub(crate) const BATCH_BYTES_MAX: usize = 4 << 20;
+/// A write is made when it has these many rows: one command may change many.
+const WRITE_ROWS_MAX: usize = 16 << 10;
+/// Work that may wait. openraft hands over one piece and waits for it.
+const QUEUE_MAX: usize = 4;
+
+type Done = oneshot::Sender<Result<(), StoreError>>;
+type Batch = Vec<EntryResponder<TypeConfig>>;
+
+enum Job {
+    Apply(Batch, Done),
+    Install(Box<SnapshotMeta>, SnapshotFiles, Done),
+}
+
+/// What the thread works with.
+pub(crate) struct Core {
+    pub(crate) state: Arc<State>,
+    pub(crate) parts: Parts,
+}
+
+/// The thread, and the way to it. Dropping it waits until its work is done.
+#[derive(Debug)]
+pub(crate) struct Applier {
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Applier {
+    pub(crate) fn spawn(core: Core) -> Result<Self, StoreError> {
+        let (jobs, queued) = mpsc::channel(QUEUE_MAX);
+        let thread = thread::Builder::new()
+            .name(String::from("state-applier"))
+            .spawn(move || run(&core, queued))
+            .map_err(|error| StoreError::Refused(format!("no thread for the state: {error}")))?;
+        Ok(Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+        })
+    }
+
+    pub(crate) async fn apply(&self, batch: Batch) -> Result<(), StoreError> {
+        self.run(|done| Job::Apply(batch, done)).await
+    }
+
+    pub(crate) async fn install(
+        &self,
+        meta: SnapshotMeta,
+        files: SnapshotFiles,
+    ) -> Result<(), StoreError> {
+        self.run(|done| Job::Install(Box::new(meta), files, done))
+            .await
+    }
+
+    async fn run(&self, job: impl FnOnce(Done) -> Job) -> Result<(), StoreError> {
+        let gone = || StoreError::Poisoned(String::from("the state's thread is gone"));
+        let (done, finished) = oneshot::channel();
+        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
+        jobs.send(job(done)).await.map_err(|_closed| gone())?;
+        finished.await.map_err(|_dropped| gone())?
+    }
+}
+
+impl Drop for Applier {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the state's thread panicked");
+        }
+    }
+}
+
+/// Stops the store if the thread ends by a panic.
+struct PanicGuard<'a>(&'a Poison);
+
+impl Drop for PanicGuard<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.set("the state's thread panicked");
+        }
+    }
+}
+
+fn run(core: &Core, mut queued: mpsc::Receiver<Job>) {
+    let _guard = PanicGuard(&core.parts.poison);
+    while let Some(job) = queued.blocking_recv() {
+        let (result, done) = match job {
+            Job::Apply(batch, done) => {
+                let applied = core.parts.poison.check().and_then(|()| apply(core, batch));
+                (core.parts.poison.guard(applied), done)
+            }
+            Job::Install(meta, files, done) => (core.state.install(&meta, files), done),
+        };
+        // Whoever asked may have been shut down meanwhile.
+        drop(done.send(result));
+    }
+}
+
+/// Applies a batch in as few writes as its size allows.
+fn apply(core: &Core, batch: Batch) -> Result<(), StoreError> {
+    let mut entries = batch.into_iter().peekable();
+    while entries.peek().is_some() {
+        let mut answers = Vec::new();
+        let mut position = core.state.position();
+        let writes = core.state.latest(|rows| {
+            let mut pending = Overlay::new(rows);
+            fill(
+                core,
+                &mut entries,
+                &mut pending,
+                &mut position,
+                &mut answers,
+            )?;
+            position.put(&mut pending)?;
+            Ok::<Writes, StoreError>(pending.into_writes())
+        })?;
+        let io_error = |error: io::Error| StoreError::Refused(error.to_string());
+        core.parts.faults.hit("state.write").map_err(io_error)?;
+        core.state.write(writes, position)?;
+        for (responder, answer) in answers {
+            responder.send(answer);
+        }
+    }
+    Ok(())
+}
+
+/// Applies entries onto `pending` until it is full.
+fn fill(
+    core: &Core,
+    entries: &mut Peekable<impl Iterator<Item = EntryResponder<TypeConfig>>>,
+    pending: &mut Overlay<&dyn KvRead>,
+    position: &mut AppliedState,
+    answers: &mut Vec<(ApplyResponder<TypeConfig>, Applied)>,
+) -> Result<(), StoreError> {
+    while pending.writes().len() < WRITE_ROWS_MAX
+        && let Some((entry, responder)) = entries.next()
+    {
+        let answer = apply_entry(core, entry, pending, position)?;
+        if let Some(responder) = responder {
+            answers.push((responder, answer));
+        }
+    }
+    Ok(())
+}
+
+fn apply_entry(
+    core: &Core,
+    entry: Entry,
+    pending: &mut Overlay<&dyn KvRead>,
+    position: &mut AppliedState,
+) -> Result<Applied, StoreError> {
+    let id = entry.log_id;
+    if let Some(applied) = position.applied
+        && !core.parts.follows(applied, id)
+    {
+        let why = format!("entry {id} was handed over behind {applied}");
+        return Err(StoreError::damaged("order of the log", why));
+    }
+    position.applied = Some(id);
+    match entry.payload {
+        EntryPayload::Blank => Ok(Applied::Nothing),
+        EntryPayload::Normal(command) => {
+            let command = core.parts.codec.decode_command(&command.0)?;
+            Ok(Applied::Reply(machine::apply(
+                pending,
+                &*core.parts.codec,
+                &command,
+            )?))
+        }
+        EntryPayload::Membership(membership) => {
+            position.membership = StoredMembership::new(Some(id), membership);
+            position.put_membership(pending)?;
+            Ok(Applied::Nothing)
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The state in memory: for tests and simulations. It is lost with the process.
+
+use super::marks::AppliedState;
+use crate::error::StoreError;
+use crate::snapshot::{FileEntry, Manifest, SnapshotFiles, Source};
+use bytes::Bytes;
+use meta_core::kv::{Family, MemKv, Writes};
+use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeMap;
+
+/// The snapshot's only file: rows as `family u8 | key length u32 LE | value length u32 LE | key |
+/// value`.
+const ROWS_FILE: &str = "rows";
+const ROW_HEADER_BYTES: usize = 9;
+
+/// Rows and the last snapshot.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryState {
+    rows: RwLock<MemKv>,
+    snapshot: Mutex<Option<SnapshotFiles>>,
+}
+
+impl MemoryState {
+    pub(crate) fn with_rows<R>(&self, read: impl FnOnce(&MemKv) -> R) -> R {
+        read(&self.rows.read())
+    }
+
+    pub(crate) fn write(&self, writes: Writes) {
+        self.rows.write().write(writes);
+    }
+
+    pub(crate) fn current_snapshot(&self) -> Option<SnapshotFiles> {
+        self.snapshot.lock().clone()
+    }
+
+    pub(crate) fn build_snapshot(&self) -> Result<SnapshotFiles, StoreError> {
+        let (bytes, state) = {
+            let rows = self.rows.read();
+            (encode_rows(&rows), AppliedState::read(&*rows)?)
+        };
+        let file = FileEntry {
+            name: String::from(ROWS_FILE),
+            bytes: bytes.len() as u64,
+            crc32: crc32fast::hash(&bytes),
+        };
+        let manifest = Manifest::new(Source::Rows, state, vec![file]);
+        let content = BTreeMap::from([(String::from(ROWS_FILE), bytes)]);
+        let files = SnapshotFiles::in_memory(manifest, content);
+        *self.snapshot.lock() = Some(files.clone());
+        Ok(files)
+    }
+
+    /// Replaces everything by what the snapshot holds.
+    pub(crate) fn install(&self, files: SnapshotFiles) -> Result<AppliedState, StoreError> {
+        files.verify()?;
+        let bytes = files.memory_file(ROWS_FILE).ok_or_else(|| {
+            StoreError::Snapshot(String::from("it was not made by a store in memory"))
+        })?;
+        let rows = decode_rows(&bytes)
+            .ok_or_else(|| StoreError::Snapshot(String::from("its rows are malformed")))?;
+        let state = AppliedState::read(&rows)?;
+        files.manifest().check_state(&state)?;
+        *self.rows.write() = rows;
+        *self.snapshot.lock() = Some(files);
+        Ok(state)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.with_rows(|rows| {
+            let families = [Family::State, Family::Changelog].map(|family| rows.rows(family));
+            families
+                .iter()
+                .flat_map(|rows| rows.iter())
+                .map(|(k, v)| (k.len() + v.len()) as u64)
+                .sum()
+        })
+    }
+}
+
+const fn family_number(family: Family) -> u8 {
+    match family {
+        Family::State => 0,
+        Family::Changelog => 1,
+    }
+}
+
+fn encode_rows(rows: &MemKv) -> Bytes {
+    let mut bytes = Vec::new();
+    for family in [Family::State, Family::Changelog] {
+        for (key, value) in rows.rows(family) {
+            bytes.push(family_number(family));
+            // Rows are far below 4 GiB: a command is bounded by the size of a message.
+            bytes.extend_from_slice(&u32::try_from(key.len()).unwrap_or(u32::MAX).to_le_bytes());
+            bytes.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_le_bytes());
+            bytes.extend_from_slice(key);
+            bytes.extend_from_slice(value);
+        }
+    }
+    bytes.into()
+}
+
+fn decode_rows(mut bytes: &[u8]) -> Option<MemKv> {
+    let mut writes = Writes::new();
+    while !bytes.is_empty() {
+        let (header, rest) = bytes.split_first_chunk::<ROW_HEADER_BYTES>()?;
+        let [family, k0, k1, k2, k3, v0, v1, v2, v3] = *header;
+        let family = match family {
+            0 => Family::State,
+            1 => Family::Changelog,
+            _ => return None,
+        };
+        let (key, rest) = rest.split_at_checked(u32::from_le_bytes([k0, k1, k2, k3]) as usize)?;
+        let (value, rest) = rest.split_at_checked(u32::from_le_bytes([v0, v1, v2, v3]) as usize)?;
+        writes.insert((family, key.to_vec()), Some(value.to_vec()));
+        bytes = rest;
+    }
+    let mut rows = MemKv::default();
+    rows.write(writes);
+    Some(rows)
+}

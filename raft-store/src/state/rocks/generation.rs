@@ -1,0 +1,125 @@
+//! One RocksDB that holds, or held, the state.
+
+use super::Settings;
+use super::layout::Layout;
+use super::view::RocksView;
+use crate::durable;
+use crate::error::StoreError;
+use crate::poison::Poison;
+use crate::rocks::{self, Db};
+use meta_core::kv::Family;
+use rocksdb::{
+    BlockBasedOptions, BoundColumnFamily, ColumnFamilyDescriptor, DBCompressionType, Options,
+};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The families' names in RocksDB.
+pub(super) const FAMILIES: [&str; 2] = ["state", "changelog"];
+
+/// An open database. Once marked obsolete, its directory goes away with its last user.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    number: u64,
+    dir: PathBuf,
+    /// Only empty while it is dropped.
+    db: Option<Db>,
+    obsolete: AtomicBool,
+}
+
+impl Generation {
+    /// Opens the directory of generation `number`, or makes it.
+    pub(super) fn open(
+        layout: &Layout,
+        number: u64,
+        settings: &Settings,
+    ) -> Result<Self, StoreError> {
+        let dir = layout.generation(number);
+        let families = FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family(settings)));
+        let mut options = family(settings);
+        options.set_atomic_flush(true);
+        let db = Db::open_cf_descriptors(&options, &dir, families);
+        let db = rocks::open_error(&dir, db)?;
+        durable::sync_parent(&dir)?;
+        Ok(Self {
+            number,
+            dir,
+            db: Some(db),
+            obsolete: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(super) fn db(&self) -> &Db {
+        self.db
+            .as_ref()
+            .expect("the database is only taken when this is dropped")
+    }
+
+    pub(super) fn family(&self, family: Family) -> Result<Arc<BoundColumnFamily<'_>>, StoreError> {
+        find_family(self.db(), family)
+    }
+
+    /// The rows as of now.
+    pub(super) fn view<'a>(&'a self, poison: &'a Poison) -> RocksView<'a> {
+        RocksView::pinned(self.db(), poison)
+    }
+
+    /// The rows as they change.
+    pub(super) fn latest<'a>(&'a self, poison: &'a Poison) -> RocksView<'a> {
+        RocksView::latest(self.db(), poison)
+    }
+
+    pub(super) fn set_obsolete(&self) {
+        self.obsolete.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Generation {
+    fn drop(&mut self) {
+        drop(self.db.take());
+        if self.obsolete.load(Ordering::Acquire)
+            && let Err(error) = durable::remove_dir(&self.dir)
+        {
+            // It only costs space, and the next start removes it.
+            tracing::warn!(%error, "an old state stays until the next start");
+        }
+    }
+}
+
+pub(super) fn find_family(
+    db: &Db,
+    family: Family,
+) -> Result<Arc<BoundColumnFamily<'_>>, StoreError> {
+    let name = match family {
+        Family::State => FAMILIES[0],
+        Family::Changelog => FAMILIES[1],
+    };
+    db.cf_handle(name)
+        .ok_or_else(|| StoreError::damaged("state", format!("it has no family {name}")))
+}
+
+fn family(settings: &Settings) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(&settings.cache);
+    table.set_bloom_filter(10.0, false);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    let mut options = rocks::common_options();
+    options.create_missing_column_families(true);
+    options.set_block_based_table_factory(&table);
+    options.set_write_buffer_size(settings.memtable_bytes);
+    options.set_db_write_buffer_size(settings.memtable_bytes);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_bottommost_compression_type(DBCompressionType::Zstd);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    options
+}

@@ -1,0 +1,93 @@
+//! Rows read from RocksDB.
+
+use super::generation::find_family;
+use crate::poison::Poison;
+use crate::rocks::Db;
+use meta_core::kv::{Family, KvRead, Visit};
+use meta_core::outcome::Fatal;
+use rocksdb::{ReadOptions, SnapshotWithThreadMode};
+
+/// The rows of one database, pinned at one moment or as they change. A failed read stops the
+/// store.
+pub(crate) struct RocksView<'a> {
+    db: &'a Db,
+    pinned: Option<SnapshotWithThreadMode<'a, Db>>,
+    poison: &'a Poison,
+}
+
+impl std::fmt::Debug for RocksView<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sequence = self
+            .pinned
+            .as_ref()
+            .map(SnapshotWithThreadMode::sequence_number);
+        f.debug_struct("RocksView")
+            .field("sequence", &sequence)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> RocksView<'a> {
+    pub(super) fn pinned(db: &'a Db, poison: &'a Poison) -> Self {
+        Self {
+            db,
+            pinned: Some(db.snapshot()),
+            poison,
+        }
+    }
+
+    pub(super) fn latest(db: &'a Db, poison: &'a Poison) -> Self {
+        Self {
+            db,
+            pinned: None,
+            poison,
+        }
+    }
+
+    fn options(&self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        if let Some(pinned) = &self.pinned {
+            options.set_snapshot(pinned);
+        }
+        options
+    }
+
+    fn fail(&self, error: &rocksdb::Error) -> Fatal {
+        let reason = format!("RocksDB failed to read the state: {error}");
+        self.poison.set(reason.clone());
+        Fatal::Store(reason)
+    }
+}
+
+impl KvRead for RocksView<'_> {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, Fatal> {
+        let family = find_family(self.db, family)?;
+        self.db
+            .get_cf_opt(&family, key, &self.options())
+            .map_err(|error| self.fail(&error))
+    }
+
+    fn scan(
+        &self,
+        family: Family,
+        begin: &[u8],
+        end: &[u8],
+        visit: &mut Visit<'_>,
+    ) -> Result<(), Fatal> {
+        if begin >= end {
+            return Ok(());
+        }
+        let family = find_family(self.db, family)?;
+        let mut options = self.options();
+        options.set_iterate_upper_bound(end.to_vec());
+        let mut rows = self.db.raw_iterator_cf_opt(&family, options);
+        rows.seek(begin);
+        while let Some((key, value)) = rows.item() {
+            if visit(key, value).is_break() {
+                return Ok(());
+            }
+            rows.next();
+        }
+        rows.status().map_err(|error| self.fail(&error))
+    }
+}

@@ -1,0 +1,141 @@
+//! A node's whole store.
+
+use crate::error::StoreError;
+use crate::fault::Faults;
+use crate::log::{LogDisk, LogShared, LogStore, PurgeGate};
+#[cfg(feature = "rocksdb")]
+use crate::options::StoreOptions;
+use crate::poison::Poison;
+use crate::state::{Backend, MemoryState, State, StateMachine, StateReader};
+use crate::types::LogId;
+use meta_core::codec::Codec;
+use std::sync::Arc;
+
+/// A log, the state that it is applied to, and the state's readers.
+#[derive(Debug)]
+pub struct Store {
+    /// For openraft.
+    pub log: LogStore,
+    /// For openraft.
+    pub machine: StateMachine,
+    /// For queries, metrics and receiving snapshots.
+    pub reader: StateReader,
+    /// Watched by the node, which must exit with a failure when it is set.
+    pub poison: Poison,
+}
+
+/// What the parts of a store have in common.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) codec: Arc<dyn Codec>,
+    pub(crate) poison: Poison,
+    pub(crate) faults: Faults,
+    /// openraft's suite leaves entries out.
+    #[cfg(test)]
+    pub(crate) gaps: bool,
+}
+
+impl Parts {
+    pub(crate) fn new(codec: Arc<dyn Codec>, faults: Faults) -> Self {
+        Self {
+            codec,
+            poison: Poison::default(),
+            faults,
+            #[cfg(test)]
+            gaps: false,
+        }
+    }
+
+    /// Whether an entry may be applied behind another: only the very next one may.
+    pub(crate) fn follows(&self, applied: LogId, next: LogId) -> bool {
+        #[cfg(test)]
+        if self.gaps {
+            return next.index > applied.index;
+        }
+        next.index == applied.index + 1
+    }
+}
+
+/// Opens the store in a directory, or makes one. The whole log is read and checked.
+///
+/// # Errors
+/// [`StoreError::Locked`] if another process has it, [`StoreError::Damaged`] if it is not what
+/// was written, [`StoreError::File`] and [`StoreError::Rocks`] if it cannot be read.
+#[cfg(feature = "rocksdb")]
+pub fn open(options: &StoreOptions, codec: Arc<dyn Codec>) -> Result<Store, StoreError> {
+    open_with(options, &Parts::new(codec, Faults::default()))
+}
+
+#[cfg(feature = "rocksdb")]
+pub(crate) fn open_with(options: &StoreOptions, parts: &Parts) -> Result<Store, StoreError> {
+    use crate::log::RocksLog;
+    use crate::state::RocksState;
+
+    // The log comes first: its lock keeps other processes from the whole directory.
+    let disk = LogDisk::Rocks(RocksLog::open(&options.dir.join("log"))?);
+    let log = load(disk, options.group, options.log_tail_bytes, parts)?;
+    let purged = log.bounds().purged;
+    let rocks = RocksState::open(options, purged.is_none(), parts.faults.clone())?;
+    let state = State::new(Backend::Rocks(rocks), parts.poison.clone())?;
+    if purged.map(|id| id.index) > state.applied().map(|id| id.index) {
+        let why = format!(
+            "it is at {:?}, but the log begins behind {purged:?}",
+            state.applied()
+        );
+        return Err(StoreError::damaged("state", why));
+    }
+    assemble(log, state, options.queue_bytes, parts)
+}
+
+/// A store that is lost with the process, for tests and simulations.
+///
+/// # Errors
+/// [`StoreError::Refused`] if its threads cannot be started.
+pub fn open_memory(codec: Arc<dyn Codec>) -> Result<Store, StoreError> {
+    open_memory_with(&Parts::new(codec, Faults::default()))
+}
+
+pub(crate) fn open_memory_with(parts: &Parts) -> Result<Store, StoreError> {
+    const QUEUE_BYTES: usize = 64 << 20;
+    // Nothing is ever read back from a disk that keeps nothing: the tail has no bound but the
+    // purges.
+    let log = load(LogDisk::Memory, 0, usize::MAX, parts)?;
+    let state = State::new(
+        Backend::Memory(MemoryState::default()),
+        parts.poison.clone(),
+    )?;
+    assemble(log, state, QUEUE_BYTES, parts)
+}
+
+fn load(
+    disk: LogDisk,
+    group: u32,
+    tail_bytes: usize,
+    parts: &Parts,
+) -> Result<Arc<LogShared>, StoreError> {
+    let Parts { poison, faults, .. } = parts.clone();
+    LogShared::load(disk, group, tail_bytes, poison, faults).map(Arc::new)
+}
+
+fn assemble(
+    log: Arc<LogShared>,
+    state: State,
+    queue_bytes: usize,
+    parts: &Parts,
+) -> Result<Store, StoreError> {
+    let state = Arc::new(state);
+    let gate = PurgeGate::State(Arc::clone(&state));
+    let log = LogStore::new(log, queue_bytes, gate)?;
+    let reader = StateReader::new(Arc::clone(&state), log.reader(), parts.poison.clone());
+    let machine = StateMachine::spawn(state, parts)?;
+    Ok(Store {
+        log,
+        machine,
+        reader,
+        poison: parts.poison.clone(),
+    })
+}
+
+#[cfg(test)]
+#[path = "store_test.rs"]
+mod tests;
