@@ -4,10 +4,11 @@ mod twin;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chunk_store::{Memory, ObjectError, ObjectStore};
+use chunk_store::{Failing, Fault, Memory, ObjectError, ObjectStore};
 use fs_client::vfs::{HandleId, OpenHow, Vfs, VfsError, VfsOptions, WriteHow};
 use meta_core::ids::Ino;
 use meta_core::name::Name;
+use meta_core::outcome::Refusal;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -19,6 +20,7 @@ use twin::{Mishap, ROOT};
 struct Switch {
     inner: Memory,
     failing: AtomicBool,
+    full: AtomicBool,
     puts: AtomicU64,
     gate: tokio::sync::RwLock<()>,
 }
@@ -29,17 +31,38 @@ impl ObjectStore for Switch {
         let _open = self.gate.read().await;
         self.puts.fetch_add(1, SeqCst);
         if self.failing.load(SeqCst) {
-            return self
-                .inner
-                .get("there is no such object", 0..1)
-                .await
-                .map(|_| ());
+            return Err(ObjectError::Failed {
+                action: "put",
+                key: key.to_owned(),
+                why: "told to fail".to_owned(),
+            });
+        }
+        if self.full.load(SeqCst) {
+            let key = key.to_owned();
+            return Err(ObjectError::NoSpace { key });
         }
         self.inner.put(key, data).await
     }
 
     async fn get(&self, key: &str, range: Range<u64>) -> Result<Bytes, ObjectError> {
         self.inner.get(key, range).await
+    }
+
+    async fn head(&self, key: &str) -> Result<Option<u64>, ObjectError> {
+        self.inner.head(key).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), ObjectError> {
+        self.inner.delete(key).await
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: &str,
+        count_max: usize,
+    ) -> Result<Vec<(String, u64)>, ObjectError> {
+        self.inner.list(prefix, after, count_max).await
     }
 }
 
@@ -165,6 +188,56 @@ async fn a_synchronous_write_tells_its_own_failure() {
     let data = Bytes::from_static(b"lost");
     let write = bench.vfs.write(handle, &ROOT, 0, data, how);
     assert!(is_storage(write.await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_store_is_told_as_such() {
+    let bench = Bench::new(twin::options());
+    let (_, handle) = bench.create("file").await;
+    bench.store.full.store(true, SeqCst);
+    bench.write(handle, 0, b"lost").await.expect("taken in");
+    let told = bench.vfs.fsync(handle).await;
+    assert_eq!(told, Err(VfsError::Refused(Refusal::NoSpace)));
+    bench.store.full.store(false, SeqCst);
+    bench.write(handle, 0, b"kept").await.expect("a write");
+    bench.vfs.fsync(handle).await.expect("space was given back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_block_is_told_to_the_reader() {
+    let engine = twin::Engine::new();
+    let failing = Arc::new(Failing::new(Memory::default()));
+    let shared: Arc<dyn ObjectStore> = failing.clone();
+    let (writer, _) = twin::mount(&engine, &shared, twin::options());
+    let create = writer.create(
+        &ROOT,
+        Ino::ROOT,
+        Name::new("file").expect("a name"),
+        0o644,
+        both(),
+    );
+    let opened = create.await.expect("a file");
+    let data = Bytes::from_static(b"whole");
+    let how = WriteHow::default();
+    let write = writer.write(opened.handle, &ROOT, 0, data, how);
+    write.await.expect("a write");
+    writer.flush(opened.handle).await.expect("close");
+    failing.gets([Fault::FlipBit]);
+    let (reader, _) = twin::mount(&engine, &shared, twin::options());
+    let opened = reader
+        .open_file(&ROOT, opened.attr.ino, both())
+        .await
+        .expect("open");
+    let told = reader.read(opened.handle, 0, 5).await;
+    assert!(
+        matches!(&told, Err(VfsError::Storage(why)) if why.contains("damaged")),
+        "{told:?}"
+    );
+    failing.gets([Fault::None]);
+    assert_eq!(
+        &reader.read(opened.handle, 0, 5).await.expect("a read")[..],
+        b"whole"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

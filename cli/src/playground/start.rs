@@ -86,7 +86,7 @@ async fn start_parts(
     Ok(Running {
         state,
         nodes,
-        mount,
+        mount: Some(mount),
     })
 }
 

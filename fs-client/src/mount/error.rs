@@ -98,16 +98,4 @@ pub enum MountError {
         /// Why.
         error: io::Error,
     },
-    /// The kernel has unmounted, the mount's process does not end.
-    #[error(
-        "{path} is unmounted, but its process {pid} has not ended after {seconds} s: written data may still be on its way"
-    )]
-    StillFlushing {
-        /// Where.
-        path: PathBuf,
-        /// The process.
-        pid: u32,
-        /// How long it was waited for.
-        seconds: u64,
-    },
 }

@@ -1,7 +1,7 @@
 //! A mount from its META-URL to its end.
 
 use super::serving::Serving;
-use super::umount::Umount;
+use super::umount::UmountMode;
 use super::{MountError, MountOptions, mountpoint};
 use crate::fuse::About;
 use crate::vfs::Vfs;
@@ -129,6 +129,8 @@ fn config_json(url: &MetaUrl, volume: &VolumeInfo, options: &MountOptions) -> se
     let storage: serde_json::Value = serde_json::from_slice(&volume.storage).unwrap_or_default();
     serde_json::json!({
         "meta_url": url.to_string(),
+        "pid": std::process::id(),
+        "version": env!("CARGO_PKG_VERSION"),
         "volume": volume.name,
         "uuid": volume.uuid.to_string(),
         "block_bytes": volume.block_bytes,
@@ -163,9 +165,9 @@ impl Mounted {
     /// Asks the kernel to let go of the mount; [`Self::wait`] then flushes and returns.
     ///
     /// # Errors
-    /// [`MountError::InUse`] if files are open there and `how` is not lazy; the mount then stays.
-    pub fn unmount(&self, how: Umount) -> Result<(), MountError> {
-        self.serving.unmount(how)
+    /// [`MountError::InUse`] if files are open there and `mode` is not lazy; the mount then stays.
+    pub fn unmount(&self, mode: UmountMode) -> Result<(), MountError> {
+        self.serving.unmount(mode)
     }
 }
 
@@ -215,7 +217,7 @@ async fn serve_to_the_end(serving: &Serving) -> Result<(), MountError> {
 
 /// Unmounts, lazily if files are open there.
 async fn leave(serving: &Serving) -> Result<(), MountError> {
-    match serving.unmount(Umount::Clean) {
+    match serving.unmount(UmountMode::Clean) {
         Ok(()) => return serving.ended().await,
         Err(MountError::InUse(_)) => {}
         Err(error) => return Err(error),
@@ -224,7 +226,7 @@ async fn leave(serving: &Serving) -> Result<(), MountError> {
         path = %serving.path().display(),
         "busy: detached from the tree; files still open there fail when this process ends"
     );
-    serving.unmount(Umount::Lazy)?;
+    serving.unmount(UmountMode::Lazy)?;
     match tokio::time::timeout(BUSY_GRACE, serving.ended()).await {
         Ok(ended) => ended,
         Err(_elapsed) => Ok(()),

@@ -12,4 +12,4 @@ pub use lifecycle::{Mounted, mount};
 pub use mountpoint::{MountEntry, curlew_mount_at};
 pub use options::MountOptions;
 pub use serving::Serving;
-pub use umount::{Umount, umount};
+pub use umount::{UmountMode, umount};

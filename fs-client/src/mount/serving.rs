@@ -1,6 +1,6 @@
 //! A file system while the kernel has it mounted.
 
-use super::umount::{Umount, detach};
+use super::umount::{UmountMode, detach};
 use super::{MountError, MountOptions, mountpoint};
 use crate::fuse::{About, Adapter};
 use crate::vfs::Vfs;
@@ -52,7 +52,7 @@ impl Serving {
             tune(&serving.path);
             Ok(serving)
         } else {
-            detach(&serving.path, Umount::Force)?;
+            detach(&serving.path, UmountMode::Force)?;
             Err(MountError::NoAnswer(serving.path))
         }
     }
@@ -84,12 +84,12 @@ impl Serving {
     /// Asks the kernel to let go of the mount.
     ///
     /// # Errors
-    /// [`MountError::InUse`] if files are open there and `how` is not lazy.
-    pub fn unmount(&self, how: Umount) -> Result<(), MountError> {
+    /// [`MountError::InUse`] if files are open there and `mode` is not lazy.
+    pub fn unmount(&self, mode: UmountMode) -> Result<(), MountError> {
         if self.ended.borrow().is_some() {
             return Ok(());
         }
-        detach(&self.path, how)
+        detach(&self.path, mode)
     }
 }
 

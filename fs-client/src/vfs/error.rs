@@ -1,5 +1,6 @@
 //! How an operation of the file system fails.
 
+use chunk_store::{ChunkError, ObjectError};
 use meta_core::outcome::Refusal;
 use std::sync::Arc;
 
@@ -41,9 +42,13 @@ impl VfsError {
     pub fn unavailable(why: impl std::fmt::Display) -> Self {
         Self::Unavailable(why.to_string().into())
     }
+}
 
-    /// What the block store could not do.
-    pub fn storage(why: impl std::fmt::Display) -> Self {
-        Self::Storage(why.to_string().into())
+impl From<ChunkError> for VfsError {
+    fn from(error: ChunkError) -> Self {
+        match error {
+            ChunkError::Object(ObjectError::NoSpace { .. }) => Self::Refused(Refusal::NoSpace),
+            error => Self::Storage(error.to_string().into()),
+        }
     }
 }

@@ -20,10 +20,6 @@ pub struct VfsOptions {
     pub flush_idle: Duration,
     /// Written data never waits longer than this for its flush, even while writes go on.
     pub flush_age: Duration,
-    /// Uploads of one slice that may fail before the error is told.
-    pub upload_attempts: u32,
-    /// The pause after the first failed upload; it doubles with each.
-    pub upload_pause: Duration,
     /// Bytes read ahead of one handle's sequential reads; 0 turns read-ahead off.
     pub readahead_bytes: u32,
     /// Bytes read ahead for all handles together.
@@ -46,8 +42,6 @@ impl Default for VfsOptions {
             slice_bytes_max: u32::try_from(CHUNK_BYTES).expect("a chunk is 64 MiB"),
             flush_idle: Duration::from_secs(5),
             flush_age: Duration::from_secs(30),
-            upload_attempts: 4,
-            upload_pause: Duration::from_millis(100),
             readahead_bytes: 16 << 20,
             readahead_total_bytes: 64 << 20,
             table_bytes: 64 << 20,
@@ -68,7 +62,6 @@ impl VfsOptions {
         // One slice never takes all memory, or every second slice would wait for the first.
         let quarter = u32::try_from(self.dirty_bytes_max / 4).unwrap_or(u32::MAX);
         self.slice_bytes_max = self.slice_bytes_max.clamp(1 << 20, chunk).min(quarter);
-        self.upload_attempts = self.upload_attempts.max(1);
         self
     }
 }

@@ -237,23 +237,28 @@ impl Pending {
         }
     }
 
-    /// The oldest slices that can go into one command, if it is time for it.
+    /// The oldest slices that can go into one command, if it is time for it: when they are many,
+    /// or when they are asked for and none that is asked for as well would soon go along.
     fn batch(&self) -> Option<Batch> {
         let front = self.slices.front()?;
         let append = front.place == Place::End;
+        let alike = |slice: &&Slice| (slice.place == Place::End) == append;
         let run: Vec<(&Slice, Ready)> = self
             .slices
             .iter()
+            .take_while(alike)
             .take(COMMIT_SLICES_MAX)
             .map_while(|slice| Some((slice, slice.ready()?)))
-            .take_while(|(slice, _)| (slice.place == Place::End) == append)
             .collect();
         let bytes: u64 = run
             .iter()
             .map(|(slice, _)| u64::from(slice.buffer.len()))
             .sum();
-        let asked = front.number <= self.wanted;
-        if !asked && run.len() < COMMIT_SLICES_MAX && bytes < READY_BYTES {
+        let next = self.slices.get(run.len()).filter(alike);
+        let wanted = |slice: &Slice| slice.number <= self.wanted;
+        let waits = next.is_some_and(|next| wanted(next) && next.is_on_its_way());
+        let many = run.len() == COMMIT_SLICES_MAX || bytes >= READY_BYTES;
+        if !many && (!wanted(front) || waits) {
             return None;
         }
         let caller = run.iter().map(|(slice, _)| &slice.caller);
@@ -365,6 +370,10 @@ impl Slice {
             }),
             Upload::NotBegun | Upload::Running | Upload::Failed(_) => None,
         }
+    }
+
+    fn is_on_its_way(&self) -> bool {
+        matches!(self.upload, Upload::NotBegun | Upload::Running)
     }
 
     /// The file offset of the first byte, if the place is known.

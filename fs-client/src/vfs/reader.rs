@@ -152,14 +152,14 @@ impl Core {
         let read = self.slices.read(slice, fetch.off, fetch.len).await;
         let bytes = read.map_err(|error| {
             tracing::error!(slice = slice.id.0, %error, "a block cannot be read");
-            let error = VfsError::storage(error);
+            let error = VfsError::from(error);
             self.stats.note_error(&error);
             error
         })?;
         if bytes.len() == fetch.len as usize {
             Ok(bytes)
         } else {
-            Err(VfsError::storage("a block read ended short"))
+            Err(VfsError::Storage("a block read ended short".into()))
         }
     }
 }

@@ -22,36 +22,27 @@ impl Core {
         });
     }
 
-    /// Uploads a slice under a new id; again, under another one, if that fails.
+    /// Uploads a slice under a new id. The block store tries again by itself for a while; what
+    /// still fails is told.
     pub(super) async fn upload(&self, buffer: &SliceBuffer) -> Result<Stored, VfsError> {
-        let mut pause = self.options.upload_pause;
-        let mut attempt = 1;
-        loop {
-            match self.upload_once(buffer).await {
-                Ok(stored) => return Ok(stored),
-                Err(error) if attempt >= self.options.upload_attempts => return Err(error),
-                Err(error) => {
-                    self.stats.upload_failures.fetch_add(1, Relaxed);
-                    tracing::warn!(attempt, %error, "an upload failed and is tried again");
-                }
-            }
-            attempt += 1;
-            tokio::time::sleep(pause).await;
-            pause *= 2;
+        let result = self.upload_blocks(buffer).await;
+        if result.is_err() {
+            self.stats.upload_failures.fetch_add(1, Relaxed);
         }
+        result
     }
 
-    async fn upload_once(&self, buffer: &SliceBuffer) -> Result<Stored, VfsError> {
+    async fn upload_blocks(&self, buffer: &SliceBuffer) -> Result<Stored, VfsError> {
         let (id, lot): (_, Lot) = self.grants.take().await?;
         let mut upload = self.slices.upload(id);
         let mut index = 0;
         while let Some(segment) = buffer.segment(index).await {
-            upload.push(segment).await.map_err(VfsError::storage)?;
+            upload.push(segment).await?;
             index += 1;
         }
-        let uploaded = upload.finish().await.map_err(VfsError::storage)?;
+        let uploaded = upload.finish().await?;
         if uploaded.len != buffer.len() {
-            return Err(VfsError::storage("an upload ended short"));
+            return Err(VfsError::Storage("an upload ended short".into()));
         }
         self.stats.uploaded_slices.fetch_add(1, Relaxed);
         self.stats

@@ -3,7 +3,7 @@
 use crate::twin;
 use chunk_store::ObjectStore;
 use fs_client::fuse::About;
-use fs_client::mount::{MountOptions, Serving, Umount};
+use fs_client::mount::{MountOptions, Serving, UmountMode};
 use fs_client::vfs::Vfs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -116,10 +116,10 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let unmounted = self.serving.unmount(Umount::Clean);
+        let unmounted = self.serving.unmount(UmountMode::Clean);
         if let Err(error) = &unmounted {
             eprintln!("not unmounted cleanly: {error}");
-            let _second_try = self.serving.unmount(Umount::Lazy);
+            let _second_try = self.serving.unmount(UmountMode::Lazy);
         }
         let Some(runtime) = self.runtime.take() else {
             return;

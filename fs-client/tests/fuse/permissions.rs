@@ -1,9 +1,10 @@
 use crate::mounted::mounted;
 use std::fs::{self, Permissions};
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Runs a shell command as somebody; says whether it succeeded.
 fn somebody(uid: u32, gid: u32, command: &str, path: &Path) -> bool {
@@ -11,7 +12,7 @@ fn somebody(uid: u32, gid: u32, command: &str, path: &Path) -> bool {
     shell.arg("-c").arg(command).arg("sh").arg(path);
     // A process made by root loses root's supplementary groups here as well.
     shell.uid(uid).gid(gid);
-    shell.stderr(std::process::Stdio::null());
+    shell.stdout(Stdio::null()).stderr(Stdio::null());
     shell.status().expect("a shell").success()
 }
 
@@ -92,4 +93,29 @@ fn new_files_belong_to_their_makers() {
     );
     assert_eq!(mode(&dir), 0o750);
     assert!(!somebody(1002, 9, "ls \"$1\"", &dir));
+}
+
+#[test]
+fn supplementary_groups_count() {
+    let Some(mount) = mounted() else { return };
+    let_in(&mount);
+    let dir = mount.path("dir");
+    fs::create_dir(&dir).expect("a directory");
+    fs::set_permissions(&dir, Permissions::from_mode(0o070)).expect("chmod");
+    chown(&dir, Some(1001), Some(2002)).expect("chown");
+    let make = |groups: &str, name: &str| {
+        let mut program = Command::new("setpriv");
+        program.args(["--reuid=1002", "--regid=9", groups, "touch"]);
+        program.arg(dir.join(name)).stderr(Stdio::null());
+        program.status().map(|status| status.success())
+    };
+    // The kernel lets a member in, and so must the engine, which asks for itself.
+    match make("--groups=5,2002,7", "member") {
+        Ok(made) => assert!(made),
+        Err(error) => {
+            writeln!(std::io::stderr(), "SKIPPED: no setpriv: {error}").expect("stderr");
+            return;
+        }
+    }
+    assert!(!make("--groups=5,7", "stranger").expect("setpriv"));
 }

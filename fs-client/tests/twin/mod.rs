@@ -329,8 +329,6 @@ pub(crate) async fn reap(engine: &Engine, mounts: &[&Vfs]) {
 pub(crate) fn options() -> VfsOptions {
     VfsOptions {
         block_bytes: BLOCK_BYTES,
-        upload_attempts: 2,
-        upload_pause: std::time::Duration::from_millis(1),
         ..VfsOptions::default()
     }
 }
@@ -341,7 +339,12 @@ pub(crate) fn slices(engine: &Engine, store: Arc<dyn ObjectStore>) -> SliceStore
         uuid: info.uuid,
         epochs: info.epochs,
     };
-    SliceStore::new(store, keys, info.block_bytes, Limits::default())
+    // A failure is told at once.
+    let limits = Limits {
+        retry_for: std::time::Duration::ZERO,
+        ..Limits::default()
+    };
+    SliceStore::new(store, keys, info.block_bytes, limits)
 }
 
 /// A mount on the engine over a store that all mounts share.

@@ -1,0 +1,31 @@
+# `make demo` and `make test` do all the set-up they need and are safe to run again.
+# One set of compile settings everywhere: RocksDB is compiled once for all of it.
+
+CARGO := cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+DEMO := demo
+SOURCES = $(wildcard $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/*)
+
+.PHONY: setup build demo demo-stop test check
+
+setup:
+	@./scripts/setup
+
+build: setup
+	$(CARGO) build --release --workspace --all-targets --locked
+
+demo: build
+	@$(TARGET)/release/jepsen demo --dir $(DEMO) $(foreach tree,$(SOURCES),--tree $(tree))
+
+demo-stop:
+	@$(TARGET)/release/curlew playground --dir $(DEMO) --stop
+
+test: build
+	$(CARGO) xtask verify
+	$(CARGO) test --release --workspace --locked -- --test-threads 2
+
+# The inner loop: no RocksDB.
+check: setup
+	$(CARGO) xtask tidy
+	$(CARGO) fmt --all --check
+	$(CARGO) test --release --locked --no-default-features -p meta-core -p proto -p chunk-store -p raft-store -p xtask
