@@ -4,7 +4,7 @@ mod twin;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chunk_store::{Failing, Fault, Memory, ObjectError, ObjectStore};
+use chunk_store::{Memory, ObjectError, ObjectStore};
 use fs_client::vfs::{HandleId, OpenHow, Vfs, VfsError, VfsOptions, WriteHow};
 use meta_core::ids::Ino;
 use meta_core::name::Name;
@@ -15,12 +15,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 use twin::{Mishap, ROOT};
 
-/// A store that can be told to fail, and to hold puts back.
+/// A store that can be told to fail, to be full, to damage what is read, and to hold puts back.
 #[derive(Debug, Default)]
 struct Switch {
     inner: Memory,
     failing: AtomicBool,
     full: AtomicBool,
+    flipping: AtomicBool,
     puts: AtomicU64,
     gate: tokio::sync::RwLock<()>,
 }
@@ -45,7 +46,13 @@ impl ObjectStore for Switch {
     }
 
     async fn get(&self, key: &str, range: Range<u64>) -> Result<Bytes, ObjectError> {
-        self.inner.get(key, range).await
+        let data = self.inner.get(key, range).await?;
+        if !self.flipping.load(SeqCst) {
+            return Ok(data);
+        }
+        let mut data = data.to_vec();
+        data[0] ^= 1;
+        Ok(data.into())
     }
 
     async fn head(&self, key: &str) -> Result<Option<u64>, ObjectError> {
@@ -205,39 +212,22 @@ async fn a_full_store_is_told_as_such() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_block_is_told_to_the_reader() {
-    let engine = twin::Engine::new();
-    let failing = Arc::new(Failing::new(Memory::default()));
-    let shared: Arc<dyn ObjectStore> = failing.clone();
-    let (writer, _) = twin::mount(&engine, &shared, twin::options());
-    let create = writer.create(
-        &ROOT,
-        Ino::ROOT,
-        Name::new("file").expect("a name"),
-        0o644,
-        both(),
-    );
-    let opened = create.await.expect("a file");
-    let data = Bytes::from_static(b"whole");
-    let how = WriteHow::default();
-    let write = writer.write(opened.handle, &ROOT, 0, data, how);
-    write.await.expect("a write");
-    writer.flush(opened.handle).await.expect("close");
-    failing.gets([Fault::FlipBit]);
-    let (reader, _) = twin::mount(&engine, &shared, twin::options());
-    let opened = reader
-        .open_file(&ROOT, opened.attr.ino, both())
-        .await
-        .expect("open");
+    let bench = Bench::new(twin::options());
+    let (ino, handle) = bench.create("file").await;
+    bench.write(handle, 0, b"whole").await.expect("a write");
+    bench.vfs.flush(handle).await.expect("close");
+    bench.store.flipping.store(true, SeqCst);
+    let shared: Arc<dyn ObjectStore> = bench.store.clone();
+    let (reader, _) = twin::mount(&bench.engine, &shared, twin::options());
+    let opened = reader.open_file(&ROOT, ino, both()).await.expect("open");
     let told = reader.read(opened.handle, 0, 5).await;
     assert!(
         matches!(&told, Err(VfsError::Storage(why)) if why.contains("damaged")),
         "{told:?}"
     );
-    failing.gets([Fault::None]);
-    assert_eq!(
-        &reader.read(opened.handle, 0, 5).await.expect("a read")[..],
-        b"whole"
-    );
+    bench.store.flipping.store(false, SeqCst);
+    let read = reader.read(opened.handle, 0, 5).await;
+    assert_eq!(&read.expect("a read")[..], b"whole");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@
 //! Start reading at [`store`](open), then `log/mod.rs` and `state/mod.rs`; the bytes on the disk
 //! are in `log/entry.rs`, `state/marks.rs`, `snapshot/manifest.rs` and [`wire`].
 
-#[cfg(all(test, feature = "rocksdb"))]
+#[cfg(test)]
 mod crash_test;
 mod durable;
 mod error;
@@ -19,6 +19,8 @@ mod fault;
 mod log;
 mod options;
 mod poison;
+#[cfg(test)]
+mod raft_test;
 #[cfg(feature = "rocksdb")]
 mod rocks;
 mod snapshot;

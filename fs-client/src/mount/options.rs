@@ -32,7 +32,7 @@ pub struct MountOptions {
     /// Bytes read ahead of one handle's sequential reads; 0 turns read-ahead off.
     pub readahead_bytes: u32,
     /// Bytes of blocks kept in memory.
-    pub cache_bytes: u64,
+    pub cache_bytes: usize,
     /// Uploads to the object store at a time.
     pub uploads: usize,
     /// Downloads from the object store at a time.

@@ -13,6 +13,7 @@ use meta_core::limits::{CHUNK_BYTES, FILE_BYTES_MAX};
 use meta_core::name::Name;
 use meta_core::outcome::{Refusal, Success};
 use meta_core::query::QueryBody;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Writes are taken in by pieces of this size, so that none needs much memory at once.
 const PIECE_BYTES: usize = 1 << 20;
@@ -134,6 +135,9 @@ impl Vfs {
     fn opened(&self, attr: Attr, how: OpenHow, created: bool) -> Opened {
         let (ino, version) = (attr.ino, attr.ctime);
         let inode = self.core.inodes.open(attr);
+        if created {
+            inode.bare.store(true, Relaxed);
+        }
         let attr = inode.lock().shown();
         let seen = self.core.page_cache.get(&ino);
         let pages_valid = seen == Some(version) && inode.is_clean();

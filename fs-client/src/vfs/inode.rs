@@ -8,6 +8,7 @@ use meta_core::ids::Ino;
 use parking_lot::{Mutex, MutexGuard};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 use tokio::sync::watch;
 
@@ -18,6 +19,8 @@ pub(super) struct Inode {
     state: Mutex<InodeState>,
     /// The newest slice that is committed or dropped, with all before it.
     settled: watch::Sender<u64>,
+    /// This mount made the file and has set no extended attribute since.
+    pub(super) bare: AtomicBool,
     /// Held while a slice table is fetched, so that parallel reads ask once.
     pub(super) fetching: tokio::sync::Mutex<()>,
 }
@@ -79,6 +82,7 @@ impl Inode {
                 faults: Faults::default(),
             }),
             settled: watch::Sender::new(0),
+            bare: AtomicBool::new(false),
             fetching: tokio::sync::Mutex::new(()),
         }
     }

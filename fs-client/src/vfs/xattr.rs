@@ -5,7 +5,12 @@ use super::vfs_core::Vfs;
 use meta_core::attr::Caller;
 use meta_core::command::{Operation, XattrMode};
 use meta_core::ids::Ino;
+use meta_core::outcome::Refusal;
 use meta_core::query::{Answer, QueryBody};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// What a program may do beyond its user.
+const CAPABILITY: &[u8] = b"security.capability";
 
 impl Vfs {
     /// An attribute's value.
@@ -18,6 +23,13 @@ impl Vfs {
         ino: Ino,
         name: Vec<u8>,
     ) -> Result<Vec<u8>, VfsError> {
+        // The kernel asks for this one before the first write to every file. A file that this
+        // mount has just made has none, but for one that another mount sets within that moment;
+        // it would then outlive the write, as it does on file systems without such a check.
+        let inode = self.core.inodes.get(ino);
+        if name == CAPABILITY && inode.is_some_and(|inode| inode.bare.load(Relaxed)) {
+            return Err(Refusal::NoAttribute.into());
+        }
         self.core
             .meta
             .bytes(caller, QueryBody::GetXattr { ino, name })
@@ -49,6 +61,9 @@ impl Vfs {
         mode: XattrMode,
     ) -> Result<(), VfsError> {
         self.writable()?;
+        if let Some(inode) = self.core.inodes.get(ino) {
+            inode.bare.store(false, Relaxed);
+        }
         let operation = Operation::SetXattr {
             ino,
             name,

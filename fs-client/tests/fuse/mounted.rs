@@ -3,11 +3,12 @@
 use crate::twin;
 use chunk_store::ObjectStore;
 use fs_client::fuse::About;
-use fs_client::mount::{MountOptions, Serving, UmountMode};
+use fs_client::mount::{MountError, MountOptions, Serving, UmountMode};
 use fs_client::vfs::Vfs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 /// The engine and the blocks behind the mounts of a test.
@@ -106,6 +107,18 @@ impl Mounted {
         self.runtime.as_ref().expect("a runtime").block_on(work)
     }
 
+    /// Unmounts as soon as nothing is open. A child that another test has just forked holds this
+    /// process's files until it executes its program.
+    pub(crate) fn unmount(&self) -> Result<(), MountError> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match self.serving.unmount(UmountMode::Clean) {
+                Err(MountError::InUse(_)) if Instant::now() < deadline => std::thread::yield_now(),
+                result => return result,
+            }
+        }
+    }
+
     /// Everything the kernel and the mount may still hold is given up, then mounts anew.
     pub(crate) fn remount(self) -> Self {
         let world = self.world.same();
@@ -116,7 +129,7 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let unmounted = self.serving.unmount(UmountMode::Clean);
+        let unmounted = self.unmount();
         if let Err(error) = &unmounted {
             eprintln!("not unmounted cleanly: {error}");
             let _second_try = self.serving.unmount(UmountMode::Lazy);

@@ -51,3 +51,17 @@ fn what_comes_later_is_refused() {
     let value = vec![0; 65_536];
     setxattr(&path, "user.large", &value, XattrFlags::empty()).expect("64 KiB");
 }
+
+#[test]
+fn capabilities_set_on_a_new_file_are_seen_at_once() {
+    let Some(mount) = mounted() else { return };
+    let path = mount.path("file");
+    let file = fs::File::create(&path).expect("a file");
+    // Version 2, no capabilities.
+    let mut value = [0; 20];
+    value[3] = 2;
+    setxattr(&path, "security.capability", &value, XattrFlags::empty()).expect("set");
+    assert_eq!(getxattr_query(&path, "security.capability"), Ok(20));
+    drop(file);
+    assert_eq!(getxattr_query(&path, "security.capability"), Ok(20));
+}

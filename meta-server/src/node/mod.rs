@@ -36,10 +36,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 
 /// What is given to requests under way at a stop.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -415,8 +415,10 @@ async fn serve_grpc(
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let admin = v1::admin_server::AdminServer::new(AdminService::new(Arc::clone(&core)));
+    // The builder's own setting does not reach a listener that was bound elsewhere, and without it
+    // small frames wait for delayed acknowledgements: 40 ms each.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let serving = Server::builder()
-        .tcp_nodelay(true)
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .initial_stream_window_size(4 << 20)
@@ -425,10 +427,7 @@ async fn serve_grpc(
         .add_service(raft)
         .add_service(meta)
         .add_service(admin)
-        .serve_with_incoming_shutdown(
-            TcpListenerStream::new(listener),
-            stop_serving.cancelled_owned(),
-        );
+        .serve_with_incoming_shutdown(incoming, stop_serving.cancelled_owned());
     // The graceful end waits for peers and clients to leave; they get no longer than the node.
     let served = tokio::select! {
         served = serving => served,

@@ -216,7 +216,8 @@ async fn a_failed_state_write_stops_the_store() {
 
 #[tokio::test]
 async fn a_command_that_cannot_be_read_stops_the_store() {
-    let store = open(TempDir::new().unwrap().path());
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
     let mut machine = store.machine;
     assert!(
         apply(&mut machine, vec![opaque(1, 0, vec![1, 2, 3])])
@@ -234,7 +235,8 @@ async fn a_command_that_cannot_be_read_stops_the_store() {
 
 #[tokio::test]
 async fn an_entry_out_of_order_stops_the_store() {
-    let store = open(TempDir::new().unwrap().path());
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
     let mut machine = store.machine;
     apply(&mut machine, history(3)).await.unwrap();
     assert!(apply(&mut machine, history(6)[4..].to_vec()).await.is_err());

@@ -28,7 +28,10 @@ const INSTALL_STEPS: [&str; 5] = [
 type Images = Arc<Mutex<BTreeMap<&'static str, PathBuf>>>;
 
 /// Copies the directory at each step.
-fn photographer(dir: &Path, album: &Path) -> (Images, impl FnMut(&'static str) -> io::Result<()>) {
+fn photographer(
+    dir: &Path,
+    album: &Path,
+) -> (Images, impl FnMut(&'static str) -> io::Result<()> + use<>) {
     let images = Images::default();
     let taken = Arc::clone(&images);
     let (dir, album) = (dir.to_path_buf(), album.to_path_buf());
@@ -72,7 +75,7 @@ async fn a_crash_in_an_install_leaves_the_old_state_or_the_new() {
     assert_eq!(rows(&to.reader), new);
     drop(to);
 
-    let images = images.lock();
+    let images = images.lock().clone();
     assert_eq!(images.len(), INSTALL_STEPS.len());
     for (step, image) in images.iter() {
         let mut store = open(image);
@@ -146,7 +149,7 @@ async fn a_crash_while_building_leaves_no_half_snapshot() {
     parts.faults.watch(hook);
     let built = build(&mut store).await;
     let expected = rows(&store.reader);
-    let images = images.lock();
+    let images = images.lock().clone();
     assert_eq!(images.len(), BUILD_STEPS.len());
     for (step, image) in images.iter() {
         let mut again = open(image);

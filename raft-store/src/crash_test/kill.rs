@@ -73,7 +73,7 @@ fn run_and_kill(dir: &Path, more: usize) -> u64 {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut last = None;
     let mut seen = 0;
-    while let Some(line) = lines.next() {
+    for line in lines.by_ref() {
         // The last line may have been cut by the kill.
         let Some(index) = line.unwrap().strip_prefix("flushed ").map(str::to_owned) else {
             continue;

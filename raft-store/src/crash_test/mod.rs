@@ -1,5 +1,6 @@
 //! What is left after a crash. A crash is either a copy of the directory taken while the store
 //! is open, which is what a killed process leaves, or a child process that is really killed.
+#![cfg(feature = "rocksdb")]
 
 mod damage;
 mod install;
@@ -31,7 +32,7 @@ fn open(dir: &Path) -> Store {
     try_open(dir).unwrap()
 }
 
-fn copy_tree(from: &Path, to: &Path) {
+pub(crate) fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -69,8 +69,9 @@ async fn after_a_kill_committed_entries_are_applied_again() {
     let (applied, _) = again.machine.applied_state().await.unwrap();
     assert_eq!(applied, None, "nothing was flushed");
     let mut helper = StorageHelper::new(&mut again.log, &mut again.machine).with_id(1);
-    let state = helper.get_initial_state().await.unwrap();
-    assert_eq!(state.last_log_id(), Some(&id(1, 59)));
+    helper.get_initial_state().await.unwrap();
+    let log = again.log.get_log_state().await.unwrap();
+    assert_eq!(log.last_log_id, Some(id(1, 59)));
     assert_eq!(again.reader.applied(), Some(id(1, 39)));
     assert_eq!(rows(&again.reader), before);
 }
@@ -100,7 +101,7 @@ async fn a_purge_flushes_the_state_first() {
     assert!(stats.free_bytes.unwrap() > 0 && stats.log_bytes > 0 && stats.state_bytes > 0);
 
     let killed = image(dir.path());
-    let mut again = open(killed.path());
+    let again = open(killed.path());
     assert_eq!(again.reader.applied(), Some(id(1, 49)));
     assert_eq!(
         again.log.reader().try_get_log_entries(..).await.unwrap(),
@@ -153,7 +154,8 @@ async fn a_cut_log_grows_again_with_other_entries() {
         store.log.reader().try_get_log_entries(..).await.unwrap(),
         expected
     );
-    let again = open(image(dir.path()).path());
+    let killed = image(dir.path());
+    let again = open(killed.path());
     assert_eq!(
         again.log.reader().try_get_log_entries(..).await.unwrap(),
         expected

@@ -102,7 +102,7 @@ impl LogSnapshot<'_> {
         &self,
         begin: &[u8],
         end: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: &mut meta_core::kv::Visit<'_>,
     ) -> Result<(), StoreError> {
         match self {
             #[cfg(feature = "rocksdb")]

@@ -8,7 +8,6 @@ use crate::rocks::{self, Db};
 use parking_lot::Mutex;
 use rocksdb::WriteOptions;
 use rocksdb::{DBRecoveryMode, ReadOptions, SnapshotWithThreadMode, WriteBatch};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// The memtable, in bytes: the size of each write-ahead file, too.
@@ -88,7 +87,7 @@ impl RocksLogSnapshot<'_> {
         &self,
         begin: &[u8],
         end: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: &mut meta_core::kv::Visit<'_>,
     ) -> Result<(), StoreError> {
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(end.to_vec());
