@@ -26,7 +26,7 @@ pub struct Limits {
     /// Reads from the store at once.
     pub downloads: usize,
     /// Bytes of verified data kept in memory.
-    pub memory_bytes: u64,
+    pub memory_bytes: usize,
     /// How long an upload that fails is tried again.
     pub retry_for: Duration,
 }
@@ -95,14 +95,13 @@ impl SliceStore {
         block_bytes: u32,
         limits: Limits,
     ) -> Self {
-        let groups = usize::try_from(limits.memory_bytes / u64::from(GROUP_FRAMES * FRAME_BYTES));
-        let groups = groups.unwrap_or(usize::MAX).max(16);
+        let groups = (limits.memory_bytes / (GROUP_FRAMES * FRAME_BYTES) as usize).max(16);
         Self(Arc::new(Shared {
             store,
             block_bytes: block_bytes.max(FRAME_BYTES),
             uploads: Arc::new(Semaphore::new(limits.uploads.max(1))),
             downloads: Semaphore::new(limits.downloads.max(1)),
-            cache: Cache::with_weighter(groups, limits.memory_bytes, ByBytes),
+            cache: Cache::with_weighter(groups, limits.memory_bytes as u64, ByBytes),
             limits,
             keys,
         }))
