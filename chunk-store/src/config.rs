@@ -1,8 +1,7 @@
 //! Where a volume's blocks live, as the volume says it.
 
-use crate::error::{CheckError, ObjectError, StorageError};
+use crate::error::StorageError;
 use crate::object::{LocalDir, ObjectStore};
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,52 +33,48 @@ impl StorageConfig {
 /// [`StorageError`] if the description is unknown here or the store does not open.
 pub fn open_store(description: &[u8]) -> Result<Arc<dyn ObjectStore>, StorageError> {
     match serde_json::from_slice(description)? {
-        StorageConfig::File { root } => LocalDir::open(&root)
-            .map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
-            .map_err(|error| StorageError::Open {
-                place: root.display().to_string(),
-                error,
-            }),
+        StorageConfig::File { root } => Ok(Arc::new(LocalDir::open(&root)?)),
     }
 }
 
-/// Puts, gets, lists and deletes a small object.
-///
-/// # Errors
-/// [`CheckError`] names the step that failed.
-pub async fn check_store(store: &Arc<dyn ObjectStore>) -> Result<(), CheckError> {
-    let key = format!("curlew-check/{}", uuid::Uuid::new_v4());
-    let data = Bytes::from_static(b"curlew checks this store");
-    let failed = |step| {
-        move |error: ObjectError| CheckError {
-            step,
-            why: error.to_string(),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_storage_description_is_frozen() {
+        let config = StorageConfig::File {
+            root: PathBuf::from("/srv/blocks"),
+        };
+        let json = config.to_json().expect("text");
+        assert_eq!(json, br#"{"kind":"file","root":"/srv/blocks"}"#);
+        assert_eq!(
+            serde_json::from_slice::<StorageConfig>(&json).expect("read"),
+            config
+        );
+    }
+
+    #[test]
+    fn descriptions_that_are_not_understood_are_refused() {
+        let unknown = [
+            &br#"{"kind":"ftp","root":"/x"}"#[..],
+            br#"{"kind":"file"}"#,
+            br#"{"kind":"file","root":"/x","secret":"s"}"#,
+            b"",
+        ];
+        for text in unknown {
+            let opened = open_store(text);
+            assert!(matches!(opened, Err(StorageError::Description(_))));
         }
-    };
-    let wrong = |step, why: &str| {
-        Err(CheckError {
-            step,
-            why: why.to_owned(),
-        })
-    };
-    store.put(&key, data.clone()).await.map_err(failed("put"))?;
-    let read = store
-        .get(&key, 0..data.len() as u64)
-        .await
-        .map_err(failed("get"))?;
-    if read != data {
-        return wrong("get", "other bytes came back than were put");
     }
-    let listed = store
-        .list("curlew-check/", "", 1000)
-        .await
-        .map_err(failed("list"))?;
-    if !listed.iter().any(|(found, _)| *found == key) {
-        return wrong("list", "an object that was put is not listed");
-    }
-    store.delete(&key).await.map_err(failed("delete"))?;
-    match store.head(&key).await.map_err(failed("delete"))? {
-        None => Ok(()),
-        Some(_) => wrong("delete", "an object that was deleted is still there"),
+
+    #[test]
+    fn a_directory_that_is_not_there_is_not_made() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let root = dir.path().join("not mounted");
+        let json = StorageConfig::File { root: root.clone() }.to_json();
+        let opened = open_store(&json.expect("text"));
+        assert!(matches!(opened, Err(StorageError::NotThere(named)) if named == root));
+        assert!(!root.exists());
     }
 }

@@ -1,13 +1,30 @@
 //! How storing and reading fail.
 
 use std::io;
+use std::path::PathBuf;
 
 /// One operation on an object failed.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ObjectError {
-    /// There is no such object, or it ends before the range that was asked for.
-    #[error("object {key} is missing or too short")]
+    /// There is no such object.
+    #[error("object {key} is missing")]
     Missing {
+        /// The object.
+        key: String,
+    },
+    /// The object ends before the range that was asked for.
+    #[error("object {key} is too short: {have} bytes where {wanted} are needed")]
+    Short {
+        /// The object.
+        key: String,
+        /// Where the range ends.
+        wanted: u64,
+        /// What there is.
+        have: u64,
+    },
+    /// Another object has that key. Objects never change, so it is not replaced.
+    #[error("object {key} exists with other content and is not replaced")]
+    Conflict {
         /// The object.
         key: String,
     },
@@ -39,7 +56,10 @@ impl ObjectError {
     pub(crate) fn io(action: &'static str, key: &str, error: &io::Error) -> Self {
         let key = key.to_owned();
         match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => Self::Missing { key },
+            // What cannot be written is not missing: the store itself is gone, or unmounted.
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory if action != "put" => {
+                Self::Missing { key }
+            }
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace { key },
             _ => Self::Failed {
                 action,
@@ -56,54 +76,94 @@ impl ObjectError {
 }
 
 /// A slice could not be stored or read.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ChunkError {
-    /// The object store failed.
+    /// The object store refused, or does not have what it should have.
     #[error(transparent)]
     Object(#[from] ObjectError),
+    /// The store kept failing until the time for trying again was over.
+    #[error("given up after {attempts} attempts: {last}")]
+    GaveUp {
+        /// How often it was tried.
+        attempts: u32,
+        /// What the last attempt failed with.
+        last: ObjectError,
+    },
     /// The stored bytes are not those that were written: they do not fit their crc.
-    #[error("object {key} is damaged in frame {frame}: its bytes do not fit their crc")]
+    #[error("object {key} is damaged: frame {frame} of slice {slice} does not fit its crc")]
     Damaged {
         /// The object.
         key: String,
+        /// The slice.
+        slice: u64,
         /// The frame in the slice, from 0.
         frame: u32,
     },
-    /// The slice says something that cannot be.
-    #[error("slice {slice} cannot be read: {why}")]
+    /// The slice's row, or the volume, says something that cannot be.
+    #[error("slice {slice} cannot be used: {why}")]
     BadSlice {
         /// The slice.
         slice: u64,
         /// What does not fit.
         why: &'static str,
     },
-    /// The data is more than a slice can hold.
-    #[error("a slice holds at most 64 MiB and at least one byte")]
+    /// The data is more than a slice can hold, or there is none.
+    #[error("a slice holds at least one byte and at most 64 MiB")]
     BadLength,
 }
 
-/// A volume's storage description cannot be used.
+/// A volume's storage cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// It is not what this version understands.
+    /// The description is not what this version understands.
     #[error("the volume's storage description cannot be read: {0}")]
     Description(#[from] serde_json::Error),
+    /// The directory is not there. It is not made on the way, because the usual reason is a file
+    /// system that is not mounted, and blocks written below its mount point would be lost.
+    #[error(
+        "the object store's directory {} is not there: make it, or mount its file system",
+        .0.display()
+    )]
+    NotThere(PathBuf),
     /// The store does not open.
-    #[error("the object store at {place} does not open: {error}")]
+    #[error("the object store at {} does not open: {error}", place.display())]
     Open {
         /// Where.
-        place: String,
+        place: PathBuf,
         /// Why not.
         error: io::Error,
     },
 }
 
 /// A store failed the check before format.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the object store cannot {step}: {why}")]
 pub struct CheckError {
     /// `put`, `get`, `list` or `delete`.
     pub step: &'static str,
     /// What went wrong.
     pub why: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(action: &'static str, errno: rustix::io::Errno) -> ObjectError {
+        ObjectError::io(action, "a", &errno.into())
+    }
+
+    #[test]
+    fn a_full_store_is_told_apart_from_a_failing_one() {
+        use rustix::io::Errno;
+        let key = "a".to_owned();
+        for full in [Errno::NOSPC, Errno::DQUOT] {
+            let error = of("put", full);
+            assert_eq!(error, ObjectError::NoSpace { key: key.clone() });
+            assert!(!error.may_pass());
+        }
+        assert!(of("put", Errno::IO).may_pass());
+        assert!(of("put", Errno::NOENT).may_pass());
+        assert_eq!(of("get", Errno::NOENT), ObjectError::Missing { key });
+    }
 }

@@ -2,14 +2,13 @@
 
 use crate::error::{ChunkError, ObjectError};
 use crate::frame::frame_crcs;
-use crate::slices::Shared;
+use crate::retry::RetryBudget;
+use crate::slice_store::Shared;
 use bytes::{Bytes, BytesMut};
 use meta_core::ids::SliceId;
 use meta_core::limits::CHUNK_BYTES;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::task::{JoinError, JoinSet};
 
 /// A slice that is stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,21 +20,26 @@ pub struct Uploaded {
 }
 
 /// Bytes pushed one after the other; each block goes up as soon as it is full. Dropped before
-/// [`Self::finish`], it stops: blocks that are up belong to no file.
+/// [`Self::finish`], it stops: blocks that are up already belong to no file. The first error ends
+/// it, and every later call tells that error again.
 #[derive(Debug)]
 pub struct SliceUpload {
     shared: Arc<Shared>,
+    budget: Arc<RetryBudget>,
     id: SliceId,
+    /// The block that is not full yet.
     block: BytesMut,
     index: u32,
     frame_crcs: Vec<u32>,
     len: u64,
     tasks: JoinSet<Result<(), ChunkError>>,
+    failed: Option<ChunkError>,
 }
 
 impl SliceUpload {
     pub(crate) fn new(shared: Arc<Shared>, id: SliceId) -> Self {
         Self {
+            budget: Arc::new(RetryBudget::new(shared.limits.retry_for)),
             shared,
             id,
             block: BytesMut::new(),
@@ -43,6 +47,7 @@ impl SliceUpload {
             frame_crcs: Vec::new(),
             len: 0,
             tasks: JoinSet::new(),
+            failed: None,
         }
     }
 
@@ -60,21 +65,12 @@ impl SliceUpload {
     ///
     /// # Errors
     /// [`ChunkError::BadLength`] past 64 MiB, or what an earlier block's upload failed with.
-    pub async fn push(&mut self, mut data: Bytes) -> Result<(), ChunkError> {
-        if self.len + data.len() as u64 > CHUNK_BYTES {
-            return Err(ChunkError::BadLength);
+    pub async fn push(&mut self, data: Bytes) -> Result<(), ChunkError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
         }
-        self.len += data.len() as u64;
-        let block_bytes = self.shared.block_bytes as usize;
-        while !data.is_empty() {
-            let room = block_bytes - self.block.len();
-            let part = data.split_to(room.min(data.len()));
-            self.block.extend_from_slice(&part);
-            if self.block.len() == block_bytes {
-                self.send_block().await?;
-            }
-        }
-        Ok(())
+        let pushed = self.add(data).await;
+        self.keep(pushed)
     }
 
     /// Sends what is left and waits until every block is stored durably.
@@ -82,80 +78,115 @@ impl SliceUpload {
     /// # Errors
     /// [`ChunkError::BadLength`] if nothing was pushed, or what a block's upload failed with.
     pub async fn finish(mut self) -> Result<Uploaded, ChunkError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
         if !self.block.is_empty() {
-            self.send_block().await?;
+            let rest = self.block.split().freeze();
+            self.send(rest).await?;
         }
         while let Some(done) = self.tasks.join_next().await {
-            settled(done)?;
+            self.settled(done)?;
         }
         match u32::try_from(self.len) {
             Ok(len) if len > 0 => Ok(Uploaded {
                 len,
-                frame_crcs: std::mem::take(&mut self.frame_crcs),
+                frame_crcs: self.frame_crcs,
             }),
             _ => Err(ChunkError::BadLength),
         }
     }
 
-    async fn send_block(&mut self) -> Result<(), ChunkError> {
-        while let Some(done) = self.tasks.try_join_next() {
-            settled(done)?;
+    async fn add(&mut self, mut data: Bytes) -> Result<(), ChunkError> {
+        if self.len + data.len() as u64 > CHUNK_BYTES {
+            return Err(ChunkError::BadLength);
         }
-        let data = self.block.split().freeze();
-        // Block sizes are multiples of a frame, so each block begins with a frame.
-        self.frame_crcs.extend(frame_crcs(&data));
+        self.len += data.len() as u64;
+        let block_bytes = (self.shared.block_bytes as usize).max(1);
+        while !data.is_empty() {
+            if self.block.is_empty() && data.len() >= block_bytes {
+                // A whole block in one piece is not copied.
+                let whole = data.split_to(block_bytes);
+                self.send(whole).await?;
+                continue;
+            }
+            let room = block_bytes - self.block.len();
+            self.block
+                .extend_from_slice(&data.split_to(room.min(data.len())));
+            if self.block.len() == block_bytes {
+                let full = self.block.split().freeze();
+                self.send(full).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts a block's upload as soon as one may start.
+    async fn send(&mut self, data: Bytes) -> Result<(), ChunkError> {
+        while let Some(done) = self.tasks.try_join_next() {
+            self.settled(done)?;
+        }
         let size = u32::try_from(data.len()).map_err(|_| ChunkError::BadLength)?;
         let key = self.shared.block_key(self.id, self.index, size)?;
+        let permit = Arc::clone(&self.shared.uploads).acquire_owned().await;
+        let permit = permit.expect("the semaphore is never closed");
+        // Blocks are whole frames but for the last one, so each block begins with a frame.
+        self.frame_crcs.extend(frame_crcs(&data));
         self.index += 1;
-        let shared = Arc::clone(&self.shared);
-        let permit = Arc::clone(&shared.uploads)
-            .acquire_owned()
-            .await
-            .map_err(|_| closed(&key))?;
+        let (shared, budget) = (Arc::clone(&self.shared), Arc::clone(&self.budget));
         self.tasks.spawn(async move {
-            let _held = permit;
-            put_with_retries(&shared, &key, data).await
+            let stored = put(&shared, &budget, &key, data).await;
+            drop(permit);
+            stored
         });
         Ok(())
     }
-}
 
-fn closed(key: &str) -> ObjectError {
-    let why = "the store is closed".to_owned();
-    ObjectError::Failed {
-        action: "put",
-        key: key.to_owned(),
-        why,
+    fn settled(&self, done: Result<Result<(), ChunkError>, JoinError>) -> Result<(), ChunkError> {
+        done.unwrap_or_else(|error| {
+            Err(ChunkError::Object(ObjectError::Failed {
+                action: "put",
+                key: format!("a block of slice {}", self.id),
+                why: error.to_string(),
+            }))
+        })
+    }
+
+    fn keep(&mut self, done: Result<(), ChunkError>) -> Result<(), ChunkError> {
+        if let Err(error) = &done {
+            self.failed = Some(error.clone());
+            self.tasks.abort_all();
+        }
+        done
     }
 }
 
-fn settled(done: Result<Result<(), ChunkError>, tokio::task::JoinError>) -> Result<(), ChunkError> {
-    done.unwrap_or_else(|error| {
-        let why = error.to_string();
-        Err(ObjectError::Failed {
-            action: "put",
-            key: String::new(),
-            why,
-        }
-        .into())
-    })
-}
-
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// Puts one block, again while the store's failure may pass and the budget lasts.
-async fn put_with_retries(shared: &Shared, key: &str, data: Bytes) -> Result<(), ChunkError> {
-    let deadline = Instant::now() + shared.limits.retry_for;
-    let mut pause = FIRST_PAUSE;
+/// Puts one block, again while the store's failure may pass and the upload's time lasts.
+async fn put(
+    shared: &Shared,
+    budget: &RetryBudget,
+    key: &str,
+    data: Bytes,
+) -> Result<(), ChunkError> {
+    let mut attempt = 1;
     loop {
-        match shared.store.put(key, data.clone()).await {
-            Err(error) if error.may_pass() && Instant::now() + pause < deadline => {
-                tracing::warn!(%error, "a block's upload is tried again");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-            done => return Ok(done?),
-        }
+        let error = match shared.store.put(key, data.clone()).await {
+            Ok(()) => return Ok(()),
+            Err(error) if !error.may_pass() => return Err(error.into()),
+            Err(error) => error,
+        };
+        let Some(pause) = budget.pause(attempt) else {
+            return Err(ChunkError::GaveUp {
+                attempts: attempt,
+                last: error,
+            });
+        };
+        tracing::warn!(attempt, %error, "a block's upload is tried again");
+        tokio::time::sleep(pause).await;
+        attempt += 1;
     }
 }
+
+#[cfg(test)]
+#[path = "upload_test.rs"]
+mod tests;

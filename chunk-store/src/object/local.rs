@@ -1,115 +1,189 @@
 //! Objects as files of a directory.
 
-use super::{ObjectStore, check_key};
-use crate::error::ObjectError;
+use super::name::check_key;
+use super::{ObjectStore, tree};
+use crate::error::{ObjectError, StorageError};
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::Mutex;
+use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
+use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// What unfinished files begin with; no key has a part that begins so.
-const TEMPORARY: &str = ".tmp-";
-/// Unfinished files older than this are left over from a crash.
+/// Where files are while they are written. One directory, in the same file system as the objects:
+/// a rename from it is atomic, and what a crash left is found without looking at every object.
+/// No key has a part that begins with a dot.
+const WRITING: &str = ".curlew-writing";
+/// Unfinished files older than this are left over from a crash: no upload takes so long, whatever
+/// the clocks of the machines that share the directory say.
 const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// Directories known to be durable; past it they are forgotten and synced again.
+const DURABLE_DIRS_MAX: usize = 65_536;
 
-/// A directory whose files are the objects: written beside, synced, renamed, and the directory
-/// synced, so that an object is whole or not there.
+/// A directory whose files are the objects: written aside, synced, renamed, and the directory
+/// synced, so that an object is there, whole, or not there. Directories that become empty stay.
 #[derive(Clone, Debug)]
-pub struct LocalDir {
+pub struct LocalDir(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     root: PathBuf,
+    /// Directories whose own names are known to be on disk. That a directory is there says
+    /// nothing: another upload may have made it a moment ago.
+    durable: Mutex<HashSet<PathBuf>>,
 }
 
 impl LocalDir {
-    /// Opens the directory, and makes it if it is not there.
+    /// Opens a directory. What an earlier crash left half written there is removed.
     ///
     /// # Errors
-    /// If it cannot be made or is no directory.
-    pub fn open(root: &Path) -> io::Result<Self> {
-        fs::create_dir_all(root)?;
-        let root = root.canonicalize()?;
-        let store = Self { root };
-        store.clear_abandoned()?;
-        Ok(store)
+    /// [`StorageError`] if it is not there, is no directory, or cannot be reached.
+    pub fn open(root: &Path) -> Result<Self, StorageError> {
+        let unusable = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => StorageError::NotThere(root.to_owned()),
+            _ => StorageError::Open {
+                place: root.to_owned(),
+                error,
+            },
+        };
+        let path = root.canonicalize().map_err(unusable)?;
+        if !path.is_dir() {
+            return Err(unusable(io::ErrorKind::NotADirectory.into()));
+        }
+        let inner = Inner {
+            root: path,
+            durable: Mutex::default(),
+        };
+        // A store that can only be read is still of use.
+        if let Err(error) = inner.clear_abandoned() {
+            tracing::warn!(%error, "unfinished files of an earlier crash stay");
+        }
+        Ok(Self(Arc::new(inner)))
     }
 
-    /// Removes what a crash left in the top directory's own temporary place.
+    /// Runs file work where it may block.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        key: &str,
+        work: impl FnOnce(&Inner) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, ObjectError> {
+        let inner = Arc::clone(&self.0);
+        match tokio::task::spawn_blocking(move || work(&inner)).await {
+            Ok(done) => done.map_err(|error| ObjectError::io(action, key, &error)),
+            Err(error) => Err(ObjectError::io(action, key, &io::Error::other(error))),
+        }
+    }
+}
+
+/// What became of a file that was to be an object.
+enum Placed {
+    Stored,
+    Conflict,
+}
+
+/// What a read found.
+enum Found {
+    Data(Bytes),
+    Short(u64),
+}
+
+impl Inner {
     fn clear_abandoned(&self) -> io::Result<()> {
-        let place = self.temporary();
-        fs::create_dir_all(&place)?;
-        for entry in fs::read_dir(&place)? {
+        let entries = match fs::read_dir(self.root.join(WRITING)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
             let entry = entry?;
-            let modified = entry.metadata()?.modified()?;
-            let age = SystemTime::now()
-                .duration_since(modified)
-                .unwrap_or_default();
-            if age > ABANDONED_AFTER {
-                fs::remove_file(entry.path())?;
+            let removed = entry.metadata().and_then(|metadata| {
+                let age = SystemTime::now().duration_since(metadata.modified()?);
+                match age {
+                    Ok(age) if age > ABANDONED_AFTER => fs::remove_file(entry.path()),
+                    _ => Ok(()),
+                }
+            });
+            match removed {
+                // Another mount finished it, or cleared it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed?,
             }
         }
         Ok(())
     }
 
-    /// Where files are while they are written: in the same file system, so that a rename is
-    /// atomic.
-    fn temporary(&self) -> PathBuf {
-        self.root.join(format!("{TEMPORARY}writing"))
-    }
-
-    fn put_blocking(&self, key: &str, data: &[u8]) -> io::Result<()> {
+    fn put(&self, key: &str, data: &[u8]) -> io::Result<Placed> {
         let target = self.root.join(key);
         let parent = target.parent().unwrap_or(&self.root);
-        make_durable_dir(parent, &self.root)?;
-        let temporary = self.temporary().join(uuid::Uuid::new_v4().to_string());
-        let written = write_synced(&temporary, data).and_then(|()| fs::rename(&temporary, &target));
-        if let Err(error) = written {
-            // The first error is the one to tell; what is left is cleared at a later open.
-            let _cleared = fs::remove_file(&temporary);
-            return Err(error);
+        self.make_durable(parent)?;
+        let aside = self.root.join(WRITING);
+        if !aside.is_dir() {
+            create_dir(&aside)?;
         }
-        File::open(parent)?.sync_all()
+        let aside = aside.join(uuid::Uuid::new_v4().to_string());
+        // Each attempt writes a file of its own: a failed sync is never tried again on the same
+        // one, since a second sync would succeed without having written anything.
+        let placed = write_synced(&aside, data).and_then(|()| place(&aside, &target, data));
+        if !matches!(placed, Ok(Placed::Stored)) {
+            // The first error is the one to tell; what stays is cleared at a later open.
+            let _cleared = fs::remove_file(&aside);
+        }
+        if let Err(error) = &placed
+            && error.kind() == io::ErrorKind::NotFound
+        {
+            // Somebody removed the directory: believe nothing that is remembered.
+            self.durable.lock().clear();
+            return Err(io::Error::other(
+                "the directory was removed while a block was written",
+            ));
+        }
+        let placed = placed?;
+        File::open(parent)?.sync_all()?;
+        Ok(placed)
     }
 
-    fn get_blocking(&self, key: &str, range: Range<u64>) -> io::Result<Bytes> {
+    /// Makes a directory and those above it, each durable in the one above.
+    fn make_durable(&self, directory: &Path) -> io::Result<()> {
+        if directory == self.root || self.durable.lock().contains(directory) {
+            return Ok(());
+        }
+        let above = directory.parent().unwrap_or(&self.root);
+        self.make_durable(above)?;
+        create_dir(directory)?;
+        File::open(above)?.sync_all()?;
+        let mut durable = self.durable.lock();
+        if durable.len() >= DURABLE_DIRS_MAX {
+            durable.clear();
+        }
+        durable.insert(directory.to_owned());
+        Ok(())
+    }
+
+    fn get(&self, key: &str, range: &Range<u64>) -> io::Result<Found> {
         let file = File::open(self.root.join(key))?;
-        let len = range.end.saturating_sub(range.start);
         // The length is checked first, so that a wrong range does not ask for wild memory.
-        if range.end > file.metadata()?.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        let have = file.metadata()?.len();
+        if range.end > have {
+            return Ok(Found::Short(have));
         }
-        let len = usize::try_from(len).map_err(io::Error::other)?;
-        let mut data = vec![0; len];
+        let len = range.end.saturating_sub(range.start);
+        let mut data = vec![0; usize::try_from(len).map_err(io::Error::other)?];
         file.read_exact_at(&mut data, range.start)?;
-        Ok(data.into())
+        Ok(Found::Data(data.into()))
     }
+}
 
-    /// Keys in order, by walking directories whose names could still begin with the prefix.
-    fn list_blocking(&self, prefix: &str, after: &str) -> io::Result<Vec<(String, u64)>> {
-        let mut found = Vec::new();
-        let mut waiting = vec![(self.root.clone(), String::new())];
-        while let Some((directory, path)) = waiting.pop() {
-            for entry in fs::read_dir(&directory)? {
-                let entry = entry?;
-                let name = entry.file_name();
-                let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) else {
-                    continue;
-                };
-                let key = format!("{path}{name}");
-                if entry.file_type()?.is_dir() {
-                    let inside = format!("{key}/");
-                    if inside.starts_with(prefix) || prefix.starts_with(&inside) {
-                        waiting.push((entry.path(), inside));
-                    }
-                } else if key.starts_with(prefix) && key.as_str() > after {
-                    found.push((key, entry.metadata()?.len()));
-                }
-            }
-        }
-        found.sort_unstable();
-        Ok(found)
+fn create_dir(directory: &Path) -> io::Result<()> {
+    match fs::create_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        done => done,
     }
 }
 
@@ -119,63 +193,85 @@ fn write_synced(path: &Path, data: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Makes a directory and those above it, each durable in the one above.
-fn make_durable_dir(directory: &Path, root: &Path) -> io::Result<()> {
-    if directory.is_dir() {
-        return Ok(());
+/// Gives a synced file its name, unless another object has it.
+fn place(aside: &Path, target: &Path, data: &[u8]) -> io::Result<Placed> {
+    match rustix::fs::renameat_with(CWD, aside, CWD, target, RenameFlags::NOREPLACE) {
+        Ok(()) => return Ok(Placed::Stored),
+        Err(Errno::EXIST) => {}
+        // Not every file system can refuse to replace. There the look below comes a moment
+        // before the rename; the ids in keys are given out once, so nobody else writes this one.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+        Err(error) => return Err(error.into()),
     }
-    let above = directory.parent().unwrap_or(root);
-    if directory != root {
-        make_durable_dir(above, root)?;
+    if !same_or_absent(target, data)? {
+        return Ok(Placed::Conflict);
     }
-    match fs::create_dir(directory) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    File::open(above)?.sync_all()
+    // The new file replaces its equal: it is known to be synced, of the other nothing is known.
+    fs::rename(aside, target)?;
+    Ok(Placed::Stored)
 }
 
-/// Runs file work where it may block.
-async fn blocking<T: Send + 'static>(
-    action: &'static str,
-    key: &str,
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, ObjectError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(|error| ObjectError::io(action, key, &error)),
-        Err(error) => Err(ObjectError::io(action, key, &io::Error::other(error))),
+fn same_or_absent(path: &Path, data: &[u8]) -> io::Result<bool> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        file => file?,
+    };
+    if file.metadata()?.len() != data.len() as u64 {
+        return Ok(false);
     }
+    let mut there = Vec::with_capacity(data.len());
+    file.read_to_end(&mut there)?;
+    Ok(there == data)
 }
 
 #[async_trait]
 impl ObjectStore for LocalDir {
     async fn put(&self, key: &str, data: Bytes) -> Result<(), ObjectError> {
         check_key(key)?;
-        let (store, name) = (self.clone(), key.to_owned());
-        blocking("put", key, move || store.put_blocking(&name, &data)).await
+        let name = key.to_owned();
+        let placed = self.blocking("put", key, move |inner| inner.put(&name, &data));
+        match placed.await? {
+            Placed::Stored => Ok(()),
+            Placed::Conflict => Err(ObjectError::Conflict {
+                key: key.to_owned(),
+            }),
+        }
     }
 
     async fn get(&self, key: &str, range: Range<u64>) -> Result<Bytes, ObjectError> {
         check_key(key)?;
-        let (store, name) = (self.clone(), key.to_owned());
-        blocking("get", key, move || store.get_blocking(&name, range)).await
+        let (name, wanted) = (key.to_owned(), range.end);
+        let found = self.blocking("get", key, move |inner| inner.get(&name, &range));
+        match found.await? {
+            Found::Data(data) => Ok(data),
+            Found::Short(have) => Err(ObjectError::Short {
+                key: key.to_owned(),
+                wanted,
+                have,
+            }),
+        }
     }
 
     async fn head(&self, key: &str) -> Result<Option<u64>, ObjectError> {
         check_key(key)?;
-        let path = self.root.join(key);
-        let found = blocking("head", key, move || fs::metadata(path)).await;
-        match found {
-            Ok(metadata) => Ok(Some(metadata.len())),
-            Err(ObjectError::Missing { .. }) => Ok(None),
+        let name = key.to_owned();
+        let found = self.blocking("head", key, move |inner| {
+            fs::metadata(inner.root.join(name))
+        });
+        match found.await {
+            Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
+            Ok(_) | Err(ObjectError::Missing { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     async fn delete(&self, key: &str) -> Result<(), ObjectError> {
         check_key(key)?;
-        let path = self.root.join(key);
-        match blocking("delete", key, move || fs::remove_file(path)).await {
+        let name = key.to_owned();
+        let removed = self.blocking("delete", key, move |inner| {
+            fs::remove_file(inner.root.join(name))
+        });
+        match removed.await {
             Err(ObjectError::Missing { .. }) => Ok(()),
             done => done,
         }
@@ -187,10 +283,14 @@ impl ObjectStore for LocalDir {
         after: &str,
         count_max: usize,
     ) -> Result<Vec<(String, u64)>, ObjectError> {
-        let (store, begin, behind) = (self.clone(), prefix.to_owned(), after.to_owned());
-        let mut found =
-            blocking("list", prefix, move || store.list_blocking(&begin, &behind)).await?;
-        found.truncate(count_max);
-        Ok(found)
+        let (begin, behind) = (prefix.to_owned(), after.to_owned());
+        self.blocking("list", prefix, move |inner| {
+            tree::list(&inner.root, &begin, &behind, count_max)
+        })
+        .await
     }
 }
+
+#[cfg(test)]
+#[path = "local_test.rs"]
+mod tests;

@@ -1,6 +1,7 @@
 //! Objects in memory, for tests.
 
-use super::{ObjectStore, check_key};
+use super::ObjectStore;
+use super::name::check_key;
 use crate::error::ObjectError;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use std::ops::Range;
 pub struct Memory(Mutex<BTreeMap<String, Bytes>>);
 
 impl Memory {
-    /// Changes a stored object behind the back of whoever stored it.
+    /// Changes a stored object behind the back of whoever stored it; tells whether there is one.
     pub fn tamper(&self, key: &str, change: impl FnOnce(&mut Vec<u8>)) -> bool {
         let mut objects = self.0.lock();
         let Some(object) = objects.get_mut(key) else {
@@ -30,21 +31,34 @@ impl Memory {
 impl ObjectStore for Memory {
     async fn put(&self, key: &str, data: Bytes) -> Result<(), ObjectError> {
         check_key(key)?;
-        self.0.lock().insert(key.to_owned(), data);
-        Ok(())
+        let mut objects = self.0.lock();
+        match objects.get(key) {
+            Some(there) if *there != data => Err(ObjectError::Conflict {
+                key: key.to_owned(),
+            }),
+            Some(_) => Ok(()),
+            None => {
+                objects.insert(key.to_owned(), data);
+                Ok(())
+            }
+        }
     }
 
     async fn get(&self, key: &str, range: Range<u64>) -> Result<Bytes, ObjectError> {
         check_key(key)?;
-        let missing = || ObjectError::Missing {
+        let object = self.0.lock().get(key).cloned();
+        let object = object.ok_or_else(|| ObjectError::Missing {
             key: key.to_owned(),
-        };
-        let object = self.0.lock().get(key).cloned().ok_or_else(missing)?;
-        let begin = usize::try_from(range.start).map_err(|_| missing())?;
-        let end = usize::try_from(range.end).map_err(|_| missing())?;
-        if begin > end || end > object.len() {
-            return Err(missing());
+        })?;
+        if range.end > object.len() as u64 {
+            return Err(ObjectError::Short {
+                key: key.to_owned(),
+                wanted: range.end,
+                have: object.len() as u64,
+            });
         }
+        // Both fit, since the object is in memory.
+        let (begin, end) = (range.start.min(range.end) as usize, range.end as usize);
         Ok(object.slice(begin..end))
     }
 

@@ -3,8 +3,10 @@
 mod failing;
 mod local;
 mod memory;
+mod name;
+mod tree;
 
-pub use failing::{Failing, Fault};
+pub use failing::{Failing, Fault, Step};
 pub use local::LocalDir;
 pub use memory::Memory;
 
@@ -13,20 +15,23 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use std::fmt::Debug;
 use std::ops::Range;
+use std::sync::Arc;
 
-/// Named, immutable byte strings.
+/// Named, immutable byte strings. A store that is reached over a network bounds its own waiting.
 #[async_trait]
 pub trait ObjectStore: Send + Sync + Debug {
     /// Stores an object durably: it is there, whole, after any crash once this returned. Storing
-    /// the same bytes again under the same key is no error.
+    /// the same bytes again under the same key is fine; other bytes are refused where the store
+    /// can tell.
     async fn put(&self, key: &str, data: Bytes) -> Result<(), ObjectError>;
     /// Reads a range, in bytes; all of it, or an error.
     async fn get(&self, key: &str, range: Range<u64>) -> Result<Bytes, ObjectError>;
     /// The object's length in bytes, if it exists.
     async fn head(&self, key: &str) -> Result<Option<u64>, ObjectError>;
-    /// Removes an object; one that is not there is no error.
+    /// Removes an object; one that is not there is fine. After a crash it may be there again.
     async fn delete(&self, key: &str) -> Result<(), ObjectError>;
-    /// Keys with the prefix behind `after`, in byte order, with lengths; at most `count_max`.
+    /// Keys with the prefix that come after `after`, in byte order, with lengths; at most
+    /// `count_max`. The last key is the `after` of the next page; fewer than asked for is the end.
     async fn list(
         &self,
         prefix: &str,
@@ -35,17 +40,34 @@ pub trait ObjectStore: Send + Sync + Debug {
     ) -> Result<Vec<(String, u64)>, ObjectError>;
 }
 
-/// Refuses keys that could mean another place than the one they name.
-fn check_key(key: &str) -> Result<(), ObjectError> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let sound = |part: &str| {
-        (1..=255).contains(&part.len()) && !part.starts_with('.') && part.bytes().all(plain)
-    };
-    if key.len() <= 1024 && key.split('/').all(sound) {
-        Ok(())
-    } else {
-        Err(ObjectError::BadKey {
-            key: key.escape_debug().to_string(),
-        })
+#[async_trait]
+impl<S: ObjectStore + ?Sized> ObjectStore for Arc<S> {
+    async fn put(&self, key: &str, data: Bytes) -> Result<(), ObjectError> {
+        (**self).put(key, data).await
+    }
+
+    async fn get(&self, key: &str, range: Range<u64>) -> Result<Bytes, ObjectError> {
+        (**self).get(key, range).await
+    }
+
+    async fn head(&self, key: &str) -> Result<Option<u64>, ObjectError> {
+        (**self).head(key).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), ObjectError> {
+        (**self).delete(key).await
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: &str,
+        count_max: usize,
+    ) -> Result<Vec<(String, u64)>, ObjectError> {
+        (**self).list(prefix, after, count_max).await
     }
 }
+
+#[cfg(test)]
+#[path = "store_test.rs"]
+mod tests;

@@ -1,0 +1,51 @@
+//! How long, and how often, a failing store is tried again.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+use tokio::time::Instant;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const DOUBLINGS_MAX: u32 = 8;
+
+/// The time that the parts of one upload or one read have together, from the first failure of any
+/// of them.
+#[derive(Debug)]
+pub(crate) struct RetryBudget {
+    limit: Duration,
+    deadline: OnceLock<Instant>,
+}
+
+impl RetryBudget {
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            deadline: OnceLock::new(),
+        }
+    }
+
+    /// How long to wait after the given failed attempt (the first is 1); `None` if the time is
+    /// over.
+    pub(crate) fn pause(&self, attempt: u32) -> Option<Duration> {
+        let now = Instant::now();
+        let deadline = *self.deadline.get_or_init(|| now + self.limit);
+        let left = deadline.saturating_duration_since(now);
+        let doublings = attempt.saturating_sub(1).min(DOUBLINGS_MAX);
+        let pause = (FIRST_PAUSE * (1 << doublings)).min(LONGEST_PAUSE);
+        (!left.is_zero()).then(|| pause.min(left))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_end_with_the_budget() {
+        let budget = RetryBudget::new(Duration::from_secs(3600));
+        assert_eq!(budget.pause(1), Some(FIRST_PAUSE));
+        assert_eq!(budget.pause(3), Some(FIRST_PAUSE * 4));
+        assert_eq!(budget.pause(1_000_000), Some(LONGEST_PAUSE));
+        assert_eq!(RetryBudget::new(Duration::ZERO).pause(1), None);
+    }
+}
