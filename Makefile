@@ -12,7 +12,7 @@ setup:
 	@./scripts/setup
 
 build: setup
-	$(CARGO) build --release --workspace --bins --locked
+	$(CARGO) build --release --workspace --all-targets --locked
 
 demo: build
 	@$(TARGET)/release/jepsen demo --dir $(DEMO) $(foreach tree,$(SOURCES),--tree $(tree))
@@ -20,14 +20,9 @@ demo: build
 demo-stop:
 	@$(TARGET)/release/curlew playground --dir $(DEMO) --stop
 
-# The gate: what has been seen to pass as a whole. `cargo xtask verify` (lints and docs) and the
-# suites of raft-store, meta-server and fs-client join it once they have.
 test: build
-	$(CARGO) xtask tidy
-	$(CARGO) fmt --all --check
-	$(CARGO) test --release --locked -p meta-core --lib
-	$(CARGO) test --release --locked -p proto -p chunk-store -p xtask
-	$(CARGO) test --release --locked -p jepsen --test hand_over -- --test-threads 1
+	$(CARGO) xtask verify
+	$(CARGO) test --release --workspace --locked -- --test-threads 2
 
 # The inner loop: no RocksDB.
 check: setup

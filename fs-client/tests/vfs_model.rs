@@ -135,49 +135,11 @@ impl Run {
                 offset,
                 len,
             } => self.compare(handle, offset, len).await,
-            Step::Truncate { length } => {
-                let change = SetAttr {
-                    ino: self.ino,
-                    length: Some(length),
-                    ..SetAttr::default()
-                };
-                let attr = self
-                    .vfs
-                    .set_attr(&root, change)
-                    .await
-                    .expect("a truncation");
-                assert_eq!(attr.length, length);
-                self.model.resize(length as usize, 0);
-            }
+            Step::Truncate { length } => self.truncate(length).await,
             Step::Fsync { handle } => self.vfs.fsync(self.handles[handle]).await.expect("fsync"),
-            Step::Reopen { handle } => {
-                self.vfs.flush(self.handles[handle]).await.expect("close");
-                self.vfs.release(self.handles[handle]);
-                let opened = self
-                    .vfs
-                    .open_file(&root, self.ino, both())
-                    .await
-                    .expect("open");
-                self.handles[handle] = opened.handle;
-            }
+            Step::Reopen { handle } => self.reopen(handle).await,
             Step::LoseSession => self.session.renew(),
-            Step::LoseAnswer { done } => {
-                self.vfs.fsync(self.handles[0]).await.expect("fsync");
-                self.session.mishap(if done {
-                    Mishap::DoneUnknown
-                } else {
-                    Mishap::LostUnknown
-                });
-                let data = self.data(10);
-                let how = WriteHow {
-                    append: false,
-                    sync: true,
-                };
-                let write = self.vfs.write(self.handles[0], &root, 5, data.clone(), how);
-                write.await.expect("a repeated commit");
-                self.model.resize(self.model.len().max(15), 0);
-                self.model[5..15].copy_from_slice(&data);
-            }
+            Step::LoseAnswer { done } => self.lose_answer(done).await,
         }
         let attr = self
             .vfs
@@ -185,6 +147,44 @@ impl Run {
             .await
             .expect("attributes");
         assert_eq!(attr.length, self.model.len() as u64);
+    }
+
+    async fn truncate(&mut self, length: u64) {
+        let change = SetAttr {
+            ino: self.ino,
+            length: Some(length),
+            ..SetAttr::default()
+        };
+        let changed = self.vfs.set_attr(&Caller::root(), change).await;
+        assert_eq!(changed.expect("a truncation").length, length);
+        self.model.resize(length as usize, 0);
+    }
+
+    async fn reopen(&mut self, handle: usize) {
+        self.vfs.flush(self.handles[handle]).await.expect("close");
+        self.vfs.release(self.handles[handle]);
+        let opened = self.vfs.open_file(&Caller::root(), self.ino, both()).await;
+        self.handles[handle] = opened.expect("open").handle;
+    }
+
+    /// The answer of a commit is lost, after or before it was executed.
+    async fn lose_answer(&mut self, done: bool) {
+        self.vfs.fsync(self.handles[0]).await.expect("fsync");
+        self.session.mishap(if done {
+            Mishap::DoneUnknown
+        } else {
+            Mishap::LostUnknown
+        });
+        let data = self.data(10);
+        let how = WriteHow {
+            append: false,
+            sync: true,
+        };
+        let root = Caller::root();
+        let write = self.vfs.write(self.handles[0], &root, 5, data.clone(), how);
+        write.await.expect("a repeated commit");
+        self.model.resize(self.model.len().max(15), 0);
+        self.model[5..15].copy_from_slice(&data);
     }
 
     fn data(&self, len: usize) -> Bytes {

@@ -4,7 +4,7 @@ use jepsen::alone::alone;
 use jepsen::cluster::agree;
 use jepsen::fuse::skip_unless_fuse;
 use jepsen::mount::is_mounted;
-use jepsen::playground::{Playground, kill_node, status};
+use jepsen::playground::{Playground, Side, kill_node, status};
 use jepsen::scratch::Scratch;
 use std::fs;
 use std::path::Path;
@@ -56,6 +56,26 @@ fn check_shape(dir: &Path) {
     }
 }
 
+/// Kills a node and starts it again; what the playground says of itself stays true.
+async fn kill_and_restart(playground: &Playground, side: &Side) -> Side {
+    let victim = side.node(2).expect("node 2").clone();
+    kill_node(&victim).expect("killed");
+    fs::write(side.mount.join("while-dead"), "x").expect("two of three are enough");
+    playground.must(&["--restart", "2"]).expect("restarted");
+    let after = playground.description().expect("described").origin;
+    assert_ne!(after.node(2).expect("node 2").pid, victim.pid);
+    let again = playground.run(&["--restart", "2"]).expect("runs");
+    assert!(!again.status.success(), "a node that runs is not restarted");
+    let agreement = agree(&after.addrs(), PATIENCE)
+        .await
+        .expect("equal digests");
+    let status = status(&after.meta_url).expect("a status");
+    let volume = agreement.volume(&status.volume).expect("the volume");
+    assert_eq!(status.digest.as_deref(), Some(volume.digest.as_str()));
+    assert_eq!(status.seq, volume.seq);
+    after
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_playground_keeps_its_promises_to_scripts() {
     if skip_unless_fuse("a_playground_keeps_its_promises_to_scripts") {
@@ -92,21 +112,7 @@ async fn a_playground_keeps_its_promises_to_scripts() {
     );
     assert!(said.contains("--stop"), "and says what to do: {said}");
 
-    let victim = side.node(2).expect("node 2").clone();
-    kill_node(&victim).expect("killed");
-    fs::write(side.mount.join("while-dead"), "x").expect("two of three are enough");
-    playground.must(&["--restart", "2"]).expect("restarted");
-    let after = playground.description().expect("described").origin;
-    assert_ne!(after.node(2).expect("node 2").pid, victim.pid);
-    let again = playground.run(&["--restart", "2"]).expect("runs");
-    assert!(!again.status.success(), "a node that runs is not restarted");
-    let agreement = agree(&after.addrs(), PATIENCE)
-        .await
-        .expect("equal digests");
-    let status = status(&after.meta_url).expect("a status");
-    let volume = agreement.volume(&status.volume).expect("the volume");
-    assert_eq!(status.digest.as_deref(), Some(volume.digest.as_str()));
-    assert_eq!(status.seq, volume.seq);
+    let after = kill_and_restart(&playground, &side).await;
 
     playground.must(&["--stop"]).expect("stopped");
     for pid in after

@@ -10,6 +10,14 @@
 //!
 //! Start reading at [`store`](open), then `log/mod.rs` and `state/mod.rs`; the bytes on the disk
 //! are in `log/entry.rs`, `state/marks.rs`, `snapshot/manifest.rs` and [`wire`].
+#![cfg_attr(
+    not(feature = "rocksdb"),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "what deals with files serves RocksDB only"
+    )
+)]
 
 #[cfg(test)]
 mod crash_test;

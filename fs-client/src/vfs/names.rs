@@ -41,9 +41,6 @@ impl Vfs {
         if let Some(inode) = &inode {
             self.core.drain(inode).await;
         }
-        if change.length.is_some() {
-            self.core.page_cache.remove(&change.ino);
-        }
         let operation = Operation::SetAttr(change);
         let attr = self.core.meta.change(caller, operation).await?;
         Ok(match inode {

@@ -167,7 +167,6 @@ impl Core {
     fn committed(&self, inode: &Arc<Inode>, count: usize, attr: Attr) {
         self.stats.commits.fetch_add(1, Relaxed);
         self.stats.committed_slices.fetch_add(count as u64, Relaxed);
-        self.page_cache.remove(&inode.ino);
         let mut state = inode.lock();
         // The new version is known before the slices go, so that no read finds neither.
         state.learn(attr);
@@ -183,7 +182,6 @@ impl Core {
         tracing::error!(ino = inode.ino.0, lost_bytes, %error, "written data cannot be stored");
         self.stats.lost_bytes.fetch_add(lost_bytes, Relaxed);
         self.stats.note_error(&error);
-        self.page_cache.remove(&inode.ino);
         state.fault(error);
         self.settle(inode, &state);
     }

@@ -50,9 +50,8 @@ fn frozen<R: Row + PartialEq + std::fmt::Debug>(key: &[u8], row: &R, expected: &
     );
 }
 
-#[test]
-fn rows_of_files_are_frozen() {
-    let inode = Inode {
+fn inode() -> Inode {
+    Inode {
         kind: FileKind::Regular,
         mode: 0o4644,
         uid: 1000,
@@ -69,8 +68,12 @@ fn rows_of_files_are_frozen() {
         parent: Ino(9),
         parent_number: DentryNumber(10),
         next: 11,
-    };
-    frozen(&key::by_ino(V, Table::Inode, Ino(3)), &inode, INODE);
+    }
+}
+
+#[test]
+fn rows_of_files_are_frozen() {
+    frozen(&key::by_ino(V, Table::Inode, Ino(3)), &inode(), INODE);
     let name = Name::new(*b"name").expect("valid");
     let dentry = Dentry {
         ino: Ino(3),

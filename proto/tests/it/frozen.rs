@@ -112,7 +112,7 @@ fn attr() -> Attr {
 }
 
 #[test]
-fn commands_of_clusters_and_sessions_keep_their_bytes() {
+fn commands_of_clusters_and_sessions_are_frozen() {
     let cluster = Uuid([0xc1; 16]);
     check_command("init", CommandBody::InitCluster { cluster });
     let create = CreateVolume {
@@ -159,7 +159,7 @@ fn commands_of_clusters_and_sessions_keep_their_bytes() {
 }
 
 #[test]
-fn operations_on_names_keep_their_bytes() {
+fn operations_on_names_are_frozen() {
     let create = |node, existing| {
         Operation::Create(Create {
             parent: Ino(1),
@@ -223,7 +223,7 @@ fn operations_on_names_keep_their_bytes() {
 }
 
 #[test]
-fn operations_on_files_keep_their_bytes() {
+fn operations_on_files_are_frozen() {
     let set = SetAttr {
         ino: Ino(9),
         mode: Some(0o600),
@@ -282,7 +282,7 @@ fn operations_on_files_keep_their_bytes() {
 }
 
 #[test]
-fn replies_keep_their_bytes() {
+fn replies_are_frozen() {
     let done = |what, success| check_reply(what, Outcome::Done(success));
     done("done", Success::Done);
     done("attr", Success::Attr(attr()));
@@ -339,7 +339,7 @@ fn replies_keep_their_bytes() {
 }
 
 #[test]
-fn records_keep_their_bytes() {
+fn records_are_frozen() {
     let change = |old_hash, new| RowChange {
         table: 200,
         key: vec![1, 2, 3],

@@ -59,34 +59,13 @@ impl LogShared {
         poison: Poison,
         faults: Faults,
     ) -> Result<Self, StoreError> {
-        let mut image = Image::new(tail_bytes_max);
-        let rows = disk.snapshot();
-        image.vote = read_mark::<Vote>(&rows, Mark::Vote.key(group))?;
-        image.committed =
-            read_mark::<CommittedMark>(&rows, Mark::Committed.key(group))?.and_then(|mark| mark.0);
-        let start = read_mark::<LogStart>(&rows, Mark::Start.key(group))?;
-        image.start = start.unwrap_or_default();
-        image.last = image.start.purged;
-        let ticket = image.issue();
-        image.complete(ticket);
-        let mut next = image.start.first;
-        scan_entries(&rows, group, 0..u64::MAX, &mut |entry, bytes| {
-            let index = entry.log_id.index;
-            if index != next || start.is_none() {
-                return Err(format!("entry {index} where {next} was expected"));
-            }
-            next += 1;
-            image.push(entry, bytes, ticket)?;
-            // Keeps the tail within its bound while the log streams by.
-            image.complete(ticket);
-            Ok(ControlFlow::Continue(()))
-        })?;
-        drop(rows);
+        let image = load_image(&disk, group, tail_bytes_max)?;
         disk.check_end(image.tip())?;
+        let image = Mutex::new(image);
         Ok(Self {
             disk,
             group,
-            image: Mutex::new(image),
+            image,
             poison,
             faults,
         })
@@ -155,6 +134,33 @@ impl LogShared {
         entries.extend(recent);
         Ok(entries)
     }
+}
+
+/// The image of the log on the disk, with as much of its end as the tail may hold.
+fn load_image(disk: &LogDisk, group: u32, tail_bytes_max: usize) -> Result<Image, StoreError> {
+    let mut image = Image::new(tail_bytes_max);
+    let rows = disk.snapshot();
+    image.vote = read_mark::<Vote>(&rows, Mark::Vote.key(group))?;
+    image.committed =
+        read_mark::<CommittedMark>(&rows, Mark::Committed.key(group))?.and_then(|mark| mark.0);
+    let start = read_mark::<LogStart>(&rows, Mark::Start.key(group))?;
+    image.start = start.unwrap_or_default();
+    image.last = image.start.purged;
+    let ticket = image.issue();
+    image.complete(ticket);
+    let mut next = image.start.first;
+    scan_entries(&rows, group, 0..u64::MAX, &mut |entry, bytes| {
+        let index = entry.log_id.index;
+        if index != next || start.is_none() {
+            return Err(format!("entry {index} where {next} was expected"));
+        }
+        next += 1;
+        image.push(entry, bytes, ticket)?;
+        // Keeps the tail within its bound while the log streams by.
+        image.complete(ticket);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(image)
 }
 
 fn clamp(range: &Range<u64>, within: &Range<u64>) -> Range<u64> {

@@ -121,10 +121,6 @@ fn hash(mut file: impl Read) -> io::Result<(u64, u32)> {
 }
 
 /// The manifest's entry for a file on the disk.
-#[cfg_attr(
-    not(feature = "rocksdb"),
-    expect(dead_code, reason = "only checkpoints have files")
-)]
 pub(crate) fn hash_file(path: &Path, name: &str) -> Result<FileEntry, StoreError> {
     let hashed = File::open(path).and_then(hash);
     let (bytes, crc32) = hashed.map_err(StoreError::file("read", path))?;
