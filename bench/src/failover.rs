@@ -78,7 +78,12 @@ pub(crate) async fn run(args: &FailoverArgs) -> Result<ExitCode> {
     session.close().await;
     let agreement = cluster.digests_equal(PATIENCE).await?;
     println!("{written} creates, none failed; {agreement}");
-    Ok(verdict(gaps))
+    let verdict = verdict(gaps);
+    if verdict != ExitCode::SUCCESS {
+        // The nodes' logs tell where the time went.
+        cluster.keep();
+    }
+    Ok(verdict)
 }
 
 fn verdict(mut gaps: Vec<Duration>) -> ExitCode {

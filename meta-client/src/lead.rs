@@ -1,27 +1,19 @@
 //! The leader, whoever it is: a task keeps a stream to it and looks for the next one when the
 //! stream breaks.
 
-use crate::backoff::Backoff;
 use crate::deadline::Deadline;
 use crate::error::Failure;
 use crate::hunt::{GREETING_LIMIT, Round};
 use crate::link::{Asked, Left, Link};
+use crate::pace::Pace;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Between two rounds of greetings, while an election may be under way.
-const PAUSE_FIRST: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_millis(250);
-/// Rounds without a leader after which there is no hurry any more.
-const QUICK_ROUNDS: u32 = 40;
-const SLOW_PAUSE: Duration = Duration::from_secs(2);
 /// How long a round waits for the slower nodes: longer each time, for far or busy ones.
 const GRACE: Duration = Duration::from_millis(300);
-/// A stream that stood for so long was a good one.
-const GOOD_STREAM: Duration = Duration::from_secs(1);
 
 /// Where the search is.
 #[derive(Clone, Debug)]
@@ -161,20 +153,17 @@ impl Shared {
 
     async fn search(&self, asked: &mpsc::Sender<Asked>) {
         let mut left: Option<(String, Left)> = None;
-        let mut quick = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
-        let mut slow = Backoff::new(SLOW_PAUSE, SLOW_PAUSE);
-        let mut rounds = 0_u32;
+        let mut pace = Pace::default();
         loop {
-            rounds = rounds.saturating_add(1);
             let (node, how) = left.take().unzip();
             let round = Round {
                 addrs: &self.addrs,
                 hint: how.and_then(|how| how.hint),
                 left: node,
                 session: self.session.load(Ordering::Relaxed),
-                grace: GREETING_LIMIT.min(GRACE.saturating_mul(rounds)),
+                grace: GREETING_LIMIT.min(GRACE.saturating_mul(pace.round())),
             };
-            match round.run().await {
+            let pause = match round.run().await {
                 Ok(opened) => {
                     let link = Link::start(opened, asked.clone());
                     self.links.fetch_add(1, Ordering::Relaxed);
@@ -186,21 +175,13 @@ impl Shared {
                     tracing::info!(addr = link.addr(), why = how.why, "the leader is left");
                     self.state.send_replace(State::Hunting(None));
                     left = Some((link.addr().to_owned(), how));
-                    if since.elapsed() > GOOD_STREAM {
-                        quick.reset();
-                        rounds = 0;
-                        continue;
-                    }
+                    pace.left(since.elapsed())
                 }
                 Err(failure) => {
                     tracing::debug!(%failure, "no leader is found");
                     self.state.send_replace(State::Hunting(Some(failure)));
+                    pace.missed()
                 }
-            }
-            let pause = if rounds < QUICK_ROUNDS {
-                quick.grow()
-            } else {
-                slow.grow()
             };
             tokio::time::sleep(pause).await;
         }

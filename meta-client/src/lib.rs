@@ -18,6 +18,7 @@ mod lead;
 mod link;
 mod node;
 mod options;
+mod pace;
 mod precheck;
 mod propose;
 mod session;
