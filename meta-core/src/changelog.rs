@@ -34,6 +34,9 @@ pub struct Record {
 pub enum RecordKind {
     /// Row changes.
     Change = 1,
+    /// No change: every copy of the volume keeps a view of its rows at this number for a while,
+    /// so that copies can be compared while they go on.
+    Mark = 2,
 }
 
 impl RecordKind {
@@ -41,6 +44,7 @@ impl RecordKind {
     pub const fn from_number(number: u32) -> Option<Self> {
         match number {
             1 => Some(Self::Change),
+            2 => Some(Self::Mark),
             _ => None,
         }
     }

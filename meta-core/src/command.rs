@@ -1,9 +1,11 @@
 //! What is proposed to Raft: one command is one log entry, and every check happens in `apply`.
 
 use crate::attr::{Caller, FileKind, Timestamp};
+use crate::changelog::SealedRecord;
 use crate::ids::{ChunkIndex, ClusterId, Ino, Level, Seq, SessionId, SliceId, SlotIndex};
 use crate::ids::{VolumeId, VolumeUuid};
 use crate::name::Name;
+use crate::outcome::{StopReason, Token};
 
 /// A command as it stands in the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -71,6 +73,79 @@ pub enum CommandBody {
         /// The new level.
         level: Level,
     },
+    /// Takes a number without a change, at which all copies of the volume can be compared.
+    Mark,
+    /// Notes a mirror of the volume, or, with empty info, forgets it.
+    NoteFollower {
+        /// The mirror's name: as a volume's.
+        name: String,
+        /// Where it is: JSON, opaque to the engine; never holds a secret.
+        info: Vec<u8>,
+    },
+    /// Makes a volume that follows another cluster.
+    CreateMirror(CreateMirror),
+    /// On a mirror: what its origin sends.
+    Mirror(MirrorStep),
+}
+
+/// How a mirror is made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CreateMirror {
+    /// The volume's name.
+    pub name: String,
+    /// The origin's volume.
+    pub uuid: VolumeUuid,
+    /// The cluster to follow.
+    pub origin: ClusterId,
+    /// Where blocks are read from on this side: JSON, opaque to the engine.
+    pub storage: Vec<u8>,
+    /// The origin's address and this mirror's name: JSON, opaque to the engine.
+    pub info: Vec<u8>,
+}
+
+/// What a mirror's leader proposes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MirrorStep {
+    /// Begins to load a snapshot. What a snapshot before it left is replaced as the rows come. The
+    /// volume's changelog must be empty.
+    BeginLoad {
+        /// The volume's state in the snapshot.
+        snapshot: Token,
+        /// CRC of its last record.
+        record_crc: u32,
+        /// Also if the mirror follows, or stopped.
+        again: bool,
+    },
+    /// The snapshot's next rows.
+    Load(LoadRows),
+    /// All rows were sent.
+    EndLoad {
+        /// The stamp of the snapshot's last change.
+        stamp: Timestamp,
+        /// The digest of all its rows.
+        digest: u128,
+    },
+    /// The next records, in order. Those that are applied already are skipped if they are equal.
+    Apply(Vec<SealedRecord>),
+    /// The stream itself is wrong.
+    Stop {
+        /// Why.
+        reason: StopReason,
+        /// The record that was expected.
+        at: Seq,
+    },
+}
+
+/// A piece of a snapshot: all rows with keys after the mirror's cursor, up to `through`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LoadRows {
+    /// The cursor that this continues: the last `through`; empty at the beginning.
+    pub after: Vec<u8>,
+    /// The last key that this covers; rows of an earlier snapshot up to it that are not in `rows`
+    /// go.
+    pub through: Vec<u8>,
+    /// Keys (tag and ids) and rows, by rising key.
+    pub rows: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// How a volume is made.

@@ -18,9 +18,12 @@
 //! | pending delete | 0x19 | slice id u64 | [`crate::row::PendingDelete`] |
 //! | head | 0x80 | - | [`crate::row::Head`] |
 //! | storage | 0x81 | - | the description's bytes |
+//! | mirror | 0x82 | - | [`crate::row::Mirror`] |
 //! | slot | 0x83 | session u64, slot u32 | [`crate::row::Slot`] |
 //! | grant | 0x84 | session u64, last slice id u64 | [`crate::row::Grant`] |
 //! | nonce | 0x85 | nonce u128 | [`crate::row::SessionRef`] |
+//! | mirror info | 0x86 | - | the origin's address and the mirror's name, as JSON |
+//! | follower | 0x87 | name | where a mirror of this volume is, as JSON |
 //! | cluster | 0x90 | - | [`crate::row::Cluster`] |
 //! | volume name | 0x91 | name | [`crate::row::VolumeRef`] |
 //! | session | 0x92 | session u64 | [`crate::row::Session`] |
@@ -68,12 +71,18 @@ pub enum Table {
     Head = 0x80,
     /// Where blocks live on this side.
     Storage = 0x81,
+    /// How far a mirror is.
+    Mirror = 0x82,
     /// Last request and reply of a session's slot.
     Slot = 0x83,
     /// Slice ids that a session may commit.
     Grant = 0x84,
     /// Sessions by the nonce that opened them.
     Nonce = 0x85,
+    /// Whom a mirror follows, for people and for its own node.
+    MirrorInfo = 0x86,
+    /// Mirrors of a volume, as its origin was told of them.
+    Follower = 0x87,
     /// The cluster's identity and counters.
     Cluster = 0x90,
     /// Volumes by name.
@@ -273,6 +282,21 @@ pub fn volume_name(name: &str) -> Vec<u8> {
     Key::new(VolumeId::CLUSTER, Table::VolumeName)
         .bytes(name.as_bytes())
         .done()
+}
+
+/// The key of a mirror of a volume, by the mirror's name.
+pub fn follower(volume: VolumeId, name: &str) -> Vec<u8> {
+    Key::new(volume, Table::Follower)
+        .bytes(name.as_bytes())
+        .done()
+}
+
+/// The key behind volume and tag, as records and snapshots name it: `tag | ids`.
+pub fn in_volume(volume: VolumeId, tag_and_ids: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(4 + tag_and_ids.len());
+    bytes.extend_from_slice(&volume.0.to_be_bytes());
+    bytes.extend_from_slice(tag_and_ids);
+    bytes
 }
 
 /// The key of a session.

@@ -35,4 +35,6 @@ pub mod query;
 pub mod read;
 pub mod row;
 mod tables;
+#[cfg(test)]
+mod testing;
 mod txn;

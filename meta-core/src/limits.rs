@@ -52,3 +52,13 @@ pub const MAINTENANCE_ROWS_MAX: u32 = 1024;
 pub const DEPTH_MAX: u32 = 1 << 20;
 /// Bytes of a message on a stream between peers.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Records that one command brings to a mirror.
+pub const MIRROR_RECORDS_MAX: usize = 4096;
+/// Rows of a snapshot that one command brings to a mirror.
+pub const MIRROR_ROWS_MAX: usize = 8192;
+/// Bytes of records or rows that one command brings to a mirror; one alone may be larger.
+pub const MIRROR_BYTES_MAX: usize = 1 << 20;
+/// Mirrors of one volume.
+pub const FOLLOWERS_MAX: usize = 64;
+/// Bytes of what is said of a mirror: its own, or a volume's of its mirror.
+pub const MIRROR_INFO_BYTES_MAX: usize = 4096;

@@ -2,13 +2,14 @@
 
 use crate::apply;
 use crate::attr::Timestamp;
+use crate::changelog::RecordKind;
 use crate::codec::Codec;
-use crate::command::{Command, CommandBody, Request};
+use crate::command::{Command, CommandBody, MirrorStep, Request};
 use crate::ids::VolumeId;
 use crate::key;
 use crate::kv::{KvRead, Overlay, Writes};
 use crate::outcome::{Fatal, NotExecuted, Outcome, Refusal, Reply, Stop, Success, Token};
-use crate::row::{Cluster, Head, Row, Slot};
+use crate::row::{Cluster, Head, Mirror, Row, Slot};
 use crate::tables::Tables;
 use crate::txn::{Scope, Txn};
 
@@ -29,6 +30,25 @@ pub fn apply<B: KvRead>(
     Ok(reply)
 }
 
+/// The volume's state that an applied command marked, if it did: the node keeps a view of the rows
+/// as they are right after it.
+pub fn marked(codec: &dyn Codec, command: &Command, reply: &Reply) -> Option<Token> {
+    let is_mark = match (&command.body, &reply.outcome) {
+        (CommandBody::Mark, Outcome::Done(_)) => true,
+        (CommandBody::Mirror(MirrorStep::Apply(records)), Outcome::Done(_)) => {
+            match records.last() {
+                // One that stopped the mirror may be unreadable, and was not applied.
+                Some(last) => codec.decode_record(&last.body).is_ok_and(|record| {
+                    record.kind == RecordKind::Mark && record.seq == reply.token.seq
+                }),
+                None => false,
+            }
+        }
+        _ => false,
+    };
+    is_mark.then_some(reply.token)
+}
+
 fn run<B: KvRead>(
     pending: &Overlay<B>,
     codec: &dyn Codec,
@@ -42,6 +62,9 @@ fn run<B: KvRead>(
         (_, None) => Ok((Writes::new(), refused(command.stamp, Refusal::NotSupported))),
         (CommandBody::CreateVolume(create), Some(cluster)) => {
             apply::volume::create(pending, codec, command.stamp, create, cluster)
+        }
+        (CommandBody::CreateMirror(create), Some(cluster)) => {
+            apply::mirror::create(pending, command.stamp, create, cluster)
         }
         (_, Some(cluster)) => on_volume(pending, codec, command, cluster),
     }
@@ -59,6 +82,9 @@ fn on_volume<B: KvRead>(
             refused(command.stamp, Refusal::UnknownVolume),
         ));
     };
+    if let Some(mirror) = Tables::new(pending, command.volume).mirror()? {
+        return on_mirror(pending, codec, command, head, mirror);
+    }
     // Time never goes back in a volume, whatever the clocks of its leaders say.
     let stamp = command.stamp.max(head.stamp.next());
     let scope = Scope {
@@ -85,6 +111,32 @@ fn on_volume<B: KvRead>(
             work.finish(None, |txn, head| apply::maintain(txn, head, body, cluster))
         }
     }
+}
+
+/// On a mirror, only what its origin sends changes rows. Its old records go as anywhere.
+fn on_mirror<B: KvRead>(
+    pending: &Overlay<B>,
+    codec: &dyn Codec,
+    command: &Command,
+    head: Head,
+    mirror: Mirror,
+) -> Result<(Writes, Reply), Fatal> {
+    let before = head.token;
+    let (writes, token, outcome) = match &command.body {
+        CommandBody::Mirror(step) => {
+            apply::mirror::step(pending, codec, command.volume, head, mirror, step)?
+        }
+        CommandBody::TrimChangelog { keep_from } => {
+            apply::mirror::trim_changelog(pending, command.volume, head, *keep_from)?
+        }
+        _ => (Writes::new(), before, Outcome::Refused(Refusal::Mirror)),
+    };
+    let reply = Reply {
+        token,
+        stamp: command.stamp,
+        outcome,
+    };
+    Ok((writes, reply))
 }
 
 /// A command on a volume that exists.

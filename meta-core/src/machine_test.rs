@@ -3,7 +3,6 @@
 
 use super::*;
 use crate::attr::{Attr, Caller, FileKind};
-use crate::changelog::Record;
 use crate::command::{
     Append, AppendSlice, Commit, Create, CreateVolume, Existing, NewNode, NewSlice, Operation,
     RenameMode, SetAttr,
@@ -12,36 +11,8 @@ use crate::ids::{ChunkIndex, DentryNumber, Ino, SessionId, SliceId, SlotIndex, U
 use crate::kv::MemKv;
 use crate::name::Name;
 use crate::query::{Answer, Query, QueryBody, SliceCursor};
+use crate::testing::ListCodec;
 use crate::{check, read};
-use std::sync::Mutex;
-
-/// Replies by their place in a list, records by their debug text: enough for one process.
-#[derive(Default)]
-struct ListCodec(Mutex<Vec<Reply>>);
-
-impl Codec for ListCodec {
-    fn decode_command(&self, _: &[u8]) -> Result<Command, Fatal> {
-        Err(Fatal::Command("commands are not encoded here".to_owned()))
-    }
-    fn encode_command(&self, _: &Command) -> Vec<u8> {
-        Vec::new()
-    }
-    fn encode_reply(&self, reply: &Reply) -> Vec<u8> {
-        let mut list = self.0.lock().expect("not poisoned");
-        list.push(reply.clone());
-        (list.len() - 1).to_le_bytes().to_vec()
-    }
-    fn decode_reply(&self, bytes: &[u8]) -> Result<Reply, Fatal> {
-        let index = usize::from_le_bytes(bytes.try_into().expect("as encoded"));
-        Ok(self.0.lock().expect("not poisoned")[index].clone())
-    }
-    fn encode_record(&self, record: &Record) -> Vec<u8> {
-        format!("{record:?}").into_bytes()
-    }
-    fn decode_record(&self, _: &[u8]) -> Result<Record, Fatal> {
-        Err(Fatal::Command("records are not decoded here".to_owned()))
-    }
-}
 
 /// A volume with one session.
 struct World {

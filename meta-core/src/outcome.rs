@@ -77,6 +77,15 @@ pub enum Refusal {
     /// The order of things changed since the command was made (ids it resolved differ).
     #[error("the name moved meanwhile")]
     Moved = 22,
+    /// The volume is a mirror here: only its origin changes it.
+    #[error("the volume is a mirror here: changes go to its origin")]
+    Mirror = 23,
+    /// The mirror cannot be read yet: its first snapshot is on its way.
+    #[error("the mirror is still being loaded")]
+    MirrorLoading = 24,
+    /// Records or rows do not continue what the mirror has: ask it how far it is.
+    #[error("the records do not continue what the mirror has")]
+    MirrorGap = 25,
 }
 
 impl Refusal {
@@ -105,8 +114,102 @@ impl Refusal {
             20 => Self::LimitReached,
             21 => Self::AlreadyInitialised,
             22 => Self::Moved,
+            23 => Self::Mirror,
+            24 => Self::MirrorLoading,
+            25 => Self::MirrorGap,
             _ => return None,
         })
+    }
+}
+
+/// What a mirror does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MirrorState {
+    /// It takes in a snapshot of its origin.
+    Loading,
+    /// It applies its origin's records as they come.
+    Following,
+    /// It met what must not be: it goes on only by being loaded again.
+    Stopped(StopReason),
+}
+
+impl MirrorState {
+    /// Its name in `status`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Loading => "loading",
+            Self::Following => "following",
+            Self::Stopped(reason) => reason.name(),
+        }
+    }
+}
+
+/// Why a mirror stopped. The numbers are stored: never change one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum StopReason {
+    /// A record of another cluster than the origin.
+    WrongCluster = 1,
+    /// A record of another volume.
+    WrongVolume = 2,
+    /// A record of another epoch.
+    WrongEpoch = 3,
+    /// A record of a level that this version does not know.
+    UnknownLevel = 4,
+    /// A record that does not chain to the one before.
+    WrongChain = 5,
+    /// A record whose crc does not fit its bytes.
+    WrongCrc = 6,
+    /// A record that cannot be read: damaged, or of a version unknown here.
+    UnreadableRecord = 7,
+    /// A row is not what the record found at the origin.
+    RowDiffers = 8,
+    /// The origin left out records.
+    Gap = 9,
+    /// The origin's record differs from the one that was applied under the same number.
+    Forked = 10,
+    /// The origin does not have the next records any more.
+    NeedsResync = 11,
+    /// What was loaded is not what the origin had.
+    SnapshotDiffers = 12,
+}
+
+impl StopReason {
+    /// The reason stored as `number`, if there is one.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::WrongCluster,
+            2 => Self::WrongVolume,
+            3 => Self::WrongEpoch,
+            4 => Self::UnknownLevel,
+            5 => Self::WrongChain,
+            6 => Self::WrongCrc,
+            7 => Self::UnreadableRecord,
+            8 => Self::RowDiffers,
+            9 => Self::Gap,
+            10 => Self::Forked,
+            11 => Self::NeedsResync,
+            12 => Self::SnapshotDiffers,
+            _ => return None,
+        })
+    }
+
+    /// Its name in `status`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::WrongCluster => "stopped: wrong cluster",
+            Self::WrongVolume => "stopped: wrong volume",
+            Self::WrongEpoch => "stopped: wrong epoch",
+            Self::UnknownLevel => "stopped: unknown level",
+            Self::WrongChain => "stopped: wrong chain",
+            Self::WrongCrc => "stopped: wrong crc",
+            Self::UnreadableRecord => "stopped: unreadable record",
+            Self::RowDiffers => "stopped: row differs",
+            Self::Gap => "stopped: gap",
+            Self::Forked => "stopped: forked",
+            Self::NeedsResync => "needs resync",
+            Self::SnapshotDiffers => "stopped: snapshot differs",
+        }
     }
 }
 
@@ -171,6 +274,8 @@ pub enum Success {
     Session(SessionId),
     /// A volume was made.
     Volume(VolumeId),
+    /// A mirror took in what it was given, as far as its state says.
+    Mirrored(MirrorState),
     /// A maintenance step was done.
     Maintained {
         /// Rows that the step removed.

@@ -112,6 +112,8 @@ pub enum QueryBody {
         /// At most this many.
         count_max: u32,
     },
+    /// The mirrors that the volume's origin was told of.
+    Followers,
     /// Volumes of the cluster (asked of the cluster).
     Volumes {
         /// Continue after this one.
@@ -262,4 +264,6 @@ pub enum Answer {
     Inodes(Vec<Ino>),
     /// To `Sessions`.
     Sessions(Vec<SessionInfo>),
+    /// To `Followers`: name and info of each mirror.
+    Followers(Vec<(String, Vec<u8>)>),
 }

@@ -5,7 +5,8 @@ use crate::key::{self, Table};
 use crate::kv::{Family, KvRead};
 use crate::name::Name;
 use crate::outcome::{Fatal, Refusal, Stop};
-use crate::row::{Cluster, Counters, Cut, Dentry, Head, Inode, Named, Row, Session, Settings};
+use crate::row::Settings;
+use crate::row::{Cluster, Counters, Cut, Dentry, Head, Inode, Mirror, Named, Row, Session};
 use std::ops::ControlFlow;
 
 /// A volume's rows in a view.
@@ -65,6 +66,11 @@ impl<'k, K: KvRead + ?Sized> Tables<'k, K> {
 
     pub(crate) fn settings(&self) -> Result<Settings, Fatal> {
         self.required(Table::Settings)
+    }
+
+    /// How far the mirror is, if the volume is one.
+    pub(crate) fn mirror(&self) -> Result<Option<Mirror>, Fatal> {
+        self.row(&key::single(self.volume, Table::Mirror))
     }
 
     pub(crate) fn cluster(&self) -> Result<Option<Cluster>, Fatal> {

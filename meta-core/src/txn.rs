@@ -28,6 +28,7 @@ pub(crate) struct Txn<'p, B> {
     /// Kept here until the end, because most commands change it more than once.
     counters: Counters,
     counters_before: Counters,
+    kind: RecordKind,
 }
 
 impl<'p, B: KvRead> Txn<'p, B> {
@@ -39,6 +40,7 @@ impl<'p, B: KvRead> Txn<'p, B> {
             scope,
             counters,
             counters_before: counters,
+            kind: RecordKind::Change,
         })
     }
 
@@ -49,7 +51,13 @@ impl<'p, B: KvRead> Txn<'p, B> {
             scope,
             counters: Counters::default(),
             counters_before: Counters::default(),
+            kind: RecordKind::Change,
         }
+    }
+
+    /// Takes a number even if nothing changes.
+    pub(crate) fn mark_record(&mut self) {
+        self.kind = RecordKind::Mark;
     }
 
     pub(crate) fn tables(&self) -> Tables<'_, Overlay<&'p Overlay<B>>> {
@@ -108,7 +116,7 @@ impl<'p, B: KvRead> Txn<'p, B> {
             self.put(key::single(volume, Table::Counters), &counters);
         }
         let changes = self.changes(&mut head)?;
-        if !changes.is_empty() {
+        if !changes.is_empty() || self.kind == RecordKind::Mark {
             self.take_seq(&mut head, changes, codec)?;
         }
         self.put(head_key, &head);
@@ -162,7 +170,7 @@ impl<'p, B: KvRead> Txn<'p, B> {
             seq: head.token.seq,
             level: settings.level,
             previous_crc: head.record_crc,
-            kind: RecordKind::Change,
+            kind: self.kind,
             stamp: self.scope.stamp,
             changes,
         };

@@ -9,7 +9,7 @@ use crate::kv::{Family, KvRead};
 use crate::limits::{CHUNK_BYTES, MAINTENANCE_ROWS_MAX};
 use crate::outcome::{Fatal, Refusal, Stop, Success};
 use crate::row::{Blob, Cut, Head, PendingDelete, SliceRow};
-use crate::tables::cut_at;
+use crate::tables::{Tables, cut_at, last_id};
 use crate::txn::Txn;
 use std::ops::ControlFlow;
 
@@ -17,7 +17,7 @@ fn bounded(rows_max: u32) -> usize {
     rows_max.clamp(1, MAINTENANCE_ROWS_MAX) as usize
 }
 
-fn step(rows: usize, more: bool) -> Success {
+pub(super) fn step(rows: usize, more: bool) -> Success {
     Success::Maintained {
         rows: u32::try_from(rows).unwrap_or(u32::MAX),
         more,
@@ -204,33 +204,57 @@ pub(super) fn trim_changelog<B: KvRead>(
     head: &mut Head,
     keep_from: Seq,
 ) -> Done {
+    let oldest = oldest_records(txn.tables(), head, keep_from)?;
+    let (rows, more) = (oldest.keys.len(), oldest.more);
+    oldest
+        .keys
+        .into_iter()
+        .for_each(|key| txn.delete_record(key));
+    Ok(step(rows, more))
+}
+
+/// Records that can go.
+pub(super) struct Oldest {
+    pub(super) keys: Vec<Vec<u8>>,
+    pub(super) more: bool,
+}
+
+/// Finds a bounded number of the records before `keep_from`, and takes them out of the head.
+pub(super) fn oldest_records<K: KvRead>(
+    tables: Tables<'_, K>,
+    head: &mut Head,
+    keep_from: Seq,
+) -> Result<Oldest, Stop> {
     if keep_from.0 > head.token.seq.0 + 1 {
         return Err(Stop::from(Refusal::InvalidArgument));
     }
-    let volume = txn.volume();
-    let prefix = volume.0.to_be_bytes();
-    let mut gone = Vec::new();
+    let prefix = tables.volume().0.to_be_bytes();
+    let mut oldest = Oldest {
+        keys: Vec::new(),
+        more: false,
+    };
     let mut bytes = 0;
-    let mut more = false;
-    txn.tables().scan(
+    let mut last = None;
+    tables.scan(
         Family::Changelog,
         &prefix,
         &key::prefix_end(&prefix),
         |key, record| {
-            let seq = crate::tables::last_id(key)?;
+            let seq = last_id(key)?;
             if seq >= keep_from.0 {
                 return Ok(ControlFlow::Break(()));
             }
-            if gone.len() == MAINTENANCE_ROWS_MAX as usize {
-                more = true;
+            if oldest.keys.len() == MAINTENANCE_ROWS_MAX as usize {
+                oldest.more = true;
                 return Ok(ControlFlow::Break(()));
             }
             bytes += record.len() as u64;
-            gone.push((key.to_vec(), seq));
+            last = Some(seq);
+            oldest.keys.push(key.to_vec());
             Ok(ControlFlow::Continue(()))
         },
     )?;
-    if let Some((_, last)) = gone.last() {
+    if let Some(last) = last {
         head.changelog_first = Seq(last + 1);
     }
     head.changelog_bytes = head
@@ -239,7 +263,5 @@ pub(super) fn trim_changelog<B: KvRead>(
         .ok_or(Fatal::Invariant(
             "the changelog's bytes are not the sum of its records",
         ))?;
-    let rows = gone.len();
-    gone.into_iter().for_each(|(key, _)| txn.delete_record(key));
-    Ok(step(rows, more))
+    Ok(oldest)
 }

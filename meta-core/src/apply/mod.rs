@@ -2,6 +2,7 @@
 
 mod create;
 mod maintain;
+pub(crate) mod mirror;
 mod names;
 mod remove;
 mod rename;
@@ -82,8 +83,15 @@ pub(crate) fn maintain<B: KvRead>(
         CommandBody::Trim { ino, rows_max } => maintain::trim(txn, *ino, *rows_max),
         CommandBody::TrimChangelog { keep_from } => maintain::trim_changelog(txn, head, *keep_from),
         CommandBody::RaiseLevel { level } => volume::raise_level(txn, *level),
+        CommandBody::Mark => {
+            txn.mark_record();
+            Ok(Success::Done)
+        }
+        CommandBody::NoteFollower { name, info } => volume::note_follower(txn, name, info),
         CommandBody::InitCluster { .. }
         | CommandBody::CreateVolume(_)
+        | CommandBody::CreateMirror(_)
+        | CommandBody::Mirror(_)
         | CommandBody::Request(_) => Err(Refusal::InvalidArgument.into()),
     }
 }

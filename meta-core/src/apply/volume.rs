@@ -7,7 +7,10 @@ use crate::command::CreateVolume;
 use crate::ids::{ClusterId, DentryNumber, Epoch, Ino, Level, Seq, VolumeId};
 use crate::key::{self, Table};
 use crate::kv::{Family, KvRead, Overlay, Writes};
-use crate::limits::{BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, STORAGE_BYTES_MAX, VOLUME_NAME_BYTES_MAX};
+use crate::limits::{
+    BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, FOLLOWERS_MAX, MIRROR_INFO_BYTES_MAX, STORAGE_BYTES_MAX,
+    VOLUME_NAME_BYTES_MAX,
+};
 use crate::outcome::{Fatal, Outcome, Refusal, Reply, Success, Token};
 use crate::row::{Blob, Cluster, EpochOpened, Head, Inode, Row, Settings, VolumeRef};
 use crate::tables::Tables;
@@ -68,7 +71,8 @@ pub(crate) fn create<B: KvRead>(
     let name_key = key::volume_name(&create.name);
     let cluster_tables = Tables::new(pending, VolumeId::CLUSTER);
     if let Some(VolumeRef(found)) = cluster_tables.row(&name_key)? {
-        let same = Tables::new(pending, found).settings()?.uuid == create.uuid;
+        let found_tables = cluster_tables.of(found);
+        let same = found_tables.mirror()?.is_none() && found_tables.settings()?.uuid == create.uuid;
         let outcome = if same {
             Outcome::Done(Success::Volume(found))
         } else {
@@ -76,12 +80,7 @@ pub(crate) fn create<B: KvRead>(
         };
         return Ok((Writes::new(), answer(outcome)));
     }
-    let id = VolumeId(cluster.next_volume);
-    // The last number is the store's own.
-    cluster.next_volume =
-        id.0.checked_add(1)
-            .filter(|next| *next < u32::MAX)
-            .ok_or(Fatal::Exhausted("volume numbers"))?;
+    let id = take_number(&mut cluster)?;
     let scope = Scope {
         volume: id,
         cluster: cluster.id,
@@ -106,6 +105,17 @@ pub(crate) fn create<B: KvRead>(
             outcome,
         },
     ))
+}
+
+/// The number of a new volume.
+pub(super) fn take_number(cluster: &mut Cluster) -> Result<VolumeId, Fatal> {
+    let id = VolumeId(cluster.next_volume);
+    // The last number is the store's own.
+    cluster.next_volume =
+        id.0.checked_add(1)
+            .filter(|next| *next < u32::MAX)
+            .ok_or(Fatal::Exhausted("volume numbers"))?;
+    Ok(id)
 }
 
 /// The rows of a new volume.
@@ -150,17 +160,21 @@ fn fill<B: KvRead>(txn: &mut Txn<'_, B>, create: &CreateVolume, cluster: &Cluste
     counters.inodes = 1;
 }
 
-fn check(create: &CreateVolume) -> Result<(), Refusal> {
-    let name = create.name.as_bytes();
+/// Whether a text can name a volume or a mirror.
+pub(super) fn is_name(name: &str) -> bool {
+    let name = name.as_bytes();
     let inner = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
     let outer = |byte: Option<&u8>| byte.is_some_and(|byte| *byte != b'-');
-    let named = (1..=VOLUME_NAME_BYTES_MAX).contains(&name.len())
+    (1..=VOLUME_NAME_BYTES_MAX).contains(&name.len())
         && name.iter().all(inner)
         && outer(name.first())
-        && outer(name.last());
+        && outer(name.last())
+}
+
+fn check(create: &CreateVolume) -> Result<(), Refusal> {
     let sized = create.block_bytes.is_power_of_two()
         && (BLOCK_BYTES_MIN..=BLOCK_BYTES_MAX).contains(&create.block_bytes);
-    if named && sized && create.storage.len() <= STORAGE_BYTES_MAX {
+    if is_name(&create.name) && sized && create.storage.len() <= STORAGE_BYTES_MAX {
         Ok(())
     } else {
         Err(Refusal::InvalidArgument)
@@ -175,5 +189,24 @@ pub(super) fn raise_level<B: KvRead>(txn: &mut Txn<'_, B>, level: Level) -> Done
     }
     settings.level = level;
     txn.put(key::single(txn.volume(), Table::Settings), &settings);
+    Ok(Success::Done)
+}
+
+/// Notes where a mirror of the volume is; without a place it is forgotten.
+pub(super) fn note_follower<B: KvRead>(txn: &mut Txn<'_, B>, name: &str, info: &[u8]) -> Done {
+    if !is_name(name) || info.len() > MIRROR_INFO_BYTES_MAX {
+        return Err(Refusal::InvalidArgument.into());
+    }
+    let row_key = key::follower(txn.volume(), name);
+    if info.is_empty() {
+        txn.delete(row_key);
+        return Ok(Success::Done);
+    }
+    let prefix = key::Key::new(txn.volume(), Table::Follower).done();
+    let known: Vec<(Vec<u8>, Blob)> = txn.tables().rows(&prefix, FOLLOWERS_MAX)?;
+    if known.len() == FOLLOWERS_MAX && known.iter().all(|(key, _)| *key != row_key) {
+        return Err(Refusal::LimitReached.into());
+    }
+    txn.put(row_key, &Blob(info.to_vec()));
     Ok(Success::Done)
 }

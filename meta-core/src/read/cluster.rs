@@ -4,10 +4,10 @@ use crate::changelog::SealedRecord;
 use crate::ids::{ClusterId, Epoch, Seq, SessionId, VolumeId, VolumeUuid};
 use crate::key::{self, Key, Table};
 use crate::kv::{Family, KvRead};
-use crate::limits::{PAGE_BYTES_MAX, READDIR_ENTRIES_MAX};
-use crate::outcome::{Fatal, Refusal, Stop, Token};
+use crate::limits::{FOLLOWERS_MAX, PAGE_BYTES_MAX, READDIR_ENTRIES_MAX};
+use crate::outcome::{Fatal, MirrorState, Refusal, Stop, Token};
 use crate::query::{Answer, QueryBody, SessionInfo, VolumeInfo, VolumeStat};
-use crate::row::{Blob, EpochOpened, Head, Session, VolumeRef};
+use crate::row::{Blob, EpochOpened, Head, Mirror, Session, VolumeRef};
 use crate::tables::{Tables, last_id};
 use std::ops::ControlFlow;
 
@@ -16,19 +16,42 @@ pub(super) fn answer<K: KvRead>(tables: Tables<'_, K>, body: &QueryBody) -> Resu
         QueryBody::FindVolume { name } => {
             let found: Option<VolumeRef> = tables.row(&key::volume_name(name))?;
             let VolumeRef(id) = found.ok_or(Refusal::UnknownVolume)?;
+            if is_loading(tables.of(id))? {
+                return Err(Refusal::MirrorLoading.into());
+            }
             Ok(Answer::Volume(info(tables.of(id))?))
         }
         QueryBody::Volumes { after, count_max } => {
             let count_max = count_max.clamp(&1, &READDIR_ENTRIES_MAX);
             let mut ids = volume_ids(tables)?;
             ids.retain(|id| id > after);
-            ids.truncate(*count_max as usize);
-            let infos = ids.into_iter().map(|id| info(tables.of(id)));
-            Ok(Answer::Volumes(infos.collect::<Result<_, Fatal>>()?))
+            let mut infos = Vec::new();
+            for id in ids {
+                // What is still being loaded has no settings to tell yet.
+                if infos.len() < *count_max as usize && !is_loading(tables.of(id))? {
+                    infos.push(info(tables.of(id))?);
+                }
+            }
+            Ok(Answer::Volumes(infos))
         }
         QueryBody::Sessions { after, count_max } => Ok(sessions(tables, *after, *count_max)?),
         _ => Err(Refusal::InvalidArgument.into()),
     }
+}
+
+fn is_loading<K: KvRead>(tables: Tables<'_, K>) -> Result<bool, Fatal> {
+    Ok(tables.mirror()?.is_some_and(|mirror| !mirror.is_loaded()))
+}
+
+/// The mirrors that an origin was told of.
+pub(super) fn followers<K: KvRead>(tables: Tables<'_, K>) -> Result<Answer, Fatal> {
+    let prefix = Key::new(tables.volume(), Table::Follower).done();
+    let rows: Vec<(Vec<u8>, Blob)> = tables.rows(&prefix, FOLLOWERS_MAX)?;
+    let followers = rows.into_iter().map(|(key, info)| {
+        let name = key.get(prefix.len()..).unwrap_or_default();
+        (String::from_utf8_lossy(name).into_owned(), info.0)
+    });
+    Ok(Answer::Followers(followers.collect()))
 }
 
 fn volume_ids<K: KvRead>(tables: Tables<'_, K>) -> Result<Vec<VolumeId>, Fatal> {
@@ -133,6 +156,25 @@ pub struct VolumeSummary {
     pub changelog_bytes: u64,
     /// The oldest retained record.
     pub changelog_first: Seq,
+    /// If it follows another cluster.
+    pub mirror: Option<MirrorSummary>,
+}
+
+/// How far a mirror is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MirrorSummary {
+    /// What it does.
+    pub state: MirrorState,
+    /// The cluster that it follows.
+    pub origin: ClusterId,
+    /// The snapshot that is being loaded, or was loaded last.
+    pub snapshot: Token,
+    /// The last key loaded (tag and ids).
+    pub cursor: Vec<u8>,
+    /// The record that stopped it, if it is stopped.
+    pub stopped_at: Seq,
+    /// The origin's address and the mirror's name: JSON.
+    pub info: Vec<u8>,
 }
 
 /// All volumes of a node, by number.
@@ -141,29 +183,53 @@ pub struct VolumeSummary {
 /// [`Fatal`] if the store is damaged.
 pub fn summary<K: KvRead>(view: &K) -> Result<Vec<VolumeSummary>, Fatal> {
     let cluster = Tables::new(view, VolumeId::CLUSTER);
-    let ids = volume_ids(cluster)?;
-    ids.into_iter()
-        .map(|id| summarise(cluster.of(id)))
-        .collect()
+    let prefix = Key::new(VolumeId::CLUSTER, Table::VolumeName).done();
+    let rows: Vec<(Vec<u8>, VolumeRef)> = cluster.rows(&prefix, usize::MAX)?;
+    let mut found = Vec::with_capacity(rows.len());
+    for (key, VolumeRef(id)) in rows {
+        let name = key.get(prefix.len()..).unwrap_or_default();
+        let name = String::from_utf8_lossy(name).into_owned();
+        found.push(summarise(cluster.of(id), name)?);
+    }
+    found.sort_unstable_by_key(|summary| summary.id);
+    Ok(found)
 }
 
-fn summarise<K: KvRead>(tables: Tables<'_, K>) -> Result<VolumeSummary, Fatal> {
-    let settings = tables.settings()?;
+fn summarise<K: KvRead>(tables: Tables<'_, K>, name: String) -> Result<VolumeSummary, Fatal> {
     let head = tables
         .head()?
         .ok_or(Fatal::Invariant("a named volume without a head"))?;
+    let mirror = tables.mirror()?;
+    let loaded = mirror.as_ref().is_none_or(Mirror::is_loaded);
+    let (uuid, orphans) = match &mirror {
+        Some(mirror) if !loaded => (mirror.uuid, 0),
+        _ => (tables.settings()?.uuid, tables.counters()?.orphans),
+    };
     let prefix = Key::new(tables.volume(), Table::Cut).done();
-    let cuts: Vec<(Vec<u8>, crate::row::Cut)> = tables.rows(&prefix, 1)?;
+    // A mirror's files are trimmed by its origin.
+    let cuts: Vec<(Vec<u8>, crate::row::Cut)> = match mirror {
+        None => tables.rows(&prefix, 1)?,
+        Some(_) => Vec::new(),
+    };
+    let info: Option<Blob> = tables.row(&key::single(tables.volume(), Table::MirrorInfo))?;
     Ok(VolumeSummary {
         id: tables.volume(),
-        name: settings.name,
-        uuid: settings.uuid,
+        name,
+        uuid,
         token: head.token,
         digest: head.digest().0,
-        orphans: tables.counters()?.orphans,
+        orphans,
         cuts: !cuts.is_empty(),
         changelog_bytes: head.changelog_bytes,
         changelog_first: head.changelog_first,
+        mirror: mirror.map(|mirror| MirrorSummary {
+            state: mirror.state,
+            origin: mirror.origin,
+            snapshot: mirror.snapshot,
+            cursor: mirror.cursor,
+            stopped_at: mirror.stopped_at,
+            info: info.unwrap_or_default().0,
+        }),
     })
 }
 

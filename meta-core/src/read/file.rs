@@ -57,6 +57,7 @@ pub(super) fn answer<K: KvRead>(
         QueryBody::StatVolume
         | QueryBody::FindVolume { .. }
         | QueryBody::Sessions { .. }
+        | QueryBody::Followers
         | QueryBody::Volumes { .. } => Err(Refusal::InvalidArgument.into()),
     }
 }

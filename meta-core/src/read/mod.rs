@@ -2,8 +2,10 @@
 
 mod cluster;
 mod file;
+mod rows;
 
-pub use cluster::{VolumeSummary, is_initialised, records, summary};
+pub use cluster::{MirrorSummary, VolumeSummary, is_initialised, records, summary};
+pub use rows::{RowsHash, SnapshotHead, SnapshotPage, rows_hash, snapshot_head, snapshot_page};
 
 use crate::ids::VolumeId;
 use crate::kv::KvRead;
@@ -21,7 +23,11 @@ pub fn answer<K: KvRead>(view: &K, query: &Query) -> Result<(Token, Answer), Sto
         return Ok((Token::default(), cluster::answer(tables, &query.body)?));
     }
     let head = tables.head()?.ok_or(Refusal::UnknownVolume)?;
+    if tables.mirror()?.is_some_and(|mirror| !mirror.is_loaded()) {
+        return Err(Refusal::MirrorLoading.into());
+    }
     let answer = match &query.body {
+        QueryBody::Followers => cluster::followers(tables)?,
         QueryBody::StatVolume => cluster::stat(tables, &head)?,
         QueryBody::Sessions { after, count_max } => cluster::sessions(tables, *after, *count_max)?,
         body => file::answer(tables, &query.caller, body)?,

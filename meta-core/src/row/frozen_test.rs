@@ -202,6 +202,19 @@ fn local_rows_are_frozen() {
         &slot,
         SLOT,
     );
+    let mirror = Mirror {
+        state: MirrorState::Stopped(StopReason::WrongChain),
+        uuid: Uuid([0xab; 16]),
+        origin: Uuid([0xcd; 16]),
+        snapshot: Token {
+            epoch: Epoch(1),
+            seq: Seq(2),
+        },
+        snapshot_crc: 3,
+        stopped_at: Seq(9),
+        cursor: vec![0x10, 1],
+    };
+    frozen(&key::single(V, Table::Mirror), &mirror, MIRROR);
     let grant = Grant { first: SliceId(5) };
     let key = key::grant(V, SessionId(1), SliceId(6));
     let bytes = grant.encode(&key);
@@ -241,4 +254,5 @@ const SESSION_REF: &str = "0101000000000000006b796417";
 const SESSION: &str =
     "010700000040000000090000000000000000000000000000000605040302010000ffc99a3b7b7d74b4b22c";
 const SLOT: &str = "01040000000000000001020385917317";
+const MIRROR: &str = "";
 const GRANT: &str = "0105000000000000006a3c6a6a";

@@ -4,10 +4,12 @@
 
 mod file;
 mod local;
+mod mirror;
 mod volume;
 
 pub use file::{Cut, Dentry, Inode, Named, PendingDelete, SliceRow};
 pub use local::{Cluster, Grant, Session, SessionRef, Slot, VolumeRef};
+pub use mirror::Mirror;
 pub use volume::{Counters, EpochOpened, Head, Settings};
 
 use crate::attr::Timestamp;
@@ -117,6 +119,15 @@ where
     } else {
         Err(damaged(what, key, "too long"))
     }
+}
+
+/// Checks that bytes from outside are a row as some version wrote it under this key: the crc fits.
+/// What they mean is not looked at.
+///
+/// # Errors
+/// [`Fatal::Damaged`] if they are not.
+pub(crate) fn check_crc(key: &[u8], bytes: &[u8]) -> Result<(), Fatal> {
+    open("row", key, bytes).map(|_| ())
 }
 
 /// A point in time as rows hold it.
