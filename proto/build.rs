@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "proto/curlew/v1/types.proto",
     "proto/curlew/v1/command.proto",
     "proto/curlew/v1/reply.proto",
@@ -11,6 +11,7 @@ const FILES: [&str; 8] = [
     "proto/curlew/v1/client.proto",
     "proto/curlew/v1/raft.proto",
     "proto/curlew/v1/admin.proto",
+    "proto/curlew/v1/changelog.proto",
 ];
 
 /// Payloads that are passed on without a copy.

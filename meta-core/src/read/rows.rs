@@ -4,7 +4,7 @@ use crate::attr::Timestamp;
 use crate::digest::{Digest, row_hash};
 use crate::ids::{ClusterId, VolumeId, VolumeUuid};
 use crate::key::{self, FIRST_LOCAL_TAG};
-use crate::kv::{Family, KvRead};
+use crate::kv::{Family, KvRead, Visit};
 use crate::outcome::{Fatal, Token};
 use crate::tables::Tables;
 use std::ops::ControlFlow;
@@ -137,7 +137,7 @@ fn scan<K: KvRead>(
     volume: VolumeId,
     after: &[u8],
     through: &[u8],
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    visit: &mut Visit<'_>,
 ) -> Result<bool, Fatal> {
     let mut begin = key::in_volume(volume, after);
     if !after.is_empty() {

@@ -10,7 +10,7 @@ use crate::ids::{
 };
 use crate::key::{self, Table};
 use crate::name::Name;
-use crate::outcome::Token;
+use crate::outcome::{MirrorState, StopReason, Token};
 use std::collections::BTreeMap;
 
 const V: VolumeId = VolumeId(7);
@@ -254,5 +254,5 @@ const SESSION_REF: &str = "0101000000000000006b796417";
 const SESSION: &str =
     "010700000040000000090000000000000000000000000000000605040302010000ffc99a3b7b7d74b4b22c";
 const SLOT: &str = "01040000000000000001020385917317";
-const MIRROR: &str = "";
+const MIRROR: &str = "010305ababababababababababababababababcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd010002000000000000000300000009000000000000001001b4bc13c0";
 const GRANT: &str = "0105000000000000006a3c6a6a";

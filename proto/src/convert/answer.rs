@@ -10,8 +10,9 @@ use meta_core::ids::{
     VolumeId,
 };
 use meta_core::limits::{
-    DEPTH_MAX, MESSAGE_BYTES_MAX, READ_SLICES_MAX, READDIR_ENTRIES_MAX, SESSION_INFO_BYTES_MAX,
-    STORAGE_BYTES_MAX, VOLUME_NAME_BYTES_MAX, XATTR_LIST_BYTES_MAX, XATTR_VALUE_BYTES_MAX,
+    DEPTH_MAX, FOLLOWERS_MAX, MESSAGE_BYTES_MAX, READ_SLICES_MAX, READDIR_ENTRIES_MAX,
+    SESSION_INFO_BYTES_MAX, STORAGE_BYTES_MAX, VOLUME_NAME_BYTES_MAX, XATTR_LIST_BYTES_MAX,
+    XATTR_VALUE_BYTES_MAX,
 };
 use meta_core::name::Name;
 use meta_core::outcome::{Refusal, Token};
@@ -88,6 +89,14 @@ impl From<&Answer> for v1::Answer {
                 let sessions = sessions.iter().map(Into::into).collect();
                 Message::Sessions(v1::Sessions { sessions })
             }
+            Answer::Followers(followers) => {
+                let follower = |(name, info): &(String, Vec<u8>)| v1::Follower {
+                    name: name.clone(),
+                    info: info.clone(),
+                };
+                let followers = followers.iter().map(follower).collect();
+                Message::Followers(v1::Followers { followers })
+            }
         };
         Self {
             answer: Some(answer),
@@ -124,6 +133,15 @@ impl Convert<Answer> for v1::Answer {
                 Message::Inodes(m) => Answer::Inodes(m.inos.into_iter().map(Ino).collect()),
                 Message::Sessions(m) => {
                     Answer::Sessions(list(m.sessions, "Sessions.sessions", MESSAGE_BYTES_MAX)?)
+                }
+                Message::Followers(m) => {
+                    within(
+                        m.followers.len() as u64,
+                        "Followers.followers",
+                        FOLLOWERS_MAX as u64,
+                    )?;
+                    let followers = m.followers.into_iter();
+                    Answer::Followers(followers.map(|m| (m.name, m.info)).collect())
                 }
             },
         )

@@ -6,8 +6,8 @@ use crate::v1::{self, command::Body};
 use meta_core::command::{Command, CommandBody, CreateVolume};
 use meta_core::ids::{Ino, Level, Seq, SessionId, Uuid, VolumeId};
 use meta_core::limits::{
-    BLOCK_BYTES_MAX, MAINTENANCE_ROWS_MAX, SESSION_INFO_BYTES_MAX, SESSIONS_MAX,
-    SLOTS_PER_SESSION_MAX, STORAGE_BYTES_MAX, VOLUME_NAME_BYTES_MAX,
+    BLOCK_BYTES_MAX, MAINTENANCE_ROWS_MAX, MIRROR_INFO_BYTES_MAX, SESSION_INFO_BYTES_MAX,
+    SESSIONS_MAX, SLOTS_PER_SESSION_MAX, STORAGE_BYTES_MAX, VOLUME_NAME_BYTES_MAX,
 };
 
 impl From<&Command> for v1::Command {
@@ -62,6 +62,13 @@ impl From<&CommandBody> for Body {
             CommandBody::RaiseLevel { level } => {
                 Self::RaiseLevel(v1::RaiseLevel { level: level.0 })
             }
+            CommandBody::Mark => Self::Mark(v1::Nothing {}),
+            CommandBody::NoteFollower { name, info } => Self::NoteFollower(v1::NoteFollower {
+                name: name.clone(),
+                info: info.clone(),
+            }),
+            CommandBody::CreateMirror(create) => Self::CreateMirror(create.into()),
+            CommandBody::Mirror(step) => Self::Mirror(step.into()),
         }
     }
 }
@@ -132,6 +139,13 @@ impl Convert<CommandBody> for Body {
             Self::RaiseLevel(m) => CommandBody::RaiseLevel {
                 level: Level(m.level),
             },
+            Self::Mark(v1::Nothing {}) => CommandBody::Mark,
+            Self::NoteFollower(m) => CommandBody::NoteFollower {
+                name: text(m.name, "NoteFollower.name", VOLUME_NAME_BYTES_MAX)?,
+                info: bounded(m.info, "NoteFollower.info", MIRROR_INFO_BYTES_MAX)?,
+            },
+            Self::CreateMirror(m) => CommandBody::CreateMirror(m.convert()?),
+            Self::Mirror(m) => CommandBody::Mirror(m.convert()?),
         })
     }
 }

@@ -5,6 +5,7 @@
 
 mod answer;
 mod command;
+mod mirror;
 mod operation;
 mod query;
 mod record;
@@ -90,9 +91,9 @@ fn name(bytes: Vec<u8>, field: &'static str) -> Result<Name, ConvertError> {
     Name::new(bytes).map_err(|refusal| ConvertError::Name { field, refusal })
 }
 
-fn unknown(field: &'static str, number: i32) -> ConvertError {
+fn unknown(field: &'static str, number: impl Into<i64>) -> ConvertError {
     ConvertError::UnknownNumber {
         field,
-        number: i64::from(number),
+        number: number.into(),
     }
 }

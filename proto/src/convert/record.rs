@@ -22,6 +22,7 @@ impl From<&Record> for v1::Record {
         } = word;
         let kind = match kind {
             RecordKind::Change => v1::RecordKind::Change,
+            RecordKind::Mark => v1::RecordKind::Mark,
         };
         Self {
             cluster: cluster.0.to_vec(),
@@ -41,6 +42,7 @@ impl Convert<Record> for v1::Record {
     fn convert(self) -> Result<Record, ConvertError> {
         let kind = match v1::RecordKind::try_from(self.kind) {
             Ok(v1::RecordKind::Change) => RecordKind::Change,
+            Ok(v1::RecordKind::Mark) => RecordKind::Mark,
             Ok(v1::RecordKind::Unspecified) | Err(_) => {
                 return Err(unknown("Record.kind", self.kind));
             }

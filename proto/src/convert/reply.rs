@@ -95,6 +95,7 @@ impl From<&Success> for v1::Success {
             }),
             Success::Session(session) => success::Success::Session(session.0),
             Success::Volume(volume) => success::Success::Volume(volume.0),
+            Success::Mirrored(state) => success::Success::Mirrored((*state).into()),
             Success::Maintained { rows, more } => success::Success::Maintained(v1::Maintained {
                 rows: *rows,
                 more: *more,
@@ -137,6 +138,7 @@ impl Convert<Success> for v1::Success {
                 },
                 success::Success::Session(session) => Success::Session(SessionId(session)),
                 success::Success::Volume(volume) => Success::Volume(VolumeId(volume)),
+                success::Success::Mirrored(m) => Success::Mirrored(m.convert()?),
                 success::Success::Maintained(m) => Success::Maintained {
                     rows: m.rows,
                     more: m.more,

@@ -79,6 +79,9 @@ impl From<Refusal> for v1::Refusal {
             Refusal::LimitReached => Self::LimitReached,
             Refusal::AlreadyInitialised => Self::AlreadyInitialised,
             Refusal::Moved => Self::Moved,
+            Refusal::Mirror => Self::Mirror,
+            Refusal::MirrorLoading => Self::MirrorLoading,
+            Refusal::MirrorGap => Self::MirrorGap,
         }
     }
 }

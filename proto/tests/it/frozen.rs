@@ -3,17 +3,20 @@
 //! add here and there.
 
 use meta_core::attr::{Attr, Caller, FileKind, Timestamp};
-use meta_core::changelog::{Record, RecordKind, RowChange};
+use meta_core::changelog::{Record, RecordKind, RowChange, SealedRecord};
 use meta_core::codec::Codec;
 use meta_core::command::{
-    Append, AppendSlice, Command, CommandBody, Commit, Create, CreateVolume, Existing, NewNode,
-    NewSlice, Operation, RenameMode, Request, SetAttr, SetTime, XattrMode,
+    Append, AppendSlice, Command, CommandBody, Commit, Create, CreateMirror, CreateVolume,
+    Existing, LoadRows, MirrorStep, NewNode, NewSlice, Operation, RenameMode, Request, SetAttr,
+    SetTime, XattrMode,
 };
 use meta_core::ids::{
     ChunkIndex, Epoch, Ino, Level, Seq, SessionId, SliceId, SlotIndex, Uuid, VolumeId,
 };
 use meta_core::name::Name;
-use meta_core::outcome::{NotExecuted, Outcome, Refusal, Reply, Success, Token};
+use meta_core::outcome::{
+    MirrorState, NotExecuted, Outcome, Refusal, Reply, StopReason, Success, Token,
+};
 use proto::ProstCodec;
 use std::fmt::Write as _;
 
@@ -336,6 +339,58 @@ fn replies_are_frozen() {
     not("unknown session", NotExecuted::UnknownSession);
     not("misordered", NotExecuted::SlotMisordered { last: 41 });
     not("wrong volume", NotExecuted::WrongVolume);
+}
+
+#[test]
+fn commands_of_mirrors_are_frozen() {
+    check_command("mark", CommandBody::Mark);
+    let note = CommandBody::NoteFollower {
+        name: "tokyo".to_owned(),
+        info: b"{}".to_vec(),
+    };
+    check_command("note follower", note);
+    let create = CreateMirror {
+        name: "vol".to_owned(),
+        uuid: Uuid([0xd2; 16]),
+        origin: Uuid([0xc1; 16]),
+        storage: b"{}".to_vec(),
+        info: b"{1}".to_vec(),
+    };
+    check_command("create mirror", CommandBody::CreateMirror(create));
+    let step = |what, step| check_command(what, CommandBody::Mirror(step));
+    let snapshot = Token {
+        epoch: Epoch(2),
+        seq: Seq(300),
+    };
+    let begin = MirrorStep::BeginLoad {
+        snapshot,
+        record_crc: 0xdead_beef,
+        again: true,
+    };
+    step("mirror begin", begin);
+    let rows = LoadRows {
+        after: vec![0x10],
+        through: vec![0x80],
+        rows: vec![(vec![0x10, 1], vec![1, 2]), (vec![0x11, 2], vec![3])],
+    };
+    step("mirror load", MirrorStep::Load(rows));
+    let end = MirrorStep::EndLoad {
+        stamp: STAMP,
+        digest: 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10,
+    };
+    step("mirror end", end);
+    let record = SealedRecord {
+        crc: 0xdead_beef,
+        body: vec![1, 2, 3],
+    };
+    step("mirror apply", MirrorStep::Apply(vec![record]));
+    let stop = MirrorStep::Stop {
+        reason: StopReason::Gap,
+        at: Seq(301),
+    };
+    step("mirror stop", stop);
+    let state = MirrorState::Stopped(StopReason::Forked);
+    check_reply("mirrored", Outcome::Done(Success::Mirrored(state)));
 }
 
 #[test]

@@ -40,6 +40,7 @@ fn body() -> impl Strategy<Value = CommandBody> {
             .prop_map(|(ino, rows_max)| CommandBody::Trim { ino, rows_max }),
         1 => any::<u64>().prop_map(|seq| CommandBody::TrimChangelog { keep_from: Seq(seq) }),
         1 => any::<u32>().prop_map(|level| CommandBody::RaiseLevel { level: Level(level) }),
+        4 => super::mirror::command(),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! Strategies that make every word of the engine.
 
 pub(crate) mod command;
+pub(crate) mod mirror;
 pub(crate) mod query;
 pub(crate) mod reply;
 

@@ -56,6 +56,7 @@ fn on_lists() -> impl Strategy<Value = QueryBody> {
     let page = || (ino(), any::<u32>());
     prop_oneof![
         Just(QueryBody::StatVolume),
+        Just(QueryBody::Followers),
         "[a-z0-9-]{1,63}".prop_map(|name| QueryBody::FindVolume { name }),
         page().prop_map(|(after, count_max)| QueryBody::Orphans { after, count_max }),
         page().prop_map(|(after, count_max)| QueryBody::Cuts { after, count_max }),

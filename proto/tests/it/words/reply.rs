@@ -42,6 +42,7 @@ fn success() -> impl Strategy<Value = Success> {
         }),
         any::<u64>().prop_map(|session| Success::Session(SessionId(session))),
         any::<u32>().prop_map(|volume| Success::Volume(VolumeId(volume))),
+        super::mirror::state().prop_map(Success::Mirrored),
         any::<(u32, bool)>().prop_map(|(rows, more)| Success::Maintained { rows, more }),
     ]
 }
@@ -75,7 +76,11 @@ pub(crate) fn record() -> impl Strategy<Value = Record> {
                 seq: Seq(seq),
                 level: Level(level),
                 previous_crc,
-                kind: RecordKind::Change,
+                kind: if level % 2 == 0 {
+                    RecordKind::Change
+                } else {
+                    RecordKind::Mark
+                },
                 stamp,
                 changes,
             },
