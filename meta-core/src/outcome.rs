@@ -172,6 +172,8 @@ pub enum StopReason {
     NeedsResync = 11,
     /// What was loaded is not what the origin had.
     SnapshotDiffers = 12,
+    /// The origin sent a record twice.
+    Repeat = 13,
 }
 
 impl StopReason {
@@ -190,6 +192,7 @@ impl StopReason {
             10 => Self::Forked,
             11 => Self::NeedsResync,
             12 => Self::SnapshotDiffers,
+            13 => Self::Repeat,
             _ => return None,
         })
     }
@@ -209,6 +212,7 @@ impl StopReason {
             Self::Forked => "stopped: forked",
             Self::NeedsResync => "needs resync",
             Self::SnapshotDiffers => "stopped: snapshot differs",
+            Self::Repeat => "stopped: repeat",
         }
     }
 }

@@ -177,12 +177,16 @@ pub(crate) fn clients_may_send(body: &CommandBody) -> bool {
         CommandBody::CreateVolume(_)
         | CommandBody::OpenSession { .. }
         | CommandBody::CloseSession { .. }
-        | CommandBody::Request(_) => true,
+        | CommandBody::Request(_)
+        | CommandBody::Mark
+        | CommandBody::NoteFollower { .. }
+        | CommandBody::CreateMirror(_) => true,
         CommandBody::InitCluster { .. }
         | CommandBody::ExpireSessions { .. }
         | CommandBody::Reap { .. }
         | CommandBody::Trim { .. }
         | CommandBody::TrimChangelog { .. }
-        | CommandBody::RaiseLevel { .. } => false,
+        | CommandBody::RaiseLevel { .. }
+        | CommandBody::Mirror(_) => false,
     }
 }

@@ -5,7 +5,7 @@
 //! never stops the deletion that would empty it.
 
 use crate::failure::{Failure, FailureKind};
-use meta_core::command::{Command, CommandBody, Operation};
+use meta_core::command::{Command, CommandBody, MirrorStep, Operation};
 use parking_lot::Mutex;
 use raft_store::NodeId;
 use std::collections::BTreeMap;
@@ -169,7 +169,11 @@ fn short(peer: Option<NodeId>, free_bytes: u64) -> Failure {
 /// reserve is for what gives space back.
 fn grows(body: &CommandBody) -> bool {
     match body {
-        CommandBody::CreateVolume(_) | CommandBody::OpenSession { .. } => true,
+        CommandBody::CreateVolume(_)
+        | CommandBody::OpenSession { .. }
+        | CommandBody::NoteFollower { .. }
+        | CommandBody::CreateMirror(_)
+        | CommandBody::Mirror(MirrorStep::Load(_) | MirrorStep::Apply(_)) => true,
         CommandBody::Request(request) => match &request.operation {
             Operation::Create(_)
             | Operation::Link { .. }
@@ -190,7 +194,9 @@ fn grows(body: &CommandBody) -> bool {
         | CommandBody::Reap { .. }
         | CommandBody::Trim { .. }
         | CommandBody::TrimChangelog { .. }
-        | CommandBody::RaiseLevel { .. } => false,
+        | CommandBody::RaiseLevel { .. }
+        | CommandBody::Mark
+        | CommandBody::Mirror(_) => false,
     }
 }
 

@@ -9,9 +9,21 @@ pub use rows::{RowsHash, SnapshotHead, SnapshotPage, rows_hash, snapshot_head, s
 
 use crate::ids::VolumeId;
 use crate::kv::KvRead;
-use crate::outcome::{Refusal, Stop, Token};
+use crate::outcome::{Fatal, Refusal, Stop, Token};
 use crate::query::{Answer, Query, QueryBody};
 use crate::tables::Tables;
+
+/// A volume's state in a view; the default if there is no such volume.
+///
+/// # Errors
+/// [`Fatal`] if the store is damaged.
+pub fn token<K: KvRead>(view: &K, volume: VolumeId) -> Result<Token, Fatal> {
+    let head = match volume {
+        VolumeId::CLUSTER => None,
+        volume => Tables::new(view, volume).head()?,
+    };
+    Ok(head.map(|head| head.token).unwrap_or_default())
+}
 
 /// Answers one query, with the state it was answered from.
 ///

@@ -174,14 +174,17 @@ impl Core {
     }
 
     fn answer_here(&self, query: &Query) -> QueryResult {
-        match self
-            .reader
-            .with_view(|view| meta_core::read::answer(view, query))
-        {
-            Ok(Ok((token, answer))) => Ok((token, Ok(answer))),
-            Ok(Err(Stop::Refused(refusal))) => Ok((Token::default(), Err(refusal))),
-            Ok(Err(Stop::Fatal(fatal))) | Err(fatal) => Err(self.fatal(&fatal)),
-        }
+        // A refusal tells as much of the volume's state as an answer.
+        let read = self.reader.with_view(|view| {
+            let token = meta_core::read::token(view, query.volume)?;
+            match meta_core::read::answer(view, query) {
+                Ok((_, answer)) => Ok((token, Ok(answer))),
+                Err(Stop::Refused(refusal)) => Ok((token, Err(refusal))),
+                Err(Stop::Fatal(fatal)) => Err(fatal),
+            }
+        });
+        read.and_then(|answered| answered)
+            .map_err(|fatal| self.fatal(&fatal))
     }
 
     /// A question of the node itself, answered from its state as it is.
@@ -308,6 +311,7 @@ fn is_point(body: &QueryBody) -> bool {
         | QueryBody::GetXattr { .. }
         | QueryBody::FindVolume { .. } => true,
         QueryBody::ReadDir { .. }
+        | QueryBody::Followers
         | QueryBody::ReadSlices { .. }
         | QueryBody::ListXattr { .. }
         | QueryBody::StatVolume

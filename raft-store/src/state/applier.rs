@@ -11,8 +11,10 @@ use crate::poison::Poison;
 use crate::snapshot::SnapshotFiles;
 use crate::store::Parts;
 use crate::types::{Applied, Entry, SnapshotMeta, StoredMembership, TypeConfig};
+use meta_core::ids::VolumeId;
 use meta_core::kv::{KvRead, Overlay, Writes};
 use meta_core::machine;
+use meta_core::outcome::Token;
 use openraft::entry::EntryPayload;
 use openraft::storage::{ApplyResponder, EntryResponder};
 use std::io;
@@ -128,6 +130,7 @@ fn apply(core: &Core, batch: Batch) -> Result<(), StoreError> {
     let mut entries = batch.into_iter().peekable();
     while entries.peek().is_some() {
         let mut answers = Vec::new();
+        let mut marked = None;
         let mut position = core.state.position();
         let writes = core.state.latest(|rows| {
             let mut pending = Overlay::new(rows);
@@ -137,6 +140,7 @@ fn apply(core: &Core, batch: Batch) -> Result<(), StoreError> {
                 &mut pending,
                 &mut position,
                 &mut answers,
+                &mut marked,
             )?;
             position.put(&mut pending)?;
             Ok::<Writes, StoreError>(pending.into_writes())
@@ -144,6 +148,9 @@ fn apply(core: &Core, batch: Batch) -> Result<(), StoreError> {
         let io_error = |error: io::Error| StoreError::Refused(error.to_string());
         core.parts.faults.hit("state.write").map_err(io_error)?;
         core.state.write(writes, position)?;
+        if let Some((volume, mark)) = marked {
+            core.state.marked().keep(&core.state, volume, mark);
+        }
         for (responder, answer) in answers {
             responder.send(answer);
         }
@@ -158,11 +165,14 @@ fn fill(
     pending: &mut Overlay<&dyn KvRead>,
     position: &mut AppliedState,
     answers: &mut Vec<(ApplyResponder<TypeConfig>, Applied)>,
+    marked: &mut Option<(VolumeId, Token)>,
 ) -> Result<(), StoreError> {
+    // A mark ends the write, so that its view shows nothing behind it.
     while pending.writes().len() < WRITE_ROWS_MAX
+        && marked.is_none()
         && let Some((entry, responder)) = entries.next()
     {
-        let answer = apply_entry(core, entry, pending, position)?;
+        let answer = apply_entry(core, entry, pending, position, marked)?;
         if let Some(responder) = responder {
             answers.push((responder, answer));
         }
@@ -175,6 +185,7 @@ fn apply_entry(
     entry: Entry,
     pending: &mut Overlay<&dyn KvRead>,
     position: &mut AppliedState,
+    marked: &mut Option<(VolumeId, Token)>,
 ) -> Result<Applied, StoreError> {
     let id = entry.log_id;
     if let Some(applied) = position.applied
@@ -188,11 +199,10 @@ fn apply_entry(
         EntryPayload::Blank => Ok(Applied::Nothing),
         EntryPayload::Normal(command) => {
             let command = core.parts.codec.decode_command(&command.0)?;
-            Ok(Applied::Reply(machine::apply(
-                pending,
-                &*core.parts.codec,
-                &command,
-            )?))
+            let codec = &*core.parts.codec;
+            let reply = machine::apply(pending, codec, &command)?;
+            *marked = machine::marked(codec, &command, &reply).map(|mark| (command.volume, mark));
+            Ok(Applied::Reply(reply))
         }
         EntryPayload::Membership(membership) => {
             position.membership = StoredMembership::new(Some(id), membership);

@@ -5,6 +5,7 @@
 
 mod applier;
 mod machine;
+mod marked;
 mod marks;
 mod memory;
 mod reader;

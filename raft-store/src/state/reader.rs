@@ -7,9 +7,11 @@ use crate::error::StoreError;
 use crate::log::LogReader;
 use crate::poison::Poison;
 use crate::types::LogId;
+use meta_core::ids::VolumeId;
 use meta_core::kv::{Family, KvRead, MemKv, Visit};
-use meta_core::outcome::Fatal;
+use meta_core::outcome::{Fatal, Token};
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// The state, to be read from anywhere in the node. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -65,6 +67,31 @@ impl StateReader {
     /// [`Fatal::Store`] if the store has stopped.
     pub fn with_view<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R, Fatal> {
         self.state.with_view(read)
+    }
+
+    /// As [`Self::with_view`], for a view that lasts as long as `read` does, which may be long:
+    /// writes go on beside it, and what they replace is kept for it.
+    ///
+    /// # Errors
+    /// [`Fatal::Store`] if the store has stopped.
+    pub fn with_lasting_view<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R, Fatal> {
+        self.state.with_lasting_view(read)
+    }
+
+    /// Calls `read` with the rows as they were right after a mark of a volume; `None` if that view
+    /// is not kept here, or not any more.
+    pub async fn with_marked_view<R: Send + 'static>(
+        &self,
+        volume: VolumeId,
+        mark: Token,
+        read: impl FnOnce(&View<'_>) -> R + Send + 'static,
+    ) -> Option<R> {
+        self.state.marked().read(volume, mark, read).await
+    }
+
+    /// Changes whenever entries were applied; a view taken after a change shows them.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.state.changes()
     }
 
     /// The last entry that views include.

@@ -1,5 +1,6 @@
 //! The state over either back end, and the position that its rows stand for.
 
+use super::marked::MarkedViews;
 use super::marks::AppliedState;
 use super::memory::MemoryState;
 use super::reader::View;
@@ -12,6 +13,7 @@ use crate::types::{LogId, SnapshotMeta};
 use meta_core::kv::{KvRead, Writes};
 use meta_core::outcome::Fatal;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 /// Where the rows are.
 #[derive(Debug)]
@@ -26,6 +28,9 @@ pub(crate) enum Backend {
 pub(crate) struct State {
     backend: Backend,
     position: Mutex<AppliedState>,
+    /// The index of the last entry applied, for whoever waits for it.
+    changes: watch::Sender<u64>,
+    marked: MarkedViews,
     poison: Poison,
 }
 
@@ -35,11 +40,44 @@ impl State {
         let state = Self {
             backend,
             position: Mutex::default(),
+            changes: watch::Sender::new(0),
+            marked: MarkedViews::default(),
             poison,
         };
         let position = state.latest(|rows| AppliedState::read(rows))?;
-        *state.position.lock() = position;
+        state.set_position(position);
         Ok(state)
+    }
+
+    fn set_position(&self, position: AppliedState) {
+        let index = position.applied.map_or(0, |id| id.index);
+        *self.position.lock() = position;
+        self.changes.send_replace(index);
+    }
+
+    /// Changes with every write.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    pub(crate) fn marked(&self) -> &MarkedViews {
+        &self.marked
+    }
+
+    /// As [`Self::with_view`], for a view that lasts: writes go on beside it.
+    pub(crate) fn with_lasting_view<R>(
+        &self,
+        read: impl FnOnce(&View<'_>) -> R,
+    ) -> Result<R, Fatal> {
+        self.poison.check()?;
+        match &self.backend {
+            #[cfg(feature = "rocksdb")]
+            Backend::Rocks(rocks) => Ok(rocks.with_view(&self.poison, read)),
+            Backend::Memory(memory) => {
+                let rows = memory.with_rows(Clone::clone);
+                Ok(read(&View::memory(&rows)))
+            }
+        }
     }
 
     pub(crate) fn position(&self) -> AppliedState {
@@ -76,7 +114,7 @@ impl State {
             Backend::Rocks(rocks) => rocks.write(writes)?,
             Backend::Memory(memory) => memory.write(writes),
         }
-        *self.position.lock() = position;
+        self.set_position(position);
         Ok(())
     }
 
@@ -151,7 +189,7 @@ impl State {
             Backend::Rocks(rocks) => rocks.install(&self.poison, files),
             Backend::Memory(memory) => memory.install(files),
         };
-        *self.position.lock() = installed?;
+        self.set_position(installed?);
         Ok(())
     }
 

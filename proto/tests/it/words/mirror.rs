@@ -16,7 +16,7 @@ pub(crate) fn state() -> impl Strategy<Value = MirrorState> {
 }
 
 fn reason() -> impl Strategy<Value = StopReason> {
-    (1..=12_u8).prop_map(|number| StopReason::from_number(number).expect("a reason"))
+    (1..=13_u8).prop_map(|number| StopReason::from_number(number).expect("a reason"))
 }
 
 fn step() -> impl Strategy<Value = MirrorStep> {
