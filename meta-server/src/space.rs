@@ -182,7 +182,8 @@ fn grows(body: &CommandBody) -> bool {
             | Operation::Append(_)
             | Operation::SetXattr { .. }
             | Operation::GrantSlices { .. } => true,
-            // SetAttr rewrites one row; even a longer file is only a larger number in it.
+            // SetAttr rewrites one row, and a truncation adds one that trimming takes away: it is
+            // how space comes back.
             Operation::Unlink { .. }
             | Operation::Rmdir { .. }
             | Operation::SetAttr(_)

@@ -75,7 +75,17 @@ impl Vfs {
             read: how.read && !how.execute,
             write: how.write,
         };
-        let attr = self.core.meta.attr(caller, body).await?;
+        let attr = match self.core.meta.attr(caller, body).await {
+            // The engine gives nobody a file without names; who holds it may open it once more,
+            // as by /proc/self/fd. The kernel has checked the mode.
+            Err(VfsError::Refused(Refusal::Stale)) if self.core.inodes.holds(ino) => {
+                self.core
+                    .meta
+                    .attr(caller, QueryBody::GetAttr { ino })
+                    .await?
+            }
+            attr => attr?,
+        };
         Ok(self.opened(attr, how, false))
     }
 

@@ -8,15 +8,17 @@ pub use agreement::{Agreement, VolumeAgreement, agree};
 pub use node::Node;
 pub use options::ClusterOptions;
 
+use crate::binaries::binary;
 use crate::scratch::Scratch;
 use crate::wait;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use meta_client::meta_core::command::CreateVolume;
 use meta_client::meta_core::ids;
 use meta_client::node_status;
 use options::{Seat, node_toml};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 /// How long one question to a node may take.
@@ -214,6 +216,29 @@ impl Cluster {
     /// Where blocks go.
     pub fn objects(&self) -> PathBuf {
         self.dir().join("objects")
+    }
+
+    /// Stops all nodes and checks what each has on its disk: every row, every record, the rules
+    /// between them. Gives what the check said of each.
+    ///
+    /// # Errors
+    /// When a node does not stop cleanly, or its data is not in order.
+    pub async fn check_stores(&mut self, within: Duration) -> Result<Vec<String>> {
+        for id in self.ids() {
+            let status = self.node(id)?.stop(within).await?;
+            ensure!(status.success(), "node {id} ended with {status}");
+        }
+        let mut said = Vec::new();
+        for id in self.ids() {
+            let mut command = Command::new(binary("curlew-meta")?);
+            command.arg("check").arg("--config");
+            let output = command.arg(self.node(id)?.config()).output()?;
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.success(), "node {id}: {text}{errors}");
+            said.push(text.trim().to_owned());
+        }
+        Ok(said)
     }
 
     /// Leaves data and logs behind.

@@ -183,6 +183,7 @@ async fn copy_through_a_death(
             pulse.errors()
         );
     }
+    let before = copying.progress().0;
     let failover = kill_leader(side).await?;
     say(&format!(
         "killed node {} (the leader) with -9; node {} leads after {:.2} s",
@@ -194,6 +195,8 @@ async fn copy_through_a_death(
     let (files, bytes) = copying.progress();
     let copied = copying.finish();
     claim_copy(proof, &pulse, (files, total), bytes, begin.elapsed());
+    let after = files.saturating_sub(before);
+    proof.claim("files copied after the kill", after > 0, after.to_string());
     let gap = failover.without_leader;
     let within = gap < LEADER_GAP_MAX;
     proof.claim(

@@ -59,7 +59,9 @@ pub(crate) fn create<B: KvRead>(
         };
         return Ok((Writes::new(), answer(outcome)));
     }
-    let id = super::volume::take_number(&mut cluster)?;
+    let Some(id) = super::volume::take_number(&mut cluster) else {
+        return Ok((Writes::new(), answer(Outcome::Refused(Refusal::LimitReached))));
+    };
     let mirror = Mirror {
         state: MirrorState::Loading,
         uuid: create.uuid,

@@ -9,7 +9,7 @@ use crate::key::{self, Table};
 use crate::kv::{Family, KvRead, Overlay, Writes};
 use crate::limits::{
     BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, FOLLOWERS_MAX, MIRROR_INFO_BYTES_MAX, STORAGE_BYTES_MAX,
-    VOLUME_NAME_BYTES_MAX,
+    VOLUME_NAME_BYTES_MAX, VOLUMES_MAX,
 };
 use crate::outcome::{Fatal, Outcome, Refusal, Reply, Success, Token};
 use crate::row::{Blob, Cluster, EpochOpened, Head, Inode, Row, Settings, VolumeRef};
@@ -80,7 +80,9 @@ pub(crate) fn create<B: KvRead>(
         };
         return Ok((Writes::new(), answer(outcome)));
     }
-    let id = take_number(&mut cluster)?;
+    let Some(id) = take_number(&mut cluster) else {
+        return Ok((Writes::new(), answer(Outcome::Refused(Refusal::LimitReached))));
+    };
     let scope = Scope {
         volume: id,
         cluster: cluster.id,
@@ -107,15 +109,14 @@ pub(crate) fn create<B: KvRead>(
     ))
 }
 
-/// The number of a new volume.
-pub(super) fn take_number(cluster: &mut Cluster) -> Result<VolumeId, Fatal> {
+/// The number of a new volume; nothing where there are as many as there may be.
+pub(super) fn take_number(cluster: &mut Cluster) -> Option<VolumeId> {
     let id = VolumeId(cluster.next_volume);
-    // The last number is the store's own.
-    cluster.next_volume =
-        id.0.checked_add(1)
-            .filter(|next| *next < u32::MAX)
-            .ok_or(Fatal::Exhausted("volume numbers"))?;
-    Ok(id)
+    if id.0 > VOLUMES_MAX {
+        return None;
+    }
+    cluster.next_volume += 1;
+    Some(id)
 }
 
 /// The rows of a new volume.
@@ -184,8 +185,12 @@ fn check(create: &CreateVolume) -> Result<(), Refusal> {
 /// Raises the level; it never falls.
 pub(super) fn raise_level<B: KvRead>(txn: &mut Txn<'_, B>, level: Level) -> Done {
     let mut settings = txn.tables().settings()?;
-    if level < settings.level || level > LEVEL {
+    if level < settings.level {
         return Err(Refusal::InvalidArgument.into());
+    }
+    if level > LEVEL {
+        // A newer leader proposed it: to go on without it would be to differ from then on.
+        return Err(Fatal::Command(format!("level {level} of a volume")).into());
     }
     settings.level = level;
     txn.put(key::single(txn.volume(), Table::Settings), &settings);

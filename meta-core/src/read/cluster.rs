@@ -11,6 +11,10 @@ use crate::row::{Blob, EpochOpened, Head, Mirror, Session, VolumeRef};
 use crate::tables::{Tables, last_id};
 use std::ops::ControlFlow;
 
+/// What a volume, and each of its epochs, take in a page, roughly.
+const INFO_BYTES: usize = 256;
+const EPOCH_BYTES: usize = 32;
+
 pub(super) fn answer<K: KvRead>(tables: Tables<'_, K>, body: &QueryBody) -> Result<Answer, Stop> {
     match body {
         QueryBody::FindVolume { name } => {
@@ -26,10 +30,16 @@ pub(super) fn answer<K: KvRead>(tables: Tables<'_, K>, body: &QueryBody) -> Resu
             let mut ids = volume_ids(tables)?;
             ids.retain(|id| id > after);
             let mut infos = Vec::new();
+            let mut bytes = 0;
             for id in ids {
+                if infos.len() >= *count_max as usize || bytes >= PAGE_BYTES_MAX {
+                    break;
+                }
                 // What is still being loaded has no settings to tell yet.
-                if infos.len() < *count_max as usize && !is_loading(tables.of(id))? {
-                    infos.push(info(tables.of(id))?);
+                if !is_loading(tables.of(id))? {
+                    let info = info(tables.of(id))?;
+                    bytes += info.storage.len() + info.epochs.len() * EPOCH_BYTES + INFO_BYTES;
+                    infos.push(info);
                 }
             }
             Ok(Answer::Volumes(infos))

@@ -295,6 +295,7 @@ impl Driver {
             gid: change.gid,
             length: change.size,
             mtime: change.mtime.map(time),
+            atime: change.mtime.filter(Option::is_none).map(time),
             ..SetAttr::default()
         });
         let (now, engine) = self.operate(caller, set);

@@ -114,7 +114,7 @@ pub(crate) struct Change {
     pub(crate) uid: Option<u32>,
     pub(crate) gid: Option<u32>,
     pub(crate) size: Option<u64>,
-    /// `Some(None)` is now.
+    /// `Some(None)` is now, and the time of access with it.
     pub(crate) mtime: Option<Option<Timestamp>>,
 }
 
@@ -513,6 +513,9 @@ impl FileSystem {
         }
         if let Some(mtime) = change.mtime {
             node.mtime = mtime.unwrap_or(now);
+            if mtime.is_none() {
+                node.atime = now;
+            }
             node.ctime = now;
         }
     }
@@ -639,6 +642,10 @@ impl FileSystem {
         caller: &Caller,
     ) -> Result<(), Errno> {
         let node = self.there(id)?;
+        if node.nlink == 0 && !node.is_dir() {
+            // It is on its way out; who holds it does not ask.
+            return Err("ESTALE");
+        }
         node.allows(caller, u32::from(read) * READ + u32::from(write) * WRITE)?;
         if node.is_dir() && write {
             return Err("EISDIR");

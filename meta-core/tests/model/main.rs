@@ -1,6 +1,7 @@
 //! The engine beside a plain model of a file system, over random calls; and what holds for any
 //! sequence of commands: records tell all, batches do not matter, a second sending changes nothing.
 
+mod bounds;
 mod codec;
 mod driver;
 mod engine;
