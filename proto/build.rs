@@ -15,7 +15,8 @@ const FILES: [&str; 9] = [
 ];
 
 /// Payloads that are passed on without a copy.
-const SHARED_BYTES: [&str; 7] = [
+const SHARED_BYTES: [&str; 8] = [
+    ".curlew.v1.CheckedFrame.frame",
     ".curlew.v1.ClientFrame.execute",
     ".curlew.v1.ServerFrame.reply",
     ".curlew.v1.RaftRequest.payload",

@@ -3,6 +3,7 @@
 use crate::error::Failure;
 use meta_core::limits::MESSAGE_BYTES_MAX;
 use proto::v1::admin_client::AdminClient;
+use proto::v1::changelog_client::ChangelogClient;
 use proto::v1::meta_client::MetaClient;
 use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
@@ -56,6 +57,12 @@ pub(crate) fn meta(channel: Channel) -> MetaClient<Channel> {
 
 pub(crate) fn admin(channel: Channel) -> AdminClient<Channel> {
     AdminClient::new(channel)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+pub(crate) fn changelog(channel: Channel) -> ChangelogClient<Channel> {
+    ChangelogClient::new(channel)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX)
 }

@@ -32,6 +32,9 @@ pub enum Failure {
     /// The leader has too much to do.
     #[error("the metadata cluster is overloaded ({0}); try again later")]
     Overloaded(String),
+    /// The mirror has not applied what must be seen.
+    #[error("the mirror is behind ({0})")]
+    Behind(String),
     /// It took too long.
     #[error("the metadata cluster did not answer in time ({0})")]
     TimedOut(String),

@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 
 mod backoff;
+mod changelog;
 mod cluster;
 mod deadline;
 mod endpoint;
@@ -25,11 +26,15 @@ mod session;
 mod slots;
 mod url;
 
+pub use changelog::{
+    Changelog, ChangelogError, FollowEvent, FollowHead, Following, LoadHead, LoadPage, Loading,
+    RowsHash, RowsRange,
+};
 pub use cluster::Cluster;
 pub use error::{ClientError, Failure};
 pub use meta_core;
 pub use node::{
-    Initialised, Member, NodeStatus, VolumeStatus, init, node_status, transfer_leader,
+    Initialised, Member, MirrorStatus, NodeStatus, VolumeStatus, init, node_status, transfer_leader,
     trigger_snapshot,
 };
 pub use options::SessionOptions;

@@ -71,6 +71,33 @@ pub struct VolumeStatus {
     pub digest: String,
     /// Files without names that are still held open.
     pub orphans: u64,
+    /// If it follows another cluster.
+    pub mirror: Option<MirrorStatus>,
+}
+
+/// How a mirror follows its origin, as one of its nodes knows it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct MirrorStatus {
+    /// `loading`, `following`, `needs resync` or `stopped: ` and why.
+    pub state: String,
+    /// Whether it applies its origin's records as they come.
+    pub following: bool,
+    /// The cluster that it follows.
+    pub origin: Uuid,
+    /// The snapshot that it was loaded from, or is being loaded.
+    pub snapshot_seq: u64,
+    /// The record that stopped it; 0 if it is not stopped.
+    pub stopped_at: u64,
+    /// Where the origin is and what the mirror is called there: JSON.
+    pub info: Vec<u8>,
+    /// What the mirror's leader heard of the origin's newest record last.
+    pub origin_seq: Option<u64>,
+    /// How long ago it heard that.
+    pub heard_ms: Option<u64>,
+    /// Since when records are missing here, as far as is known; 0 if none are.
+    pub lag_ms: Option<u64>,
+    /// Why there is no stream from the origin; else empty.
+    pub trouble: String,
 }
 
 /// The answer to [`init`].
@@ -234,6 +261,7 @@ fn volume(message: v1::VolumeStatus) -> Result<VolumeStatus, Failure> {
         seq,
         digest,
         orphans,
+        mirror,
     } = message;
     Ok(VolumeStatus {
         id,
@@ -244,5 +272,33 @@ fn volume(message: v1::VolumeStatus) -> Result<VolumeStatus, Failure> {
         seq,
         digest,
         orphans,
+        mirror: mirror.map(mirror_status).transpose()?,
+    })
+}
+
+fn mirror_status(message: v1::MirrorStatus) -> Result<MirrorStatus, Failure> {
+    let v1::MirrorStatus {
+        state,
+        following,
+        origin,
+        snapshot_seq,
+        stopped_at,
+        info,
+        origin_seq,
+        heard_ms,
+        lag_ms,
+        trouble,
+    } = message;
+    Ok(MirrorStatus {
+        state,
+        following,
+        origin: uuid(&origin)?,
+        snapshot_seq,
+        stopped_at,
+        info,
+        origin_seq,
+        heard_ms,
+        lag_ms,
+        trouble,
     })
 }

@@ -214,6 +214,7 @@ fn after_failure(link: &Link, failure: v1::Failure) -> Verdict {
             Verdict::Again(Failure::NoLeader(message))
         }
         v1::FailureKind::Overloaded => Verdict::Again(Failure::Overloaded(message)),
+        v1::FailureKind::Behind => Verdict::Again(Failure::Behind(message)),
         v1::FailureKind::Unknown => Verdict::MayHaveRun(Failure::TimedOut(message)),
         v1::FailureKind::NoSpace => Verdict::NoSpace,
         v1::FailureKind::UnsupportedVersion => Verdict::Final(Failure::VersionMismatch(message)),

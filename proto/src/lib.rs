@@ -11,6 +11,7 @@
 pub mod codec;
 pub mod convert;
 pub mod error;
+pub mod frame;
 pub mod limits;
 
 pub use codec::ProstCodec;

@@ -11,3 +11,7 @@ pub const COMMAND_BYTES_MAX: usize = 2 << 20;
 pub const HELLO_SESSIONS_MAX: usize = 64;
 /// Inodes in one question about open files, and in its answer.
 pub const HELD_INODES_MAX: usize = 65_536;
+/// The oldest version of the changelog's streams that this build speaks.
+pub const CHANGELOG_VERSION_MIN: u32 = 1;
+/// The newest version of the changelog's streams that this build speaks.
+pub const CHANGELOG_VERSION_MAX: u32 = 1;
