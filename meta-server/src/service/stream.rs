@@ -191,6 +191,14 @@ impl ClientStream {
     }
 
     fn accept_command(&mut self, bytes: &[u8]) -> Result<Work, Failure> {
+        if bytes.len() > limits::CLIENT_COMMAND_BYTES_MAX {
+            let message = format!(
+                "a command of {} bytes is over the limit of {}",
+                bytes.len(),
+                limits::CLIENT_COMMAND_BYTES_MAX
+            );
+            return Err(Failure::bad_request(message));
+        }
         let command = codec::decode_command(bytes)
             .map_err(|error| Failure::bad_request(error.to_string()))?;
         if !clients_may_send(&command.body) {
