@@ -132,7 +132,11 @@ pub struct RowsRange {
     pub rows_max: u64,
 }
 
-type Client = v1::changelog_client::ChangelogClient<Channel>;
+/// What a stream is opened for.
+enum Ask {
+    Follow(v1::FollowRequest),
+    Load(v1::LoadRequest),
+}
 
 impl Changelog {
     /// The changelog of the URL's volume. Nothing is asked yet.
@@ -159,8 +163,8 @@ impl Changelog {
             from: from.0,
             live,
         };
-        let ask = async |mut client: Client| client.follow(request.clone()).await;
-        let (frames, first) = self.open::<v1::FollowFrame, _>(ask).await?;
+        let ask = Ask::Follow(request);
+        let (frames, first) = self.open::<v1::FollowFrame>(&ask).await?;
         match first.frame {
             Some(v1::follow_frame::Frame::Head(head)) => {
                 let head = FollowHead {
@@ -186,8 +190,7 @@ impl Changelog {
             max_version: CHANGELOG_VERSION_MAX,
             volume: self.volume.clone(),
         };
-        let ask = async |mut client: Client| client.load(request.clone()).await;
-        let (frames, first) = self.open::<v1::LoadFrame, _>(ask).await?;
+        let (frames, first) = self.open::<v1::LoadFrame>(&Ask::Load(request)).await?;
         match first.frame {
             Some(v1::load_frame::Frame::Head(head)) => {
                 let token = head.token.ok_or(unreadable("a head without a token"))?;
@@ -233,17 +236,16 @@ impl Changelog {
     }
 
     /// Opens a stream at the node that leads, and takes its first frame.
-    async fn open<F, A>(&self, ask: A) -> Result<(Frames<F>, F), ChangelogError>
-    where
-        F: Framed + Ending,
-        A: AsyncFn(Client) -> Result<tonic::Response<Streaming<v1::CheckedFrame>>, tonic::Status>,
-    {
+    async fn open<F: Framed + Ending>(
+        &self,
+        ask: &Ask,
+    ) -> Result<(Frames<F>, F), ChangelogError> {
         let mut addrs: Vec<String> = self.addrs.clone();
         let mut at = 0;
         let mut last = ChangelogError::Failed(Failure::Unreachable("no addresses".into()));
         while let Some(addr) = addrs.get(at).cloned() {
             at += 1;
-            let opening = open_at::<F, A>(&addr, &ask);
+            let opening = open_at::<F>(&addr, ask);
             let opened = tokio::time::timeout(ANSWER_LIMIT, opening).await;
             let (mut frames, first) = match opened {
                 Ok(Ok(opened)) => opened,
@@ -315,14 +317,13 @@ fn ended<F>(end: &v1::FollowEnd, frames: &mut Frames<F>) -> Result<ChangelogErro
     }
 }
 
-async fn open_at<F, A>(addr: &str, ask: &A) -> Result<(Frames<F>, F), ChangelogError>
-where
-    F: Framed,
-    A: AsyncFn(Client) -> Result<tonic::Response<Streaming<v1::CheckedFrame>>, tonic::Status>,
-{
+async fn open_at<F: Framed>(addr: &str, ask: &Ask) -> Result<(Frames<F>, F), ChangelogError> {
     let channel = endpoint::connect(addr).await?;
-    let client = endpoint::changelog(channel.clone());
-    let opened = ask(client).await;
+    let mut client = endpoint::changelog(channel.clone());
+    let opened = match ask {
+        Ask::Follow(request) => client.follow(request.clone()).await,
+        Ask::Load(request) => client.load(request.clone()).await,
+    };
     let inbound = opened.map_err(|status| broke(addr, &status))?.into_inner();
     let mut frames = Frames {
         addr: addr.to_owned(),

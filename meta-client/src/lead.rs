@@ -93,6 +93,14 @@ impl Lead {
         }
     }
 
+    /// The stream to the leader, if there is one now.
+    pub(crate) fn current(&self) -> Option<Arc<Link>> {
+        match &*self.shared.state.borrow() {
+            State::Found(link) if !link.is_broken() => Some(Arc::clone(link)),
+            _ => None,
+        }
+    }
+
     /// What the last round of the search heard, while there is no leader.
     pub(crate) fn trouble(&self) -> Option<Failure> {
         match &*self.shared.state.borrow() {

@@ -37,6 +37,6 @@ pub use node::{
     Initialised, Member, MirrorStatus, NodeStatus, VolumeStatus, init, node_status, transfer_leader,
     trigger_snapshot,
 };
-pub use options::SessionOptions;
-pub use session::{ConnectionStatus, HeldInodes, MetaSession};
+pub use options::{MirrorOptions, SessionOptions};
+pub use session::{ConnectionStatus, HeldInodes, MetaSession, MirrorCounts, MirrorRouteStatus};
 pub use url::{MetaUrl, UrlError};

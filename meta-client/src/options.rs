@@ -1,5 +1,6 @@
 //! What a session's owner can choose.
 
+use crate::url::MetaUrl;
 use std::time::Duration;
 
 /// How a session behaves.
@@ -15,6 +16,17 @@ pub struct SessionOptions {
     pub retry_for: Option<Duration>,
     /// How long opening the session may take.
     pub open_for: Duration,
+    /// Where queries are answered, if not by the origin.
+    pub mirror: Option<MirrorOptions>,
+}
+
+/// A mirror that answers a session's queries.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MirrorOptions {
+    /// The volume at the mirror.
+    pub url: MetaUrl,
+    /// How long the mirror may take to apply what a query must see, before the origin is asked.
+    pub wait: Duration,
 }
 
 impl Default for SessionOptions {
@@ -25,6 +37,7 @@ impl Default for SessionOptions {
             info: Vec::new(),
             retry_for: None,
             open_for: Duration::from_secs(10),
+            mirror: None,
         }
     }
 }

@@ -73,6 +73,11 @@ pub struct SealedRecord {
 }
 
 impl SealedRecord {
+    /// Whether the bytes are those that were sealed.
+    pub fn is_intact(&self) -> bool {
+        crc32fast::hash(&self.body) == self.crc
+    }
+
     /// Seals an encoded record. The body holds the previous crc, so this one chains to it.
     pub fn seal(body: Vec<u8>) -> Self {
         Self {

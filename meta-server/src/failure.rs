@@ -26,6 +26,8 @@ pub(crate) enum FailureKind {
     BadRequest,
     /// The cluster has no identity yet.
     NotInitialised,
+    /// Not answered: this node has not applied what must be seen.
+    Behind,
 }
 
 /// A failure, with words for a person.
@@ -81,6 +83,7 @@ impl Failure {
             FailureKind::UnsupportedVersion => "unsupported_version",
             FailureKind::BadRequest => "bad_request",
             FailureKind::NotInitialised => "not_initialised",
+            FailureKind::Behind => "behind",
         }
     }
 
@@ -99,6 +102,7 @@ impl Failure {
             FailureKind::UnsupportedVersion => v1::FailureKind::UnsupportedVersion,
             FailureKind::BadRequest => v1::FailureKind::BadRequest,
             FailureKind::NotInitialised => v1::FailureKind::NotInitialised,
+            FailureKind::Behind => v1::FailureKind::Behind,
         };
         v1::Failure {
             kind: kind.into(),

@@ -12,6 +12,7 @@
 //! does by itself).
 #![warn(missing_docs)]
 
+mod changelog;
 mod clock;
 pub mod config;
 mod failure;
@@ -19,6 +20,7 @@ mod http;
 mod leader;
 pub mod logging;
 mod metrics;
+mod mirror;
 mod network;
 mod node;
 #[cfg(feature = "rocksdb")]

@@ -33,6 +33,17 @@ pub(crate) struct Metrics {
     pub(crate) orphans_reaped: Counter,
     /// Times this node became leader.
     pub(crate) leaderships: Counter,
+    /// Followers of changelogs.
+    pub(crate) changelog_streams: Gauge,
+    /// Records sent to them.
+    pub(crate) changelog_records: Counter,
+    /// Streams from origins that this node opened for its mirrors.
+    pub(crate) mirror_streams: Counter,
+    /// Times a mirror had no stream.
+    pub(crate) mirror_trouble: Counter,
+    /// Records of origins that were proposed.
+    pub(crate) mirror_records: Counter,
+    pub(crate) mirrors: MirrorGauges,
     pub(crate) raft: RaftGauges,
 }
 
@@ -88,11 +99,18 @@ impl Default for Metrics {
             sessions_expired: Counter::default(),
             orphans_reaped: Counter::default(),
             leaderships: Counter::default(),
+            changelog_streams: Gauge::default(),
+            changelog_records: Counter::default(),
+            mirror_streams: Counter::default(),
+            mirror_trouble: Counter::default(),
+            mirror_records: Counter::default(),
+            mirrors: MirrorGauges::default(),
             raft: RaftGauges::default(),
             registry: Registry::default(),
         };
         metrics.register_counts(&mut registry);
         metrics.raft.register(&mut registry);
+        metrics.mirrors.register(&mut registry);
         Self {
             registry,
             ..metrics
@@ -123,6 +141,26 @@ impl Metrics {
                 "Times this node became leader",
                 &self.leaderships,
             ),
+            (
+                "changelog_records",
+                "Records sent to followers",
+                &self.changelog_records,
+            ),
+            (
+                "mirror_streams",
+                "Streams from origins that were opened",
+                &self.mirror_streams,
+            ),
+            (
+                "mirror_trouble",
+                "Times a mirror had no stream from its origin",
+                &self.mirror_trouble,
+            ),
+            (
+                "mirror_records",
+                "Records of origins that were proposed here",
+                &self.mirror_records,
+            ),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
@@ -134,6 +172,11 @@ impl Metrics {
                 &self.proposals_in_flight,
             ),
             ("streams", "Connected clients", &self.streams),
+            (
+                "changelog_streams",
+                "Followers of changelogs",
+                &self.changelog_streams,
+            ),
             (
                 "sessions",
                 "Sessions that the leader follows",
@@ -165,6 +208,98 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+}
+
+/// A volume's name as a label.
+type VolumeLabel = [(&'static str, String); 1];
+
+/// How far the mirrors here are. Set just before each scrape.
+#[derive(Default)]
+pub(crate) struct MirrorGauges {
+    watermark: Family<VolumeLabel, Gauge>,
+    following: Family<VolumeLabel, Gauge>,
+    origin_seq: Family<VolumeLabel, Gauge>,
+    lag_records: Family<VolumeLabel, Gauge>,
+    lag_ms: Family<VolumeLabel, Gauge>,
+}
+
+/// What a scrape says of one mirror.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MirrorNumbers {
+    /// The last record applied.
+    pub(crate) watermark: u64,
+    /// Whether it follows.
+    pub(crate) following: bool,
+    /// The origin's newest record, as far as this node heard.
+    pub(crate) origin_seq: Option<u64>,
+    /// How long records may have been missing.
+    pub(crate) lag_ms: Option<u64>,
+}
+
+impl MirrorGauges {
+    fn register(&self, registry: &mut Registry) {
+        let families = [
+            (
+                "mirror_watermark",
+                "Last record that the mirror applied",
+                &self.watermark,
+            ),
+            (
+                "mirror_following",
+                "1 while the mirror applies records as they come",
+                &self.following,
+            ),
+            (
+                "mirror_origin_seq",
+                "Newest record of the origin, as far as the mirror's leader heard",
+                &self.origin_seq,
+            ),
+            (
+                "mirror_lag_records",
+                "Records that the mirror has not applied",
+                &self.lag_records,
+            ),
+            (
+                "mirror_lag_ms",
+                "How long records may have been missing",
+                &self.lag_ms,
+            ),
+        ];
+        for (name, help, family) in families {
+            registry.register(name, help, family.clone());
+        }
+    }
+
+    /// Forgets all mirrors: what is not known is not shown.
+    pub(crate) fn clear(&self) {
+        let families = [
+            &self.watermark,
+            &self.following,
+            &self.origin_seq,
+            &self.lag_records,
+            &self.lag_ms,
+        ];
+        for family in families {
+            family.clear();
+        }
+    }
+
+    /// Sets one mirror's numbers.
+    pub(crate) fn set(&self, volume: &str, numbers: MirrorNumbers) {
+        let label = [("volume", volume.to_owned())];
+        let set = |family: &Family<VolumeLabel, Gauge>, value: u64| {
+            family.get_or_create(&label).set(gauge(value));
+        };
+        set(&self.watermark, numbers.watermark);
+        set(&self.following, u64::from(numbers.following));
+        if let Some(seq) = numbers.origin_seq {
+            set(&self.origin_seq, seq);
+            set(&self.lag_records, seq.saturating_sub(numbers.watermark));
+        }
+        if let Some(lag) = numbers.lag_ms {
+            set(&self.lag_ms, lag);
+        }
     }
 }
 

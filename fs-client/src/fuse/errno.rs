@@ -43,7 +43,11 @@ fn of_refusal(refusal: Refusal) -> Errno {
         | Refusal::UnknownVolume
         | Refusal::VolumeExists
         | Refusal::AlreadyInitialised
+        | Refusal::MirrorLoading
+        | Refusal::MirrorGap
         | Refusal::Moved => Errno::EIO,
+        // Somebody mounted the mirror itself: it is read only.
+        Refusal::Mirror => Errno::EROFS,
     }
 }
 

@@ -4,6 +4,7 @@ use super::ConnectionStatus;
 use super::era::Era;
 use super::held::{self, HeldInodes, QUESTIONS_AHEAD};
 use super::keeper;
+use super::mirror::{self, MirrorRoute};
 use crate::deadline::Deadline;
 use crate::error::{ClientError, Failure};
 use crate::lead::{Lead, Mood};
@@ -29,11 +30,14 @@ use tokio_util::sync::CancellationToken;
 const ERAS_MAX: usize = 4;
 /// How long a closing session waits for its operations, and then for the cluster's answer.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
+/// How long the origin is asked before the mirror is asked again: one of them may come back.
+const ORIGIN_TURN: Duration = Duration::from_secs(2);
 
 /// A session's parts.
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) lead: Lead,
+    mirror: Option<MirrorRoute>,
     pub(super) volume: VolumeInfo,
     pub(super) options: SessionOptions,
     pub(super) eras: watch::Sender<Arc<Era>>,
@@ -67,8 +71,13 @@ impl Inner {
         let volume = find(&lead, &url.volume, deadline).await?;
         let era = open_era(&lead, volume.id, &options, deadline, Mood::Opening).await?;
         lead.attach(era.id.0);
+        let mirror = options
+            .mirror
+            .as_ref()
+            .map(|options| MirrorRoute::start(options, volume.uuid));
         let inner = Arc::new(Self {
             lead,
+            mirror,
             volume,
             eras: watch::Sender::new(era),
             holder: RwLock::new(None),
@@ -234,10 +243,40 @@ impl Inner {
             caller,
             body,
         };
-        let (token, result) = self.lead.ask(&query, deadline, Mood::Steady).await?;
+        let (token, result) = self.read(&query, deadline).await?;
         drop(permit);
         self.saw(token);
         Ok(result?)
+    }
+
+    /// An answer of the mirror, if one is read from and it can, else of the origin.
+    async fn read(
+        &self,
+        query: &Query,
+        deadline: Deadline,
+    ) -> Result<(Token, Result<Answer, Refusal>), ClientError> {
+        let Some(route) = &self.mirror else {
+            return Ok(self.lead.ask(query, deadline, Mood::Steady).await?);
+        };
+        loop {
+            let at_least = self.token();
+            if let Some(read) = route.ask(&query.caller, &query.body, at_least).await {
+                return Ok(read);
+            }
+            let turn = deadline.within(ORIGIN_TURN);
+            match self.lead.ask(query, turn, Mood::Steady).await {
+                Ok(read) => return Ok(read),
+                Err(failure) => {
+                    let error = ClientError::Failed(failure);
+                    if deadline.is_over()
+                        || self.closing.is_cancelled()
+                        || !mirror::may_pass(&error)
+                    {
+                        return Err(error);
+                    }
+                }
+            }
+        }
     }
 
     /// Opens the next era; the keeper alone does so.
@@ -281,6 +320,9 @@ impl Inner {
         self.close_era(era.id).await;
         self.give_up();
         self.lead.stop();
+        if let Some(mirror) = &self.mirror {
+            mirror.stop();
+        }
     }
 
     /// Nothing can be done any more; whoever waits is told.
@@ -305,6 +347,7 @@ impl Inner {
             retries: self.lead.retries(),
             operations_in_flight: era.slots.in_use(),
             token: self.token(),
+            mirror: self.mirror.as_ref().map(MirrorRoute::status),
         }
     }
 }

@@ -9,8 +9,10 @@ mod era;
 mod held;
 mod inner;
 mod keeper;
+mod mirror;
 
 pub use held::HeldInodes;
+pub use mirror::{MirrorCounts, MirrorRouteStatus};
 
 use crate::error::ClientError;
 use crate::options::SessionOptions;
@@ -55,6 +57,8 @@ pub struct ConnectionStatus {
     pub operations_in_flight: u32,
     /// The newest state seen.
     pub token: Token,
+    /// How the way to the mirror is, if one is read from.
+    pub mirror: Option<MirrorRouteStatus>,
 }
 
 impl MetaSession {
@@ -102,7 +106,8 @@ impl MetaSession {
         work.await.unwrap_or_else(|error| Err(ended(error)))
     }
 
-    /// Asks the leader; the answer is linearizable.
+    /// Asks the origin's leader, whose answer is linearizable; or, with a mirror, the mirror, whose
+    /// answer includes everything that this session has seen or done.
     ///
     /// # Errors
     /// [`ClientError::Refused`] as the query's kind says, else [`ClientError::Failed`].

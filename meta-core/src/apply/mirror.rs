@@ -341,7 +341,7 @@ impl<B: KvRead> Work<'_, '_, B> {
 
     /// What to do with a record.
     fn judge(&self, sealed: &SealedRecord) -> Result<Verdict, Stop> {
-        if crc32fast::hash(&sealed.body) != sealed.crc {
+        if !sealed.is_intact() {
             return Ok(Verdict::Wrong(StopReason::WrongCrc));
         }
         let Ok(record) = self.codec.decode_record(&sealed.body) else {

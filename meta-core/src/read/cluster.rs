@@ -187,6 +187,63 @@ pub struct MirrorSummary {
     pub info: Vec<u8>,
 }
 
+/// Where a mirror stands, for whoever feeds it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MirrorPlace {
+    /// The volume's name for ever.
+    pub uuid: VolumeUuid,
+    /// The last record applied.
+    pub token: Token,
+    /// The rest.
+    pub summary: MirrorSummary,
+}
+
+/// Where a volume stands as a mirror; `None` if it is none.
+///
+/// # Errors
+/// [`Fatal`] if the store is damaged.
+pub fn mirror_place<K: KvRead>(view: &K, volume: VolumeId) -> Result<Option<MirrorPlace>, Fatal> {
+    let tables = Tables::new(view, volume);
+    let (Some(mirror), Some(head)) = (tables.mirror()?, tables.head()?) else {
+        return Ok(None);
+    };
+    Ok(Some(MirrorPlace {
+        uuid: mirror.uuid,
+        token: head.token,
+        summary: mirror_summary(tables, mirror)?,
+    }))
+}
+
+fn mirror_summary<K: KvRead>(
+    tables: Tables<'_, K>,
+    mirror: Mirror,
+) -> Result<MirrorSummary, Fatal> {
+    let info: Option<Blob> = tables.row(&key::single(tables.volume(), Table::MirrorInfo))?;
+    Ok(MirrorSummary {
+        state: mirror.state,
+        origin: mirror.origin,
+        snapshot: mirror.snapshot,
+        cursor: mirror.cursor,
+        stopped_at: mirror.stopped_at,
+        info: info.unwrap_or_default().0,
+    })
+}
+
+/// The volumes that follow another cluster, by number.
+///
+/// # Errors
+/// [`Fatal`] if the store is damaged.
+pub fn mirrors<K: KvRead>(view: &K) -> Result<Vec<VolumeId>, Fatal> {
+    let cluster = Tables::new(view, VolumeId::CLUSTER);
+    let mut found = Vec::new();
+    for id in volume_ids(cluster)? {
+        if cluster.of(id).mirror()?.is_some() {
+            found.push(id);
+        }
+    }
+    Ok(found)
+}
+
 /// All volumes of a node, by number.
 ///
 /// # Errors
@@ -221,7 +278,6 @@ fn summarise<K: KvRead>(tables: Tables<'_, K>, name: String) -> Result<VolumeSum
         None => tables.rows(&prefix, 1)?,
         Some(_) => Vec::new(),
     };
-    let info: Option<Blob> = tables.row(&key::single(tables.volume(), Table::MirrorInfo))?;
     Ok(VolumeSummary {
         id: tables.volume(),
         name,
@@ -232,14 +288,9 @@ fn summarise<K: KvRead>(tables: Tables<'_, K>, name: String) -> Result<VolumeSum
         cuts: !cuts.is_empty(),
         changelog_bytes: head.changelog_bytes,
         changelog_first: head.changelog_first,
-        mirror: mirror.map(|mirror| MirrorSummary {
-            state: mirror.state,
-            origin: mirror.origin,
-            snapshot: mirror.snapshot,
-            cursor: mirror.cursor,
-            stopped_at: mirror.stopped_at,
-            info: info.unwrap_or_default().0,
-        }),
+        mirror: mirror
+            .map(|mirror| mirror_summary(tables, mirror))
+            .transpose()?,
     })
 }
 

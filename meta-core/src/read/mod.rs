@@ -4,7 +4,10 @@ mod cluster;
 mod file;
 mod rows;
 
-pub use cluster::{MirrorSummary, VolumeSummary, is_initialised, records, summary};
+pub use cluster::{
+    MirrorPlace, MirrorSummary, VolumeSummary, is_initialised, mirror_place, mirrors, records,
+    summary,
+};
 pub use rows::{RowsHash, SnapshotHead, SnapshotPage, rows_hash, snapshot_head, snapshot_page};
 
 use crate::ids::VolumeId;

@@ -27,6 +27,14 @@ pub(super) async fn volumes(core: &Arc<Core>) -> Result<Vec<VolumeInfo>, Failure
     }
 }
 
+/// The volumes that are written here: a mirror's files are tidied up by its origin.
+pub(super) async fn origins(core: &Arc<Core>) -> Result<Vec<VolumeInfo>, Failure> {
+    let mirrors = crate::mirror::mirrors(core).await?;
+    let mut all = volumes(core).await?;
+    all.retain(|volume| !mirrors.contains(&volume.id));
+    Ok(all)
+}
+
 /// All sessions of a volume, or of the cluster.
 pub(super) async fn sessions(
     core: &Arc<Core>,

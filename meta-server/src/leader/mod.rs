@@ -11,6 +11,7 @@ mod session_reaper;
 mod trimmer;
 
 use crate::failure::Failure;
+use crate::mirror;
 use crate::node::Core;
 use crate::proposer::Origin;
 use meta_core::attr::Timestamp;
@@ -55,6 +56,7 @@ fn start(core: &Arc<Core>, term: u64) -> JoinSet<()> {
     duties.spawn(trimmer::run(Arc::clone(core)));
     duties.spawn(changelog_trimmer::run(Arc::clone(core)));
     duties.spawn(clock_guard::run(Arc::clone(core)));
+    duties.spawn(mirror::run(Arc::clone(core)));
     duties
 }
 

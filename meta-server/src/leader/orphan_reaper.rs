@@ -39,7 +39,7 @@ pub(super) async fn run(core: Arc<Core>) {
 
 async fn round(core: &Arc<Core>) -> Result<(), Failure> {
     core.reads.pass().await?;
-    for volume in listing::volumes(core).await? {
+    for volume in listing::origins(core).await? {
         let mut after = Ino(0);
         loop {
             let body = QueryBody::Orphans {

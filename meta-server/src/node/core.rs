@@ -4,7 +4,8 @@ use crate::clock::{ClockCheck, WallClock};
 use crate::config::NodeConfig;
 use crate::failure::{Failure, FailureKind};
 use crate::leader::held::HeldRounds;
-use crate::metrics::{Metrics, gauge};
+use crate::metrics::{Metrics, MirrorNumbers, gauge};
+use crate::mirror::board::MirrorBoard;
 use crate::network::Channels;
 use crate::proposer::Proposer;
 use crate::reads::ReadGate;
@@ -12,7 +13,7 @@ use crate::session_table::SessionTable;
 use crate::space::SpaceWatch;
 use meta_core::attr::Caller;
 use meta_core::ids::{ClusterId, VolumeId};
-use meta_core::outcome::{Fatal, Refusal, Stop, Token};
+use meta_core::outcome::{Fatal, MirrorState, Refusal, Stop, Token};
 use meta_core::query::{Answer, Query, QueryBody};
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::{LogIdOptionExt as _, ServerState};
@@ -47,6 +48,9 @@ pub(crate) struct Core {
     pub(crate) held: HeldRounds,
     /// A file lost its last name.
     pub(crate) orphan_made: Notify,
+    /// A volume that follows another cluster was made.
+    pub(crate) mirror_made: Notify,
+    pub(crate) mirrors: MirrorBoard,
     pub(super) ready: AtomicBool,
     pub(super) cluster: Mutex<Option<ClusterId>>,
     pub(super) failed: watch::Sender<Option<String>>,
@@ -160,6 +164,66 @@ impl Core {
         self.answer(query).await
     }
 
+    /// Answers from a state that includes `at_least`, as soon as this node has applied so much.
+    /// Nothing is confirmed with a majority: who asks knows what it must see.
+    pub(crate) async fn query_at_least(
+        self: &Arc<Self>,
+        query: Query,
+        at_least: Token,
+        wait: Duration,
+    ) -> QueryResult {
+        let answered = self.query_at_least_inner(query, at_least, wait).await;
+        self.metrics.query(match &answered {
+            Ok((_, Ok(_))) => "answered",
+            Ok((_, Err(_))) => "refused",
+            Err(failure) => failure.label(),
+        });
+        answered
+    }
+
+    async fn query_at_least_inner(
+        self: &Arc<Self>,
+        query: Query,
+        at_least: Token,
+        wait: Duration,
+    ) -> QueryResult {
+        self.check_initialised()?;
+        let mut changes = self.reader.changes();
+        let waiting = async {
+            loop {
+                changes.borrow_and_update();
+                let place = self.mirror_place(query.volume)?;
+                if place.token >= at_least {
+                    return Ok(());
+                }
+                if !place.goes_on {
+                    return Err(behind(place.token));
+                }
+                if changes.changed().await.is_err() {
+                    return Err(Failure::unavailable("the node is stopping"));
+                }
+            }
+        };
+        match tokio::time::timeout(wait, waiting).await {
+            Ok(reached) => reached?,
+            Err(_elapsed) => return Err(behind(self.mirror_place(query.volume)?.token)),
+        }
+        self.answer(query).await
+    }
+
+    fn mirror_place(&self, volume: VolumeId) -> Result<Reached, Failure> {
+        let read = self.reader.with_view(|view| {
+            let mirror = meta_core::read::mirror_place(view, volume)?;
+            Ok(Reached {
+                token: meta_core::read::token(view, volume)?,
+                goes_on: mirror
+                    .is_none_or(|place| place.summary.state == MirrorState::Following),
+            })
+        });
+        read.and_then(|place| place)
+            .map_err(|fatal| self.fatal(&fatal))
+    }
+
     /// Answers from this node's state as it is.
     pub(crate) async fn answer(self: &Arc<Self>, query: Query) -> QueryResult {
         if is_point(&query.body) {
@@ -271,9 +335,37 @@ impl Core {
         gauges
             .poisoned
             .set(i64::from(self.poison.reason().is_some()));
+        self.refresh_mirrors();
         self.metrics
             .sessions
             .set(i64::try_from(self.sessions.len()).unwrap_or(i64::MAX));
+    }
+
+    fn refresh_mirrors(&self) {
+        self.metrics.mirrors.clear();
+        let read = self.reader.with_view(|view| meta_core::read::summary(view));
+        let volumes = match read.and_then(|volumes| volumes) {
+            Ok(volumes) => volumes,
+            Err(fatal) => {
+                // The node stops with it; the scrape shows what there is.
+                let _stops = self.fatal(&fatal);
+                return;
+            }
+        };
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        for volume in volumes {
+            let Some(mirror) = volume.mirror else {
+                continue;
+            };
+            let heard = self.mirrors.get(volume.id, volume.token.seq);
+            let numbers = MirrorNumbers {
+                watermark: volume.token.seq.0,
+                following: mirror.state == MirrorState::Following,
+                origin_seq: heard.origin.map(|seq| seq.0),
+                lag_ms: heard.lag.map(ms),
+            };
+            self.metrics.mirrors.set(&volume.name, numbers);
+        }
     }
 
     /// Waits until `wanted` holds for who leads, at most for `limit`.
@@ -300,6 +392,18 @@ impl Core {
 
 /// An answer with the state it was read from, a refusal, or a failure.
 pub(crate) type QueryResult = Result<(Token, Result<Answer, Refusal>), Failure>;
+
+/// How far a volume is here.
+struct Reached {
+    token: Token,
+    /// Whether it gets any further by itself.
+    goes_on: bool,
+}
+
+fn behind(token: Token) -> Failure {
+    let message = format!("this copy of the volume is at {}:{}", token.epoch, token.seq);
+    Failure::new(FailureKind::Behind, message)
+}
 
 /// Whether a query reads a few rows only, so that it need not leave the thread it is on.
 fn is_point(body: &QueryBody) -> bool {

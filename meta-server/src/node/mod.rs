@@ -8,10 +8,12 @@ pub(crate) mod initialise;
 use self::core::listings;
 pub(crate) use self::core::{Core, Raft};
 
+use crate::changelog::ChangelogService;
 use crate::clock::{ClockCheck, SystemClock, WallClock};
 use crate::config::NodeConfig;
 use crate::leader::held::HeldRounds;
 use crate::metrics::Metrics;
+use crate::mirror::board::MirrorBoard;
 use crate::network::{Channels, Network};
 use crate::proposer::Proposer;
 use crate::raft_config::raft_config;
@@ -221,10 +223,22 @@ impl Node {
         self.tasks
             .spawn(leader::run(Arc::clone(core), self.stop.clone()));
         let serving = self.stop_serving.clone();
-        let meta = MetaService::new(Arc::clone(core), self.serving.clone(), serving.clone());
+        let services = Services {
+            meta: MetaService::new(Arc::clone(core), self.serving.clone(), serving.clone()),
+            changelog: ChangelogService::new(
+                Arc::clone(core),
+                self.serving.clone(),
+                serving.clone(),
+            ),
+        };
         let core = Arc::clone(core);
-        self.serving
-            .spawn(serve_grpc(listener, core, meta, serving, self.stop.clone()));
+        self.serving.spawn(serve_grpc(
+            listener,
+            core,
+            services,
+            serving,
+            self.stop.clone(),
+        ));
     }
 
     /// Where it listens.
@@ -387,6 +401,8 @@ async fn assemble(
         sessions: SessionTable::default(),
         held: HeldRounds::default(),
         orphan_made: Notify::new(),
+        mirror_made: Notify::new(),
+        mirrors: MirrorBoard::default(),
         ready: AtomicBool::new(false),
         cluster: Mutex::new(None),
         failed: watch::Sender::new(None),
@@ -401,18 +417,26 @@ async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
     }
 }
 
+/// What streams to clients.
+struct Services {
+    meta: MetaService,
+    changelog: ChangelogService,
+}
+
 async fn serve_grpc(
     listener: TcpListener,
     core: Arc<Core>,
-    meta: MetaService,
+    services: Services,
     stop_serving: CancellationToken,
     stop: CancellationToken,
 ) {
     let raft = v1::raft_server::RaftServer::new(RaftService::new(Arc::clone(&core)))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let meta = v1::meta_server::MetaServer::new(meta)
+    let meta = v1::meta_server::MetaServer::new(services.meta)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let changelog = v1::changelog_server::ChangelogServer::new(services.changelog)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let admin = v1::admin_server::AdminServer::new(AdminService::new(Arc::clone(&core)));
     // The builder's own setting does not reach a listener that was bound elsewhere, and without it
@@ -426,6 +450,7 @@ async fn serve_grpc(
         .max_concurrent_streams(1024)
         .add_service(raft)
         .add_service(meta)
+        .add_service(changelog)
         .add_service(admin)
         .serve_with_incoming_shutdown(incoming, stop_serving.cancelled_owned());
     // The graceful end waits for peers and clients to leave; they get no longer than the node.

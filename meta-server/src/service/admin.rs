@@ -2,7 +2,9 @@
 
 use crate::failure::Failure;
 use crate::node::{Core, handover, initialise};
-use meta_core::read::{VolumeSummary, summary};
+use crate::mirror::board::Heard;
+use meta_core::outcome::MirrorState;
+use meta_core::read::{MirrorSummary, VolumeSummary, summary};
 use openraft::LogIdOptionExt as _;
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver as _;
@@ -42,21 +44,46 @@ impl AdminService {
         let volumes = reading
             .await
             .map_err(|error| Failure::unavailable(error.to_string()))??;
-        Ok(volumes.into_iter().map(volume_status).collect())
+        let mirrors = &self.core.mirrors;
+        let volumes = volumes.into_iter().map(|volume| {
+            let heard = mirrors.get(volume.id, volume.token.seq);
+            volume_status(volume, heard)
+        });
+        Ok(volumes.collect())
     }
 }
 
-fn volume_status(volume: VolumeSummary) -> v1::VolumeStatus {
+fn volume_status(volume: VolumeSummary, heard: Heard) -> v1::VolumeStatus {
+    let role = match volume.mirror {
+        Some(_) => "mirror",
+        None => "origin",
+    };
     v1::VolumeStatus {
         id: volume.id.0,
         name: volume.name,
         uuid: volume.uuid.0.to_vec(),
-        // Mirrors come with their own command; until then every volume is written here.
-        role: "origin".to_owned(),
+        role: role.to_owned(),
+        mirror: volume.mirror.map(|mirror| mirror_status(mirror, heard)),
         epoch: volume.token.epoch.0.into(),
         seq: volume.token.seq.0,
         digest: format!("{:032x}", volume.digest),
         orphans: volume.orphans,
+    }
+}
+
+fn mirror_status(mirror: MirrorSummary, heard: Heard) -> v1::MirrorStatus {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    v1::MirrorStatus {
+        state: mirror.state.name().to_owned(),
+        following: mirror.state == MirrorState::Following,
+        origin: mirror.origin.0.to_vec(),
+        snapshot_seq: mirror.snapshot.seq.0,
+        stopped_at: mirror.stopped_at.0,
+        info: mirror.info,
+        origin_seq: heard.origin.map(|seq| seq.0),
+        heard_ms: heard.ago.map(ms),
+        lag_ms: heard.lag.map(ms),
+        trouble: heard.trouble,
     }
 }
 

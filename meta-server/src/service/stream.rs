@@ -10,7 +10,7 @@ use crate::proposer::{Origin, clients_may_send};
 use crate::session_table::StreamLink;
 use meta_core::command::CommandBody;
 use meta_core::ids::{SessionId, VolumeId};
-use meta_core::outcome::{Outcome, Success};
+use meta_core::outcome::{Outcome, Success, Token};
 use meta_core::query::{Answer, QueryBody};
 use proto::convert::Convert as _;
 use proto::v1;
@@ -25,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::Streaming;
 
+/// A copy that is behind is not waited for any longer, whatever the client says.
+const BEHIND_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Frames of one client under way.
 const WINDOW: usize = 256;
 /// A client says hello in this time.
@@ -168,6 +170,7 @@ impl ClientStream {
                 Ok(query) => Ok(Work::Query(query)),
                 Err(error) => Err(Failure::bad_request(error.to_string())),
             },
+            Some(Ask::MirrorQuery(query)) => accept_mirror_query(query),
             Some(Ask::Held(held)) => {
                 self.accept_held(held);
                 return None;
@@ -231,8 +234,26 @@ impl ClientStream {
     }
 }
 
+fn accept_mirror_query(message: v1::MirrorQuery) -> Result<Work, Failure> {
+    let missing = |what: &str| Failure::bad_request(format!("a query without {what}"));
+    let bad = |error: proto::ConvertError| Failure::bad_request(error.to_string());
+    let query = message.query.ok_or_else(|| missing("a question"))?;
+    let at_least = message.at_least.ok_or_else(|| missing("a token"))?;
+    let wait = Duration::from_millis(u64::from(message.wait_ms)).min(BEHIND_WAIT_MAX);
+    Ok(Work::MirrorQuery {
+        query: query.convert().map_err(bad)?,
+        at_least: at_least.convert().map_err(bad)?,
+        wait,
+    })
+}
+
 /// What one frame asks for.
 enum Work {
+    MirrorQuery {
+        query: meta_core::query::Query,
+        at_least: Token,
+        wait: Duration,
+    },
     Execute(meta_core::command::Command),
     Query(meta_core::query::Query),
     KeepAlive(SessionId),
@@ -248,6 +269,19 @@ impl Work {
                     result.as_ref().map_err(|r| *r),
                 ))
             }),
+            Self::MirrorQuery {
+                query,
+                at_least,
+                wait,
+            } => core
+                .query_at_least(query, at_least, wait)
+                .await
+                .map(|(token, result)| {
+                    Tell::Answer(proto::convert::query_answer(
+                        token,
+                        result.as_ref().map_err(|r| *r),
+                    ))
+                }),
             Self::KeepAlive(session) => keep_alive(core, session).await.map(Tell::Alive),
         };
         told.unwrap_or_else(failed)
@@ -261,7 +295,11 @@ fn failed(failure: Failure) -> Tell {
 async fn execute(core: &Core, command: meta_core::command::Command) -> Result<Tell, Failure> {
     core.check_leading()?;
     core.check_initialised()?;
+    let makes_mirror = matches!(command.body, CommandBody::CreateMirror(_));
     let reply = core.proposer.propose(Origin::Client, command).await?;
+    if makes_mirror {
+        core.mirror_made.notify_one();
+    }
     if let Outcome::Done(
         Success::Removed { nlink: 0, .. }
         | Success::Renamed {
