@@ -250,6 +250,54 @@ async fn a_file_holds_a_prefix_of_its_writes_when_one_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_write_behind_an_untold_loss_is_refused() {
+    let bench = Bench::new(twin::options());
+    let (ino, handle) = bench.create("log").await;
+    let other = bench.open(ino).await;
+    bench.append(handle, b"first,").await.expect("taken in");
+    bench.vfs.fsync(handle).await.expect("fsync");
+    bench.store.failing.store(true, SeqCst);
+    bench.append(handle, b"lost,").await.expect("taken in");
+    assert!(bench.vfs.flush_all().await.is_err());
+    bench.store.failing.store(false, SeqCst);
+    // Neither writer goes on behind what it does not know to be lost.
+    assert!(is_storage(bench.append(handle, b"second,").await));
+    assert!(is_storage(bench.append(other, b"second,").await));
+    bench.append(handle, b"third").await.expect("told once");
+    bench.vfs.fsync(handle).await.expect("fsync");
+    let read = bench.vfs.read(other, 0, 100).await.expect("a read");
+    assert_eq!(&read[..], b"first,third");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_what_was_lost_are_not_valid_at_the_next_open() {
+    let bench = Bench::new(twin::options());
+    let (ino, handle) = bench.create("file").await;
+    bench.write(handle, 0, b"kept").await.expect("a write");
+    bench.vfs.fsync(handle).await.expect("fsync");
+    let reopen = || bench.vfs.open_file(&ROOT, ino, both());
+    reopen().await.expect("a handle");
+    assert!(reopen().await.expect("a handle").pages_valid);
+    bench.store.failing.store(true, SeqCst);
+    bench.write(handle, 0, b"lost").await.expect("taken in");
+    assert!(is_storage(bench.vfs.fsync(handle).await));
+    assert!(!reopen().await.expect("a handle").pages_valid);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_to_a_grant_costs_ids_and_no_data() {
+    let bench = Bench::new(twin::options());
+    for mishap in [Mishap::DoneUnknown, Mishap::LostUnknown] {
+        bench.session.grant_mishap(mishap);
+    }
+    let (_, handle) = bench.create("file").await;
+    bench.write(handle, 0, b"kept").await.expect("a write");
+    bench.vfs.fsync(handle).await.expect("granted again");
+    let read = bench.vfs.read(handle, 0, 10).await.expect("a read");
+    assert_eq!(&read[..], b"kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn revoked_ids_cost_a_second_upload_and_no_data() {
     let bench = Bench::new(twin::options());
     let (_, handle) = bench.create("file").await;

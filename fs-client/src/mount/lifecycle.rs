@@ -5,7 +5,7 @@ use super::umount::UmountMode;
 use super::{MountError, MountOptions, mountpoint};
 use crate::fuse::About;
 use crate::vfs::Vfs;
-use chunk_store::{Limits, SliceStore, VolumeKeys, open_store};
+use chunk_store::{Limits, SliceStore, VolumeKeys, open_volume};
 use meta_client::{ClientError, MetaSession, MetaUrl, SessionOptions};
 use meta_core::outcome::Refusal;
 use meta_core::query::VolumeInfo;
@@ -98,8 +98,8 @@ async fn connect(
 }
 
 fn slice_store(volume: &VolumeInfo, options: &MountOptions) -> Result<SliceStore, MountError> {
-    let store =
-        open_store(&volume.storage).map_err(|error| MountError::Storage(error.to_string()))?;
+    let store = open_volume(&volume.storage, volume.uuid)
+        .map_err(|error| MountError::Storage(error.to_string()))?;
     let keys = VolumeKeys {
         uuid: volume.uuid,
         epochs: volume.epochs.clone(),

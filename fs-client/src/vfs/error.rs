@@ -14,6 +14,9 @@ pub enum VfsError {
     /// The engine could not be asked, or did not execute: nothing changed.
     #[error("the metadata service failed: {0}")]
     Unavailable(Arc<str>),
+    /// The session was lost, and those opened after it as well: nothing changed.
+    #[error("the metadata service failed: {0}")]
+    SessionLost(Arc<str>),
     /// The answer was lost for good: it may have been done or not.
     #[error("it is unknown whether this was done: {0}")]
     Unknown(Arc<str>),

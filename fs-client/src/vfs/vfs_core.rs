@@ -180,12 +180,19 @@ impl Core {
         Ok(inode.learn(self.meta.attr(caller, body).await?))
     }
 
-    /// Attributes with pending writes, without waiting for appends: for listings.
+    /// Attributes of a listing as this mount shows them at this moment, without waiting. They are
+    /// never shorter than what was written here, for the kernel would cut off its pages: appends
+    /// that wait count with their bytes, which is the least that the file will have.
     pub(super) fn shown_now(&self, attr: Attr) -> Attr {
-        match self.inodes.get(attr.ino) {
-            Some(inode) => inode.learn(attr),
-            None => attr,
-        }
+        let attr = self.meta.newest(attr);
+        let Some(inode) = self.inodes.get(attr.ino) else {
+            return attr;
+        };
+        let mut state = inode.lock();
+        state.learn(attr);
+        let mut shown = state.shown();
+        shown.length = shown.length.saturating_add(state.pending.append_bytes());
+        shown
     }
 }
 

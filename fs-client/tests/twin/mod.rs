@@ -183,6 +183,7 @@ struct Wire {
     session: SessionId,
     sequence: u64,
     mishaps: Vec<Mishap>,
+    grant_mishaps: Vec<Mishap>,
     /// Commits and appends done, for tests that count them.
     commits: u64,
 }
@@ -222,6 +223,11 @@ impl TwinSession {
         wire.sequence = 0;
     }
 
+    /// The next grant of ids ends so.
+    pub(crate) fn grant_mishap(&self, mishap: Mishap) {
+        self.wire.lock().grant_mishaps.push(mishap);
+    }
+
     /// What happens to the next commits and appends.
     pub(crate) fn mishap(&self, mishap: Mishap) {
         self.wire.lock().mishaps.push(mishap);
@@ -234,7 +240,10 @@ impl TwinSession {
     fn run(&self, caller: Caller, operation: Operation) -> Result<Success, VfsError> {
         let mut wire = self.wire.lock();
         let writes = matches!(operation, Operation::Commit(_) | Operation::Append(_));
-        let mishap = (writes && !wire.mishaps.is_empty()).then(|| wire.mishaps.remove(0));
+        let mishap = match &operation {
+            Operation::GrantSlices { .. } => wire.grant_mishaps.pop(),
+            _ => (writes && !wire.mishaps.is_empty()).then(|| wire.mishaps.remove(0)),
+        };
         if mishap == Some(Mishap::LostUnknown) {
             return Err(VfsError::Unknown("lost before".into()));
         }

@@ -252,14 +252,17 @@ impl Cluster {
     /// When the cluster does not.
     pub async fn format(&self, volume: &str) -> Result<()> {
         let root = self.objects();
-        fs::create_dir_all(&root).context("cannot make the object directory")?;
+        let uuid = ids::Uuid(uuid::Uuid::new_v4().into_bytes());
+        // Mounts look for the volume's own directory.
+        fs::create_dir_all(root.join(uuid.to_string()))
+            .context("cannot make the object directory")?;
         let storage = serde_json::json!({ "kind": "file", "root": root });
         let addrs = self.addrs();
         let client = meta_client::Cluster::connect(&addrs, Duration::from_secs(20));
         let client = client.await.with_context(|| self.log_tails(15))?;
         let create = CreateVolume {
             name: volume.to_owned(),
-            uuid: ids::Uuid(uuid::Uuid::new_v4().into_bytes()),
+            uuid,
             block_bytes: BLOCK_BYTES,
             storage: storage.to_string().into_bytes(),
         };

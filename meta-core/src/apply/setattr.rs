@@ -17,6 +17,11 @@ use crate::txn::Txn;
 pub(super) fn set_attr<B: KvRead>(txn: &mut Txn<'_, B>, caller: &Caller, change: &SetAttr) -> Done {
     let before = txn.tables().inode(change.ino)?;
     check(&before, caller, change)?;
+    let mut change = change.clone();
+    if change.grow_only && change.length.is_some_and(|length| length <= before.length) {
+        change.length = None;
+    }
+    let change = &change;
     let mut inode = before.clone();
     let owner_changes = change.uid.is_some() || change.gid.is_some();
     if change.length.is_some() || (owner_changes && !inode.is_directory()) {
@@ -41,6 +46,7 @@ pub(super) fn set_attr<B: KvRead>(txn: &mut Txn<'_, B>, caller: &Caller, change:
         != (SetAttr {
             ino: change.ino,
             by_handle: change.by_handle,
+            grow_only: change.grow_only,
             ..SetAttr::default()
         })
     {

@@ -124,6 +124,15 @@ impl Driver {
                     ..Change::default()
                 },
             ),
+            Op::Grow(file, size) => self.set_attr(
+                caller,
+                file,
+                &Change {
+                    size: Some(*size),
+                    grow: true,
+                    ..Change::default()
+                },
+            ),
             Op::Touch(file, at) => {
                 let at = at.map(|at| Timestamp {
                     seconds: i64::from(at) - 100,
@@ -294,6 +303,7 @@ impl Driver {
             uid: change.uid,
             gid: change.gid,
             length: change.size,
+            grow_only: change.grow,
             mtime: change.mtime.map(time),
             atime: change.mtime.filter(Option::is_none).map(time),
             ..SetAttr::default()

@@ -114,6 +114,8 @@ pub(crate) struct Change {
     pub(crate) uid: Option<u32>,
     pub(crate) gid: Option<u32>,
     pub(crate) size: Option<u64>,
+    /// The size is only raised.
+    pub(crate) grow: bool,
     /// `Some(None)` is now, and the time of access with it.
     pub(crate) mtime: Option<Option<Timestamp>>,
 }
@@ -485,7 +487,8 @@ impl FileSystem {
 
     fn do_set_attr(&mut self, id: Id, change: &Change, caller: &Caller, now: Timestamp) {
         let node = &mut self.nodes[id];
-        if let Some(size) = change.size {
+        let size = change.size.filter(|size| !change.grow || *size > node.size);
+        if let Some(size) = size {
             node.size = size;
             let _behind = node.bytes.split_off(&size);
             node.changed(now);

@@ -162,6 +162,7 @@ fn random_calls_meet_what_they_should() {
         "Touch EACCES EPERM ok",
         "Trim ok",
         "Truncate EACCES EFBIG EINVAL EISDIR ESTALE ok",
+        "Grow EACCES EFBIG EINVAL EISDIR ESTALE ok",
         "Write EFBIG EINVAL EISDIR ESTALE ok",
     ];
     for line in expected {

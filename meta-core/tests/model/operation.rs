@@ -34,6 +34,8 @@ pub(crate) enum Op {
     Chmod(Pick, u32),
     Chown(Pick, Option<u32>, Option<u32>),
     Truncate(Pick, u64),
+    /// Makes a file at least so long.
+    Grow(Pick, u64),
     /// Seconds, or now.
     Touch(Pick, Option<u8>),
     /// Offset (none: the end) and length.
@@ -160,13 +162,14 @@ fn filing() -> impl Strategy<Value = Op> {
         2 => (pick(), mode()).prop_map(|(file, mode)| Op::Chmod(file, mode)),
         2 => (pick(), id(), id()).prop_map(|(file, uid, gid)| Op::Chown(file, uid, gid)),
         3 => (pick(), offset()).prop_map(|(file, size)| Op::Truncate(file, size)),
+        2 => (pick(), offset()).prop_map(|(file, size)| Op::Grow(file, size)),
         1 => (pick(), prop::option::of(any::<u8>())).prop_map(|(file, at)| Op::Touch(file, at)),
         6 => (pick(), prop::option::of(offset()), 1..200_u32)
             .prop_map(|(file, at, len)| Op::Write(file, at, len)),
         2 => (pick(), xattr(), any::<u8>(), before)
             .prop_map(|(file, name, value, before)| Op::SetXattr(file, name, value, before)),
         1 => (pick(), xattr()).prop_map(|(file, name)| Op::RemoveXattr(file, name)),
-        1 => (pick(), xattr()).prop_map(|(file, name)| Op::GetXattr(file, name)),
+        2 => (pick(), xattr()).prop_map(|(file, name)| Op::GetXattr(file, name)),
         1 => (pick(), any::<bool>(), any::<bool>()).prop_map(|(file, r, w)| Op::Open(file, r, w)),
         1 => prop_oneof![1..3_u32, Just(1000)].prop_map(|rows| Op::Reap { rows }),
         1 => prop_oneof![1..3_u32, Just(1000)].prop_map(|rows| Op::Trim { rows }),
