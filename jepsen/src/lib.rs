@@ -16,6 +16,7 @@ pub mod fuse;
 pub mod history;
 pub mod http;
 pub mod mount;
+pub mod pair;
 pub mod playground;
 pub mod port;
 pub mod process;

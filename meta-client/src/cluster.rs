@@ -6,10 +6,10 @@ use crate::lead::{Lead, Mood};
 use crate::precheck;
 use crate::propose::Proposed;
 use meta_core::attr::{Caller, Timestamp};
-use meta_core::command::{Command, CommandBody, CreateVolume};
+use meta_core::command::{Command, CommandBody, CreateMirror, CreateVolume};
 use meta_core::ids::{SessionId, VolumeId};
-use meta_core::outcome::{Outcome, Refusal, Success};
-use meta_core::query::{Answer, Query, QueryBody, SessionInfo, VolumeInfo};
+use meta_core::outcome::{Outcome, Refusal, Success, Token};
+use meta_core::query::{Answer, Query, QueryBody, SessionInfo, VolumeInfo, VolumeStat};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -145,6 +145,120 @@ impl Cluster {
             }
         }
         Err(endless())
+    }
+
+    /// Takes a number of a volume's changelog at which all its copies can be compared.
+    ///
+    /// # Errors
+    /// [`Refusal::Mirror`] where the volume is a mirror.
+    pub async fn mark(&self, volume: VolumeId) -> Result<Token, ClientError> {
+        // One mark too many does no harm, so what is in doubt is done again.
+        let deadline = self.deadline();
+        loop {
+            match self.command(volume, CommandBody::Mark, deadline).await {
+                Ok((token, _)) => return Ok(token),
+                Err(ClientError::Unknown(_)) if !deadline.is_over() => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Makes a volume here that follows another cluster; again finds it.
+    ///
+    /// # Errors
+    /// [`Refusal::VolumeExists`] if another volume has the name.
+    pub async fn create_mirror(&self, create: CreateMirror) -> Result<VolumeId, ClientError> {
+        let body = CommandBody::CreateMirror(create);
+        let (_, success) = self
+            .command(VolumeId::CLUSTER, body, self.deadline())
+            .await?;
+        match success {
+            Success::Volume(id) => Ok(id),
+            _ => Err(other_answer()),
+        }
+    }
+
+    /// Notes at the origin where a mirror of a volume is.
+    ///
+    /// # Errors
+    /// [`Refusal::LimitReached`] past the limit of mirrors.
+    pub async fn note_follower(
+        &self,
+        volume: VolumeId,
+        name: &str,
+        info: Vec<u8>,
+    ) -> Result<(), ClientError> {
+        let name = name.to_owned();
+        let body = CommandBody::NoteFollower { name, info };
+        self.command(volume, body, self.deadline()).await.map(|_| ())
+    }
+
+    /// The mirrors of a volume that its origin was told of: name and info.
+    ///
+    /// # Errors
+    /// If the cluster does not answer.
+    pub async fn followers(
+        &self,
+        volume: VolumeId,
+    ) -> Result<Vec<(String, Vec<u8>)>, ClientError> {
+        match self.of_volume(volume, QueryBody::Followers).await? {
+            Answer::Followers(found) => Ok(found),
+            _ => Err(other_answer()),
+        }
+    }
+
+    /// A volume's totals here, once this cluster has applied `at_least`.
+    ///
+    /// # Errors
+    /// [`Failure::Behind`] if that is not within the time of this connection.
+    pub async fn reach(
+        &self,
+        volume: VolumeId,
+        at_least: Token,
+    ) -> Result<VolumeStat, ClientError> {
+        let query = Query {
+            volume,
+            caller: Caller::root(),
+            body: QueryBody::StatVolume,
+        };
+        let deadline = self.deadline();
+        match self.lead.ask_at_least(&query, at_least, deadline).await?.1? {
+            Answer::Stat(stat) => Ok(stat),
+            _ => Err(other_answer()),
+        }
+    }
+
+    async fn command(
+        &self,
+        volume: VolumeId,
+        body: CommandBody,
+        deadline: Deadline,
+    ) -> Result<(Token, Success), ClientError> {
+        let command = Command {
+            volume,
+            stamp: Timestamp::default(),
+            body,
+        };
+        match self.lead.propose(&command, deadline, Mood::Opening).await {
+            Proposed::Reply { reply, .. } => match reply.outcome {
+                Outcome::Done(success) => Ok((reply.token, success)),
+                Outcome::Refused(refusal) => Err(refusal.into()),
+                other @ Outcome::NotExecuted(_) => {
+                    Err(Failure::BadReply(format!("{other:?}")).into())
+                }
+            },
+            Proposed::NotRun(error) => Err(error),
+            Proposed::InDoubt(why) => Err(ClientError::Unknown(why)),
+        }
+    }
+
+    async fn of_volume(&self, volume: VolumeId, body: QueryBody) -> Result<Answer, ClientError> {
+        self.query(Query {
+            volume,
+            caller: Caller::root(),
+            body,
+        })
+        .await
     }
 
     async fn on_cluster(&self, body: QueryBody) -> Result<Answer, ClientError> {

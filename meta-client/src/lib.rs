@@ -16,6 +16,7 @@ mod endpoint;
 mod error;
 mod hunt;
 mod lead;
+mod mirroring;
 mod link;
 mod node;
 mod options;
@@ -33,6 +34,7 @@ pub use changelog::{
 pub use cluster::Cluster;
 pub use error::{ClientError, Failure};
 pub use meta_core;
+pub use mirroring::{Difference, MirrorInfo, Mirroring, Verified};
 pub use node::{
     Initialised, Member, MirrorStatus, NodeStatus, VolumeStatus, init, node_status, transfer_leader,
     trigger_snapshot,

@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a request in doubt is resent to a node without room for it.
 const NO_SPACE_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long one sending waits for a copy to reach a state; then it is sent again.
+const REACH_TURN: Duration = Duration::from_secs(1);
+
 /// How a command ended.
 #[derive(Debug)]
 pub(crate) enum Proposed {
@@ -89,7 +92,31 @@ impl Lead {
         deadline: Deadline,
         mood: Mood,
     ) -> Result<(Token, Result<Answer, Refusal>), Failure> {
-        let body = Ask::Query(v1::Query::from(query));
+        self.ask_body(Ask::Query(v1::Query::from(query)), deadline, mood)
+            .await
+    }
+
+    /// Asks for an answer from a state that includes `at_least`, until there is one.
+    pub(crate) async fn ask_at_least(
+        &self,
+        query: &Query,
+        at_least: Token,
+        deadline: Deadline,
+    ) -> Result<(Token, Result<Answer, Refusal>), Failure> {
+        let body = Ask::MirrorQuery(v1::MirrorQuery {
+            query: Some(v1::Query::from(query)),
+            at_least: Some(at_least.into()),
+            wait_ms: u32::try_from(REACH_TURN.as_millis()).unwrap_or(u32::MAX),
+        });
+        self.ask_body(body, deadline, Mood::Steady).await
+    }
+
+    async fn ask_body(
+        &self,
+        body: Ask,
+        deadline: Deadline,
+        mood: Mood,
+    ) -> Result<(Token, Result<Answer, Refusal>), Failure> {
         let mut backoff = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
         loop {
             let link = self.link(deadline, mood).await?;

@@ -35,11 +35,19 @@ impl Crew {
     /// # Errors
     /// When a session cannot be opened, or a writer cannot make its directory.
     pub async fn begin(url: &str, sessions: usize, writers: usize, seed: u64) -> Result<Self> {
-        let watch = Arc::new(Watch::default());
         let mut opened = Vec::new();
         for _ in 0..sessions.max(1) {
             opened.push(open(url).await?);
         }
+        Self::begin_over(opened, writers, seed).await
+    }
+
+    /// Starts `writers` writers over sessions that are open, and that it closes.
+    ///
+    /// # Errors
+    /// When a writer cannot make its directory.
+    pub async fn begin_over(opened: Vec<MetaSession>, writers: usize, seed: u64) -> Result<Self> {
+        let watch = Arc::new(Watch::default());
         let mut running = Vec::new();
         for index in 0..writers {
             let session = opened[index % opened.len()].clone();

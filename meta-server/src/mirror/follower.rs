@@ -16,6 +16,7 @@ use serde::Deserialize;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Between two tries to reach the origin.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -193,7 +194,7 @@ impl Follower {
         self.core.mirrors.trouble(self.volume, "");
         self.core.metrics.mirror_streams.inc();
         let applied = place.token.seq;
-        self.core.mirrors.heard(self.volume, head.last, applied);
+        self.heard(head.last, applied);
         tracing::info!(volume = %self.volume, from = stream.addr(), %next, "following the origin");
         self.carry(stream, Batch::new(next)).await
     }
@@ -226,10 +227,10 @@ impl Follower {
             match event {
                 FollowEvent::Position(last) => {
                     let applied = Seq(batch.next().0 - 1);
-                    self.core.mirrors.heard(self.volume, last, applied);
+                    self.heard(last, applied);
                 }
                 FollowEvent::Records(records, last) => {
-                    self.core.mirrors.heard(self.volume, last, Seq(0));
+                    self.heard(last, Seq(0));
                     for record in records {
                         if batch.is_full(&record) && !self.propose(&mut batch).await? {
                             return Ok(());
@@ -246,6 +247,11 @@ impl Follower {
                 }
             }
         }
+    }
+
+    fn heard(&self, origin: Seq, applied: Seq) {
+        let now = Instant::now();
+        self.core.mirrors.heard(self.volume, origin, applied, now);
     }
 
     /// Proposes what is in the batch. False if the mirror does not follow any more.

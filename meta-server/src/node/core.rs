@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::Instant;
 
 /// openraft with our types.
 pub(crate) type Raft = openraft::Raft<TypeConfig, StateMachine>;
@@ -357,7 +358,8 @@ impl Core {
             let Some(mirror) = volume.mirror else {
                 continue;
             };
-            let heard = self.mirrors.get(volume.id, volume.token.seq);
+            let now = Instant::now();
+            let heard = self.mirrors.get(volume.id, volume.token.seq, now);
             let numbers = MirrorNumbers {
                 watermark: volume.token.seq.0,
                 following: mirror.state == MirrorState::Following,

@@ -12,6 +12,7 @@ use proto::v1;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 /// A status reads every volume's totals; more callers wait their turn.
@@ -46,7 +47,7 @@ impl AdminService {
             .map_err(|error| Failure::unavailable(error.to_string()))??;
         let mirrors = &self.core.mirrors;
         let volumes = volumes.into_iter().map(|volume| {
-            let heard = mirrors.get(volume.id, volume.token.seq);
+            let heard = mirrors.get(volume.id, volume.token.seq, Instant::now());
             volume_status(volume, heard)
         });
         Ok(volumes.collect())

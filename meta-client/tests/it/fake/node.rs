@@ -235,6 +235,7 @@ impl Script {
                 Act::Nothing
             }
             Ask::KeepAlive(alive) => Act::Tell(self.alive(alive.session)),
+            Ask::MirrorQuery(_) => Act::Tell(self.failure(FailureKind::Behind)),
             Ask::Execute(_) | Ask::Query(_) if self.deaf.load(Ordering::SeqCst) => Act::Nothing,
             Ask::Execute(bytes) => {
                 let command = proto::codec::decode_command(&bytes).expect("a command");
