@@ -1,8 +1,10 @@
 //! The command line.
 
+use crate::changelog::ChangelogArgs;
 use crate::detach::LauncherArgs;
 use crate::format::FormatArgs;
 use crate::info::InfoArgs;
+use crate::mirror::MirrorArgs;
 use crate::mount::{MountArgs, UmountArgs};
 use crate::playground::PlaygroundArgs;
 use crate::status::StatusArgs;
@@ -23,6 +25,8 @@ pub(crate) enum Command {
     Umount(UmountArgs),
     Status(StatusArgs),
     Info(InfoArgs),
+    Changelog(ChangelogArgs),
+    Mirror(MirrorArgs),
     Playground(PlaygroundArgs),
     /// Print the version
     Version,
@@ -70,6 +74,8 @@ mod tests {
             "umount",
             "status",
             "info",
+            "changelog",
+            "mirror",
             "playground",
             "version",
         ];

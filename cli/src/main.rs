@@ -4,11 +4,14 @@
 
 mod args;
 mod atomic_file;
+mod changelog;
 mod detach;
+mod duration;
 mod exit;
 mod format;
 mod info;
 mod logging;
+mod mirror;
 mod mount;
 mod mount_table;
 mod output;
@@ -48,6 +51,8 @@ fn run(command: Command) -> Result<Finding> {
         Command::Format(args) => block_on(format::run(args)),
         Command::Status(args) => block_on(status::run(args)),
         Command::Info(args) => block_on(info::run(args)),
+        Command::Changelog(args) => block_on(changelog::run(args)),
+        Command::Mirror(args) => block_on(mirror::run(args)),
         Command::Playground(args) => block_on(playground::run(args)),
         Command::Version => version::run().map(|()| Finding::Fine),
     }

@@ -5,7 +5,7 @@ use crate::endpoint;
 use crate::error::Failure;
 use crate::url::MetaUrl;
 use meta_core::attr::Timestamp;
-use meta_core::changelog::SealedRecord;
+use meta_core::changelog::{Record, SealedRecord};
 use meta_core::ids::{ClusterId, Epoch, Seq, Uuid, VolumeUuid};
 use meta_core::outcome::Token;
 use proto::convert::Convert as _;
@@ -470,6 +470,17 @@ impl Loading {
             None => Err(unreadable("a frame of a kind that is unknown here")),
         }
     }
+}
+
+/// Reads a record that came.
+///
+/// # Errors
+/// [`ChangelogError::Damaged`] or [`ChangelogError::Unreadable`].
+pub fn read_record(sealed: &SealedRecord) -> Result<Record, ChangelogError> {
+    if !sealed.is_intact() {
+        return Err(ChangelogError::Damaged);
+    }
+    converted(proto::codec::decode_record(&sealed.body))
 }
 
 fn unreadable(what: &str) -> ChangelogError {

@@ -29,7 +29,7 @@ mod url;
 
 pub use changelog::{
     Changelog, ChangelogError, FollowEvent, FollowHead, Following, LoadHead, LoadPage, Loading,
-    RowsHash, RowsRange,
+    RowsHash, RowsRange, read_record,
 };
 pub use cluster::Cluster;
 pub use error::{ClientError, Failure};

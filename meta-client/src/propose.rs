@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const NO_SPACE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long one sending waits for a copy to reach a state; then it is sent again.
-const REACH_TURN: Duration = Duration::from_secs(1);
+const REACH_TURN: Duration = Duration::from_millis(300);
 
 /// How a command ended.
 #[derive(Debug)]
@@ -118,6 +118,7 @@ impl Lead {
         mood: Mood,
     ) -> Result<(Token, Result<Answer, Refusal>), Failure> {
         let mut backoff = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
+        let mut behind = None;
         loop {
             let link = self.link(deadline, mood).await?;
             let last = match call(&link, body.clone(), deadline).await {
@@ -134,9 +135,13 @@ impl Lead {
                 Ok(_) => return Err(unexpected()),
                 Err(_ended) => lost(&link),
             };
+            if matches!(last, Failure::Behind(_)) {
+                behind = Some(last.clone());
+            }
             self.count_retry();
             if !backoff.pause(deadline).await {
-                return Err(last);
+                // That it is behind says more than that the last question was cut short.
+                return Err(behind.unwrap_or(last));
             }
         }
     }

@@ -91,6 +91,41 @@ pub enum Table {
     Session = 0x92,
 }
 
+impl Table {
+    /// All tables.
+    const ALL: [Self; 24] = [
+        Self::Counters,
+        Self::Settings,
+        Self::Epoch,
+        Self::Inode,
+        Self::Dentry,
+        Self::DentryNumber,
+        Self::Slice,
+        Self::Symlink,
+        Self::Xattr,
+        Self::Link,
+        Self::Orphan,
+        Self::Cut,
+        Self::PendingDelete,
+        Self::Head,
+        Self::Storage,
+        Self::Mirror,
+        Self::Slot,
+        Self::Grant,
+        Self::Nonce,
+        Self::MirrorInfo,
+        Self::Follower,
+        Self::Cluster,
+        Self::VolumeName,
+        Self::Session,
+    ];
+
+    /// The table with a tag, if there is one in this version.
+    pub fn from_tag(tag: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| *table as u8 == tag)
+    }
+}
+
 /// Tags from here on are local to a cluster.
 pub const FIRST_LOCAL_TAG: u8 = 0x80;
 /// Bytes of volume and tag.

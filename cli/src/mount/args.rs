@@ -1,8 +1,13 @@
 //! Arguments of `curlew mount`.
 
+use crate::duration;
 use meta_client::MetaUrl;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a mirror may take if nothing is said.
+const MIRROR_WAIT: Duration = Duration::from_millis(200);
 
 /// Mount a volume; stays in the foreground unless told -d
 #[derive(Clone, Debug, clap::Args)]
@@ -22,6 +27,13 @@ pub(crate) struct MountArgs {
     /// Mount options as of mount(8): ro, rw, allow_other, debug
     #[arg(short = 'o', value_name = "OPTIONS", value_delimiter = ',')]
     pub(super) options: Vec<String>,
+    /// Read metadata at this mirror of the volume; writes go to META-URL
+    #[arg(long, value_name = "MIRROR-URL")]
+    pub(super) mirror: Option<MetaUrl>,
+    /// How long the mirror may take to apply what a read must see, before META-URL is asked
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = duration::parse,
+          requires = "mirror")]
+    pub(super) mirror_wait: Duration,
     /// Where the log goes: stderr by default, with -d /var/log/curlew.log or ~/.curlew/curlew.log
     #[arg(long, value_name = "FILE")]
     pub(super) log: Option<PathBuf>,
@@ -37,7 +49,17 @@ impl MountArgs {
             background,
             read_only,
             options: Vec::new(),
+            mirror: None,
+            mirror_wait: MIRROR_WAIT,
             log: None,
+        }
+    }
+
+    /// The same, with reads at a mirror.
+    pub(crate) fn with_mirror(self, mirror: MetaUrl) -> Self {
+        Self {
+            mirror: Some(mirror),
+            ..self
         }
     }
 
@@ -49,6 +71,8 @@ impl MountArgs {
             background: _,
             read_only,
             options,
+            mirror,
+            mirror_wait,
             log: _,
         } = self;
         let mut words: Vec<OsString> = vec!["mount".into()];
@@ -58,6 +82,10 @@ impl MountArgs {
         if !options.is_empty() {
             words.extend(["-o".into(), options.join(",").into()]);
         }
+        if let Some(mirror) = mirror {
+            words.extend(["--mirror".into(), mirror.to_string().into()]);
+            words.extend(["--mirror-wait".into(), duration::text(*mirror_wait).into()]);
+        }
         words.extend(["--".into(), url.to_string().into(), point.into()]);
         words
     }
@@ -65,13 +93,15 @@ impl MountArgs {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::args::{Args, Command};
     use clap::Parser;
 
     #[test]
     fn the_detached_child_mounts_the_same_in_the_foreground() {
-        let line = "curlew mount -d curlew://h:1,i:2/v /m --read-only -o allow_other,debug --log l";
-        let Command::Mount(asked) = Args::parse_from(line.split(' ')).command else {
+        let line = "curlew mount -d curlew://h:1,i:2/v /m --read-only -o allow_other,debug --log l \
+                    --mirror curlew://j:3/v --mirror-wait 1s";
+        let Command::Mount(asked) = Args::parse_from(line.split_whitespace()).command else {
             panic!("a mount");
         };
         let words = std::iter::once("curlew".into()).chain(asked.foreground());
@@ -83,5 +113,7 @@ mod tests {
         assert_eq!(child.point, asked.point);
         assert!(child.read_only && child.log.is_none());
         assert_eq!(child.options, ["allow_other", "debug"]);
+        assert_eq!((&child.mirror, child.mirror_wait), (&asked.mirror, asked.mirror_wait));
+        assert!(child.mirror.is_some() && child.mirror_wait == Duration::from_secs(1));
     }
 }

@@ -3,6 +3,7 @@
 use super::args::PlaygroundArgs;
 use super::foreground::{self, Signals};
 use super::layout::Layout;
+use super::plan::Wish;
 use super::restart::restart;
 use super::start::start;
 use super::state::State;
@@ -24,10 +25,15 @@ pub(crate) async fn run(args: PlaygroundArgs) -> Result<Finding> {
         return Ok(Finding::Fine);
     }
     let layout = Layout::create(&args.dir)?;
+    let wish = Wish {
+        nodes: args.nodes,
+        mirror: args.mirror,
+        mirror_nodes: args.mirror_nodes,
+    };
     let mut signals = Signals::listen()?;
     let progress = Progress::new();
     let running = tokio::select! {
-        started = start(&layout, args.nodes, &progress) => started?,
+        started = start(&layout, wish, &progress) => started?,
         () = signals.any() => {
             // The start was dropped where it stood, and its lock with it.
             stop(&layout, &progress).await?;
@@ -72,11 +78,19 @@ fn welcome(layout: &Layout, state: &State, is_detached: bool) -> String {
     } else {
         "Ctrl-C".to_owned()
     };
+    let mirror = state.mirror.as_ref().map_or_else(String::new, |mirror| {
+        format!(
+            "mirror    {} (its nodes are at {})\n  \
+             compare   curlew mirror status {}\n  ",
+            mirror.mount, mirror.meta_url, side.mount
+        )
+    });
     format!(
         "The playground is ready.\n  \
          files     {}\n  \
          META-URL  {}\n  \
          nodes     {}\n  \
+         {mirror}\
          objects   {}\n  \
          logs      {}\n  \
          look      curlew status {}\n  \

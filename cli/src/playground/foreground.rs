@@ -80,12 +80,15 @@ fn tell_ended(layout: &Layout, running: &mut Running) -> Result<()> {
         }
     }
     running.nodes = living;
-    let Some(mount) = &mut running.mount else {
-        return Ok(());
-    };
-    if let Some(words) = mount.ended()? {
-        eprintln!("the mount ended: {words}\nCtrl-C, then start the playground again");
-        running.mount = None;
+    let mut living = Vec::new();
+    for mut mount in running.mounts.drain(..) {
+        match mount.ended()? {
+            None => living.push(mount),
+            Some(words) => {
+                eprintln!("a mount ended: {words}\nCtrl-C, then start the playground again");
+            }
+        }
     }
+    running.mounts = living;
     Ok(())
 }

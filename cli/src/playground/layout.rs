@@ -43,6 +43,26 @@ impl Layout {
         self.dir.join("origin")
     }
 
+    pub(super) fn mirror_mount(&self) -> PathBuf {
+        self.dir.join("mirror")
+    }
+
+    /// The mounts that there may be.
+    pub(super) fn mounts(&self) -> [MountLayout; 2] {
+        [
+            MountLayout {
+                point: self.mount(),
+                record: self.inside().join("mount.process.json"),
+                log: self.inside().join("mount.log"),
+            },
+            MountLayout {
+                point: self.mirror_mount(),
+                record: self.inside().join("mirror-mount.process.json"),
+                log: self.inside().join("mirror-mount.log"),
+            },
+        ]
+    }
+
     pub(super) fn object_store(&self) -> PathBuf {
         self.dir.join("objects")
     }
@@ -60,19 +80,19 @@ impl Layout {
         self.inside().join("plan.json")
     }
 
-    pub(super) fn mount_record(&self) -> PathBuf {
-        self.inside().join("mount.process.json")
-    }
-
-    pub(super) fn mount_log(&self) -> PathBuf {
-        self.inside().join("mount.log")
-    }
-
     pub(super) fn node(&self, id: u64) -> NodeLayout {
         NodeLayout {
             dir: self.inside().join(format!("node-{id}")),
         }
     }
+}
+
+/// The paths of one mount.
+#[derive(Clone, Debug)]
+pub(super) struct MountLayout {
+    pub(super) point: PathBuf,
+    pub(super) record: PathBuf,
+    pub(super) log: PathBuf,
 }
 
 /// The paths of one metadata node.

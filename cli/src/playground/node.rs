@@ -170,7 +170,7 @@ fn config(plan: &Plan, node: &NodePlan, place: &NodeLayout) -> Result<String> {
         node.metrics(),
         toml_string(data)?,
     );
-    for peer in &plan.nodes {
+    for peer in plan.cluster_of(node.id) {
         // Writing to a String cannot fail.
         let _infallible = write!(
             text,
@@ -189,6 +189,7 @@ fn toml_string(text: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::plan::Wish;
     use super::*;
 
     #[test]
@@ -196,7 +197,13 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let layout = Layout::create(dir.path()).expect("a layout");
         std::fs::create_dir(layout.inside()).expect("a directory");
-        let plan = Plan::prepare(&layout, Some(3)).expect("a plan");
+        let plan = Plan::prepare(
+            &layout,
+            Wish {
+                nodes: Some(3),
+                ..Wish::default()
+            },
+        ).expect("a plan");
         let text = config(&plan, &plan.nodes[1], &layout.node(2)).expect("a config");
         assert!(text.contains("node_id = 2\n"));
         for node in &plan.nodes {

@@ -1,9 +1,9 @@
 //! Starting a playground: nodes, cluster, volume, mount, `playground.json`.
 
-use super::layout::Layout;
+use super::layout::{Layout, MountLayout};
 use super::lock::Lock;
 use super::node::{self, Node};
-use super::plan::{Plan, VOLUME};
+use super::plan::{NodePlan, Plan, VOLUME, Wish};
 use super::state::{NodeState, Side, State};
 use super::{record, stop};
 use crate::detach::Detached;
@@ -18,6 +18,10 @@ use std::time::Duration;
 
 /// How long the nodes may take to answer, and again to agree on a leader.
 const NODES_LIMIT: Duration = Duration::from_secs(15);
+/// What the mirror is called.
+const MIRROR: &str = "mirror";
+/// How long the mirror may take until it follows.
+const MIRROR_LIMIT: Duration = Duration::from_secs(60);
 /// How long the cluster may take to answer a request.
 const CLUSTER_LIMIT: Duration = Duration::from_secs(10);
 
@@ -26,20 +30,20 @@ const CLUSTER_LIMIT: Duration = Duration::from_secs(10);
 pub(super) struct Running {
     pub(super) state: State,
     pub(super) nodes: Vec<Node>,
-    /// None once it has been seen to end.
-    pub(super) mount: Option<Detached>,
+    /// Without those that have been seen to end.
+    pub(super) mounts: Vec<Detached>,
 }
 
 /// Starts everything; what was started is ended again if a later step fails.
 pub(super) async fn start(
     layout: &Layout,
-    nodes: Option<u32>,
+    wish: Wish,
     progress: &Progress,
 ) -> Result<Running> {
     let program = node::program()?;
     let _lock = Lock::take(layout).await?;
     refuse_if_running(layout)?;
-    let plan = Plan::prepare(layout, nodes)?;
+    let plan = Plan::prepare(layout, wish)?;
     match start_parts(layout, &plan, &program, progress).await {
         Ok(running) => Ok(running),
         Err(error) => {
@@ -58,36 +62,63 @@ async fn start_parts(
     program: &Path,
     progress: &Progress,
 ) -> Result<Running> {
-    progress.step(&format!("starting {} metadata node(s)", plan.nodes.len()));
-    let mut nodes = Vec::new();
-    for node in &plan.nodes {
-        nodes.push(Node::start(program, layout, plan, node.id)?);
-    }
+    let count = plan.all_nodes().count();
+    progress.step(&format!("starting {count} metadata node(s)"));
+    let start = |nodes: &[NodePlan]| -> Result<Vec<Node>> {
+        let nodes = nodes.iter();
+        nodes
+            .map(|node| Node::start(program, layout, plan, node.id))
+            .collect()
+    };
+    let mut nodes = start(&plan.nodes)?;
+    let mut mirror_nodes = start(&plan.mirror_nodes)?;
     make_cluster(layout, program, &mut nodes).await?;
     progress.step("looking for the volume");
-    let url: MetaUrl = plan
-        .meta_url()
-        .parse()
-        .context("the playground's own URL")?;
+    let url = parse(&plan.meta_url())?;
     ensure_volume(layout, &url, progress).await?;
-    progress.step(&format!("mounting {}", layout.mount().display()));
-    let mount = start_mount(layout, &url).await?;
-    let state = State {
+    let [at_origin, at_mirror] = layout.mounts();
+    progress.step(&format!("mounting {}", at_origin.point.display()));
+    let mut mounts = vec![start_mount(&at_origin, MountArgs::of(url.clone(), at_origin.point.clone())).await?];
+    let mut state = State {
         origin: Side {
             meta_url: plan.meta_url(),
-            mount: path_text(&layout.mount())?,
-            mount_pid: mount.pid(),
+            mount: path_text(&at_origin.point)?,
+            mount_pid: pid_of(&mounts),
             nodes: nodes.iter().map(node_state).collect(),
         },
         mirror: None,
         object_store: path_text(&layout.object_store())?,
     };
+    if let Some(mirror_url) = plan.mirror_url() {
+        make_cluster(layout, program, &mut mirror_nodes).await?;
+        let mirror = parse(&mirror_url)?;
+        crate::mirror::add(&url, &mirror, MIRROR, MIRROR_LIMIT, progress).await?;
+        progress.step(&format!("mounting {}", at_mirror.point.display()));
+        let args = MountArgs::of(url, at_mirror.point.clone()).with_mirror(mirror);
+        mounts.push(start_mount(&at_mirror, args).await?);
+        state.mirror = Some(Side {
+            meta_url: mirror_url,
+            mount: path_text(&at_mirror.point)?,
+            mount_pid: pid_of(&mounts),
+            nodes: mirror_nodes.iter().map(node_state).collect(),
+        });
+    }
+    nodes.extend(mirror_nodes);
     state.store(layout)?;
     Ok(Running {
         state,
         nodes,
-        mount: Some(mount),
+        mounts,
     })
+}
+
+fn parse(url: &str) -> Result<MetaUrl> {
+    url.parse().context("the playground's own URL")
+}
+
+/// The process of the newest mount.
+fn pid_of(mounts: &[Detached]) -> u32 {
+    mounts.last().map_or(0, Detached::pid)
 }
 
 /// A playground that is there already is never touched by a start.
@@ -95,10 +126,13 @@ fn refuse_if_running(layout: &Layout) -> Result<()> {
     let dir = layout.dir().display();
     let again = format!("`curlew playground --dir {dir} --stop` ends it");
     let mut left = Vec::new();
-    if let Some(process) = record::alive(&layout.mount_record())? {
-        left.push(format!("its mount (process {})", process.pid()));
+    for mount in layout.mounts() {
+        if let Some(process) = record::alive(&mount.record)? {
+            let point = mount.point.display();
+            left.push(format!("its mount {point} (process {})", process.pid()));
+        }
     }
-    for node in Plan::load(layout)?.iter().flat_map(|plan| &plan.nodes) {
+    for node in Plan::load(layout)?.iter().flat_map(Plan::all_nodes) {
         if let Some(process) = record::alive(&layout.node(node.id).record())? {
             left.push(format!("node {} (process {})", node.id, process.pid()));
         }
@@ -109,20 +143,16 @@ fn refuse_if_running(layout: &Layout) -> Result<()> {
             left.join(", ")
         );
     }
-    match mount_table::at(&layout.mount())? {
-        // Its process is gone: the kernel keeps the name until somebody unmounts.
-        Some(entry) if entry.is_curlew() => {
-            bail!(
-                "a dead mount is left at {}; {again}",
-                layout.mount().display()
-            )
+    for mount in layout.mounts() {
+        let point = mount.point.display();
+        match mount_table::at(&mount.point)? {
+            // Its process is gone: the kernel keeps the name until somebody unmounts.
+            Some(entry) if entry.is_curlew() => bail!("a dead mount is left at {point}; {again}"),
+            Some(_other) => bail!("{point} is in use by another file system; unmount that first"),
+            None => {}
         }
-        Some(_other) => bail!(
-            "{} is in use by another file system; unmount that first",
-            layout.mount().display()
-        ),
-        None => Ok(()),
     }
+    Ok(())
 }
 
 /// Waits for the nodes, initialises the cluster at the first start, waits for a leader.
@@ -155,11 +185,11 @@ async fn ensure_volume(layout: &Layout, url: &MetaUrl, progress: &Progress) -> R
     Ok(())
 }
 
-async fn start_mount(layout: &Layout, url: &MetaUrl) -> Result<Detached> {
-    let point = layout.mount();
-    std::fs::create_dir_all(&point)
+async fn start_mount(mount: &MountLayout, args: MountArgs) -> Result<Detached> {
+    let point = &mount.point;
+    std::fs::create_dir_all(point)
         .with_context(|| format!("cannot make the mount point {}", point.display()))?;
-    let mut listed = std::fs::read_dir(&point)
+    let mut listed = std::fs::read_dir(point)
         .with_context(|| format!("cannot look into {}", point.display()))?;
     if listed.next().is_some() {
         bail!(
@@ -167,8 +197,7 @@ async fn start_mount(layout: &Layout, url: &MetaUrl) -> Result<Detached> {
             point.display()
         );
     }
-    let args = MountArgs::of(url.clone(), point);
-    start_detached(&args, &layout.mount_log(), Some(layout.mount_record())).await
+    start_detached(&args, &mount.log, Some(mount.record.clone())).await
 }
 
 fn node_state(node: &Node) -> NodeState {

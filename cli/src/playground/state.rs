@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub(super) struct State {
     pub(super) origin: Side,
-    /// Null: this version has no mirrors.
+    /// Null if the playground has no mirror.
     pub(super) mirror: Option<Side>,
     pub(super) object_store: String,
 }
@@ -47,7 +47,9 @@ impl State {
 
     /// Puts a node's new process in the place of its old one.
     pub(super) fn set_node_pid(&mut self, id: u64, pid: u32) -> Result<()> {
-        let node = self.origin.nodes.iter_mut().find(|node| node.id == id);
+        let sides = std::iter::once(&mut self.origin).chain(&mut self.mirror);
+        let mut nodes = sides.flat_map(|side| &mut side.nodes);
+        let node = nodes.find(|node| node.id == id);
         node.with_context(|| format!("playground.json has no node {id}"))?
             .pid = pid;
         Ok(())

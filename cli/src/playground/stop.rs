@@ -1,7 +1,7 @@
 //! Stopping a playground. Safe to repeat, and after any crash: it ends what the records name and
 //! nothing else, and keeps the data.
 
-use super::layout::Layout;
+use super::layout::{Layout, MountLayout};
 use super::lock::Lock;
 use super::plan::Plan;
 use super::record;
@@ -29,22 +29,26 @@ pub(super) async fn stop(layout: &Layout, progress: &Progress) -> Result<bool> {
 
 /// [`stop`] for a caller that has the lock.
 pub(super) async fn end_all(layout: &Layout, progress: &Progress) -> Result<bool> {
-    let mount_ended = end_mount(layout, progress).await?;
+    let mut mount_ended = false;
+    // The mirror's mount first: its writes go through the origin as well, but nobody reads behind it.
+    for mount in layout.mounts().iter().rev() {
+        mount_ended |= end_mount(mount, progress).await?;
+    }
     let nodes_ended = end_nodes(layout, progress).await?;
     atomic_file::remove(&layout.state_file())?;
     Ok(mount_ended || nodes_ended)
 }
 
-async fn end_mount(layout: &Layout, progress: &Progress) -> Result<bool> {
-    let point = layout.mount();
-    let is_mounted = mount_table::at(&point)?.is_some_and(|entry| entry.is_curlew());
+async fn end_mount(mount: &MountLayout, progress: &Progress) -> Result<bool> {
+    let point = &mount.point;
+    let is_mounted = mount_table::at(point)?.is_some_and(|entry| entry.is_curlew());
     if is_mounted {
         progress.step(&format!("unmounting {}", point.display()));
-        unmount(&point, progress)?;
+        unmount(point, progress)?;
     }
-    let record = layout.mount_record();
-    let Some(process) = record::alive(&record)? else {
-        atomic_file::remove(&record)?;
+    let record = &mount.record;
+    let Some(process) = record::alive(record)? else {
+        atomic_file::remove(record)?;
         return Ok(is_mounted);
     };
     // Unmounted, it writes out what it holds and ends by itself.
@@ -56,10 +60,10 @@ async fn end_mount(layout: &Layout, progress: &Progress) -> Result<bool> {
             process.terminate(MOUNT_LIMIT).await?,
         );
     }
-    if mount_table::at(&point)?.is_some_and(|entry| entry.is_curlew()) {
-        unmount(&point, progress)?;
+    if mount_table::at(point)?.is_some_and(|entry| entry.is_curlew()) {
+        unmount(point, progress)?;
     }
-    atomic_file::remove(&record)?;
+    atomic_file::remove(record)?;
     Ok(true)
 }
 
@@ -83,7 +87,7 @@ fn unmount(point: &Path, progress: &Progress) -> Result<()> {
 
 async fn end_nodes(layout: &Layout, progress: &Progress) -> Result<bool> {
     let mut ending = JoinSet::new();
-    for node in Plan::load(layout)?.iter().flat_map(|plan| &plan.nodes) {
+    for node in Plan::load(layout)?.iter().flat_map(Plan::all_nodes) {
         let record = layout.node(node.id).record();
         let process = record::alive(&record)?;
         let id = node.id;

@@ -153,6 +153,13 @@ impl VirtualFiles {
             "session": meta.session.0,
             "token": { "epoch": meta.token.epoch.0, "seq": meta.token.seq.0 },
             "retries": meta.retries,
+            "mirror": meta.mirror.as_ref().map(|mirror| serde_json::json!({
+                "leader": mirror.leader,
+                "trouble": mirror.trouble,
+                "reads_at_mirror": mirror.counts.served,
+                "reads_at_origin_behind": mirror.counts.behind,
+                "reads_at_origin_unavailable": mirror.counts.unavailable,
+            })),
             "pending_bytes": vfs.pending_bytes(),
             "pending_slices": vfs.pending_slices(),
             "open_handles": vfs.open_handles(),
@@ -194,12 +201,16 @@ impl OpenVirtual {
 
 fn stats(vfs: &Vfs) -> String {
     let meta = vfs.meta_status();
+    let mirror = meta.mirror.map(|mirror| mirror.counts).unwrap_or_default();
     vfs.stats().text(&[
         ("dirty_bytes", vfs.pending_bytes()),
         ("dirty_slices", vfs.pending_slices()),
         ("open_handles", vfs.open_handles()),
         ("meta_retries_total", meta.retries),
         ("meta_connected", u64::from(meta.connected)),
+        ("mirror_reads_total", mirror.served),
+        ("mirror_fallbacks_behind_total", mirror.behind),
+        ("mirror_fallbacks_unavailable_total", mirror.unavailable),
     ])
 }
 

@@ -70,6 +70,7 @@ async fn connect(
         info: session_info(path).to_string().into_bytes(),
         retry_for: options.retry_for,
         open_for: options.connect_for,
+        mirror: options.mirror.clone(),
         ..SessionOptions::default()
     };
     let session = match MetaSession::open(url, session_options).await {

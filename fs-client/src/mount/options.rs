@@ -2,6 +2,7 @@
 
 use crate::fuse::AdapterOptions;
 use crate::vfs::VfsOptions;
+use meta_client::MirrorOptions;
 use std::time::Duration;
 
 /// How to mount.
@@ -43,6 +44,8 @@ pub struct MountOptions {
     pub connect_for: Duration,
     /// How long an operation is tried once mounted; `None` waits for the cluster without end.
     pub retry_for: Option<Duration>,
+    /// A mirror that reads are answered by.
+    pub mirror: Option<MirrorOptions>,
 }
 
 impl Default for MountOptions {
@@ -68,6 +71,7 @@ impl Default for MountOptions {
             flush_idle: vfs.flush_idle,
             connect_for: Duration::from_secs(10),
             retry_for: None,
+            mirror: None,
         }
     }
 }
@@ -119,6 +123,7 @@ impl MountOptions {
             flush_idle,
             connect_for: _,
             retry_for,
+            mirror,
         } = self;
         serde_json::json!({
             "read_only": read_only,
@@ -137,6 +142,10 @@ impl MountOptions {
             "downloads": downloads,
             "flush_idle_ms": ms(flush_idle),
             "retry_for_ms": retry_for.as_ref().map(ms),
+            "mirror": mirror.as_ref().map(|mirror| serde_json::json!({
+                "meta_url": mirror.url.to_string(),
+                "wait_ms": ms(&mirror.wait),
+            })),
         })
     }
 }

@@ -3,6 +3,7 @@
 
 use super::VfsError;
 use futures::future::BoxFuture;
+use meta_client::MirrorRouteStatus;
 use meta_core::attr::{Attr, Caller};
 use meta_core::command::Operation;
 use meta_core::ids::{Ino, SessionId};
@@ -44,6 +45,8 @@ pub struct MetaStatus {
     pub token: Token,
     /// Requests sent again, since the mount.
     pub retries: u64,
+    /// How the way to the mirror is, if one is read from.
+    pub mirror: Option<MirrorRouteStatus>,
 }
 
 /// Files whose newest attributes are remembered. More than can be asked about or changed while a

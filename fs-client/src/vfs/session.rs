@@ -34,6 +34,7 @@ impl MetaApi for MetaSession {
             session: status.session,
             token: status.token,
             retries: status.retries,
+            mirror: status.mirror,
         }
     }
 

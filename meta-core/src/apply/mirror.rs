@@ -52,12 +52,15 @@ pub(crate) fn create<B: KvRead>(
             .of(found)
             .mirror()?
             .is_some_and(|mirror| mirror.uuid == create.uuid && mirror.origin == create.origin);
-        let outcome = if same {
-            Outcome::Done(Success::Volume(found))
-        } else {
-            Outcome::Refused(Refusal::VolumeExists)
-        };
-        return Ok((Writes::new(), answer(outcome)));
+        if !same {
+            let refused = Outcome::Refused(Refusal::VolumeExists);
+            return Ok((Writes::new(), answer(refused)));
+        }
+        // Said again, it tells where the origin is now.
+        let mut writes = Writes::new();
+        let info = Blob(create.info.clone());
+        put(&mut writes, key::single(found, Table::MirrorInfo), &info);
+        return Ok((writes, answer(Outcome::Done(Success::Volume(found)))));
     }
     let Some(id) = super::volume::take_number(&mut cluster) else {
         return Ok((Writes::new(), answer(Outcome::Refused(Refusal::LimitReached))));
