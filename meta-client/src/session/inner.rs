@@ -75,6 +75,7 @@ impl Inner {
             .mirror
             .as_ref()
             .map(|options| MirrorRoute::start(options, volume.uuid));
+        let stop = CancellationToken::new();
         let inner = Arc::new(Self {
             lead,
             mirror,
@@ -82,8 +83,9 @@ impl Inner {
             eras: watch::Sender::new(era),
             holder: RwLock::new(None),
             ttl_ms: AtomicU64::new(0),
-            stop: CancellationToken::new(),
-            closing: CancellationToken::new(),
+            // Whoever waits for a slot is told also when the last handle is dropped.
+            closing: stop.child_token(),
+            stop,
             token: Mutex::default(),
             queries: Semaphore::new(options.queries as usize),
             reopened: AtomicU64::new(0),

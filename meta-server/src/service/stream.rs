@@ -176,7 +176,9 @@ impl ClientStream {
                 return None;
             }
             Some(Ask::KeepAlive(alive)) => {
-                self.attach(SessionId(alive.session));
+                // Each time: a hello of the same session that was given up may have come later, and
+                // taken the session to a stream that nobody reads.
+                self.attach_anew(SessionId(alive.session));
                 Ok(Work::KeepAlive(SessionId(alive.session)))
             }
             Some(Ask::Hello(_)) => Err(Failure::bad_request("a second hello")),
@@ -222,11 +224,20 @@ impl ClientStream {
         }
     }
 
-    /// The session lives on this stream from now on.
+    /// The session lives on this stream from now on, unless that was said before.
     fn attach(&mut self, session: SessionId) {
-        if session.0 == 0 || self.attached.contains(&session) || self.attached.len() >= SESSIONS_MAX
-        {
+        if !self.attached.contains(&session) {
+            self.attach_anew(session);
+        }
+    }
+
+    fn attach_anew(&mut self, session: SessionId) {
+        if session.0 == 0 {
             return;
+        }
+        // Only a memory of what was done: with too many it begins afresh.
+        if self.attached.len() >= SESSIONS_MAX {
+            self.attached.clear();
         }
         if self.core.sessions.attach(session, &self.link) {
             self.attached.insert(session);
@@ -294,7 +305,11 @@ fn failed(failure: Failure) -> Tell {
 
 async fn execute(core: &Core, command: meta_core::command::Command) -> Result<Tell, Failure> {
     core.check_leading()?;
-    core.check_initialised()?;
+    if core.check_initialised().is_err() {
+        // Only a leader that has applied everything may say so.
+        core.reads.pass().await?;
+        core.check_initialised()?;
+    }
     let makes_mirror = matches!(command.body, CommandBody::CreateMirror(_));
     let reply = core.proposer.propose(Origin::Client, command).await?;
     if makes_mirror {
