@@ -53,3 +53,44 @@ impl Server {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{MemfdFlags, memfd_create};
+    use std::fs::File;
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::MetadataExt;
+
+    /// A server that has said this, in the form that is a promise between versions.
+    fn server(said: &str) -> Server {
+        let file = memfd_create("curlew-outcome", MemfdFlags::CLOEXEC).expect("a file");
+        let mut file = File::from(file);
+        let inode = file.metadata().expect("metadata").ino();
+        let place = serde_json::json!({ "fd": file.as_raw_fd(), "inode": inode });
+        let config = serde_json::json!({ "outcome": place });
+        file.write_all(said.as_bytes()).expect("written");
+        let process = ProcessId::own().expect("/proc");
+        let outcome = OutcomeReader::open(process.pid(), &config).expect("its outcome");
+        Server { process, outcome }
+    }
+
+    #[test]
+    fn only_a_server_that_says_so_has_stored_everything() {
+        server("\"stored\"").stored().expect("all is well");
+        for (said, told) in [
+            ("{\"failed\":\"the disk is full\"}", "the disk is full"),
+            ("", "without saying"),
+            ("{\"fai", "cannot read"),
+        ] {
+            let error = server(said).stored().expect_err(said);
+            assert!(error.to_string().contains(told), "{error:#}");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_is_no_mount_has_no_server() {
+        assert!(Server::of(Path::new("/proc")).is_err());
+    }
+}

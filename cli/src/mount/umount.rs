@@ -11,8 +11,9 @@ use std::time::Duration;
 
 /// How long an unmount may take.
 const LIMIT: Duration = Duration::from_secs(30);
-/// How long the mount may take to write out what it holds after that.
-const FLUSH_LIMIT: Duration = Duration::from_secs(60);
+/// How long the mount may take to write out what it holds after that. Longer than it tries to store
+/// a block again, so that its own words are heard if it cannot.
+const FLUSH_LIMIT: Duration = Duration::from_secs(90);
 
 /// Unmount a volume; what was written is stored first, or this fails
 #[derive(Debug, clap::Args)]

@@ -150,8 +150,8 @@ async fn end_mount_process(
             return Ok(());
         }
         progress.note(&format!(
-            "the mount is unmounted, but its process {} has been storing what was written for {} \
-             s; ending it",
+            "the mount is unmounted, but its process {} has not ended for {} s: it is storing \
+             what was written, or somebody still uses a file; ending it",
             process.pid(),
             MOUNT_LIMIT.as_secs()
         ));

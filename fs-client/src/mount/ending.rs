@@ -56,7 +56,6 @@ impl Serving {
     /// Ends without waiting for anything, and says what that costs.
     async fn abandon(&self) -> Result<(), MountError> {
         let stored = self.vfs.stored();
-        self.abort();
         let detached = self.detach(UmountMode::Force);
         match tokio::time::timeout(ABANDON_WITHIN, detached).await {
             Ok(Ok(())) => {}
@@ -69,8 +68,8 @@ impl Serving {
         })
     }
 
-    /// [`Self::unmount`] in a thread of its own: the kernel first writes back what it holds, which
-    /// takes as long as the cluster does not answer, and signals are to be heard meanwhile.
+    /// [`Self::unmount`] in a thread of its own: it blocks, as long as fusermount3 does, and
+    /// signals are to be heard meanwhile.
     pub(super) async fn detach(&self, mode: UmountMode) -> Result<(), MountError> {
         if self.ended.borrow().is_some() {
             return Ok(());

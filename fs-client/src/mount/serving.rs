@@ -49,22 +49,33 @@ impl Place {
     /// Asks the kernel to let go of this mount, and of no other: one that is not on top at its
     /// path is gone from the tree, or hidden where an unmount by path does not reach it.
     pub(super) fn detach(&self, mode: UmountMode) -> Result<(), MountError> {
-        let on_top = mountpoint::mount_at(&self.path).map_err(|error| MountError::Umount {
-            path: self.path.clone(),
-            error,
-        })?;
-        match on_top {
-            Some(entry) if Some(&entry.device) == self.device.as_ref() => detach(&self.path, mode),
-            _ => Ok(()),
+        if self.is_on_top()? {
+            detach(&self.path, mode)
+        } else {
+            Ok(())
         }
     }
 
-    /// Fails every request in flight and all later ones, wherever the mount is still used. A
-    /// process that waits for its own mount could otherwise not even be killed.
-    pub(super) fn abort(&self) {
-        if let Some(device) = &self.device {
-            abort(device);
+    fn is_on_top(&self) -> Result<bool, MountError> {
+        match mountpoint::mount_at(&self.path) {
+            Ok(entry) => {
+                Ok(entry.map(|entry| entry.device) == self.device && self.device.is_some())
+            }
+            Err(error) => Err(MountError::Umount {
+                path: self.path.clone(),
+                error,
+            }),
         }
+    }
+
+    /// Fails what waits for this mount. Only for one that nobody else can have unmounted yet: the
+    /// kernel gives the number to another connection as soon as ours is gone.
+    fn abort(&self) -> Result<(), MountError> {
+        match &self.device {
+            Some(device) if self.is_on_top()? => abort(device),
+            _ => {}
+        }
+        Ok(())
     }
 }
 
@@ -93,7 +104,8 @@ impl Serving {
                 Ok(serving)
             }
             Err(error) => {
-                serving.abort();
+                // The thread that asked would otherwise keep the process from ending.
+                serving.place.abort()?;
                 serving.detach(UmountMode::Force).await?;
                 Err(error)
             }
@@ -155,13 +167,6 @@ impl Serving {
         self.place.detach(mode)
     }
 
-    /// [`Place::abort`], unless the kernel has let go: another mount may have the number then.
-    pub(super) fn abort(&self) {
-        if self.ended.borrow().is_none() {
-            self.place.abort();
-        }
-    }
-
     /// Asks the mount for its root from another thread: a mount that does not answer must not take
     /// this one, or the end of the runtime, with it.
     async fn answers(&self) -> Result<(), MountError> {
@@ -203,16 +208,15 @@ fn serve(
     let (hand_over, handed) = std::sync::mpsc::channel();
     let wait = move || {
         let served: JoinHandle<io::Result<()>> = handed.recv().map_err(io::Error::other)?;
-        let result = match served.join() {
-            Ok(result) => result.map_err(|error| error.to_string()),
-            Err(_panic) => Err("its thread panicked".to_owned()),
+        let (is_gone, result) = match served.join() {
+            Ok(Ok(())) => (true, Ok(())),
+            Ok(Err(error)) if is_cut(&error) => (false, Ok(())),
+            Ok(Err(error)) => (false, Err(error.to_string())),
+            Err(_panic) => (false, Err("its thread panicked".to_owned())),
         };
-        // Nobody serves it any more: without this, whoever uses it would wait for ever.
-        if result.is_err() {
-            place.abort();
-            if let Err(error) = place.detach(UmountMode::Force) {
-                tracing::error!(%error, "a mount that nobody serves stays");
-            }
+        // Nobody serves it any more: without this, whoever comes later would wait for ever.
+        if !is_gone && let Err(error) = place.detach(UmountMode::Lazy) {
+            tracing::error!(%error, "a mount that nobody serves stays");
         }
         sender.send_replace(Some(result));
         Ok(())
@@ -225,6 +229,12 @@ fn serve(
     // The thread waits for it; if it is gone, so is the channel that tells the end.
     let _gone = hand_over.send(served);
     Ok(ended)
+}
+
+/// Whether a session ended because its connection did. Besides "no device" the kernel says so to
+/// a thread that was just taking a request: the last close of a detached mount is one.
+fn is_cut(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ConnectionAborted
 }
 
 fn config(about: &About, options: &MountOptions) -> Config {

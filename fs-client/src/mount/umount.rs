@@ -60,7 +60,8 @@ pub(super) fn detach(path: &Path, mode: UmountMode) -> Result<(), MountError> {
     })
 }
 
-/// Cuts a mount's connection, which its owner may do as well as root.
+/// Fails every request in flight and all later ones, which a mount's owner may do as well as root.
+/// A process that waits for its own mount could otherwise not even be killed.
 pub(super) fn abort(device: &str) {
     let Some(number) = connection(device) else {
         return;
