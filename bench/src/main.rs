@@ -3,6 +3,7 @@
 mod create;
 mod failover;
 mod floor;
+mod mirror;
 mod report;
 
 use anyhow::Result;
@@ -22,6 +23,8 @@ enum Command {
     Failover(failover::FailoverArgs),
     /// Creates, looks up and removes names through a cluster, beside the speed of a durable write
     Create(create::CreateArgs),
+    /// Measures how late a mirror is at a steady load, and how fast it catches up
+    Mirror(mirror::MirrorArgs),
 }
 
 #[tokio::main]
@@ -39,5 +42,6 @@ async fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Failover(args) => failover::run(&args).await,
         Command::Create(args) => create::run(&args).await,
+        Command::Mirror(args) => mirror::run(&args).await,
     }
 }

@@ -452,3 +452,89 @@ async fn shutdown_flushes_and_tells_what_was_lost() {
     write.await.expect("taken in");
     assert!(is_storage(other.shutdown().await));
 }
+
+/// Waits until a condition of the bench holds.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let held = async {
+        while !holds().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(10), held).await;
+    waited.expect(what);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loss_that_nobody_was_told_before_the_file_was_let_go_fails_the_shutdown() {
+    let bench = Bench::new(twin::options());
+    let (ino, handle) = bench.create("file").await;
+    bench.store.failing.store(true, SeqCst);
+    bench.write(handle, 0, b"lost").await.expect("taken in");
+    // As a memory map does it: no close comes after the write.
+    bench.vfs.release(handle);
+    until("the file to be let go", async || {
+        bench.vfs.held(&[ino]).await.is_empty()
+    })
+    .await;
+    assert_eq!(bench.vfs.pending_bytes(), 0);
+    bench.store.failing.store(false, SeqCst);
+    let (_, other) = bench.create("other").await;
+    bench.write(other, 0, b"kept").await.expect("a write");
+    bench.vfs.fsync(other).await.expect("stored");
+    assert!(is_storage(bench.vfs.shutdown().await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loss_in_an_open_file_that_no_handle_was_told_fails_the_shutdown() {
+    let bench = Bench::new(VfsOptions {
+        flush_idle: Duration::from_millis(1),
+        ..twin::options()
+    });
+    let (_, handle) = bench.create("file").await;
+    bench.store.failing.store(true, SeqCst);
+    bench.write(handle, 0, b"lost").await.expect("taken in");
+    until("the flush to fail", async || bench.vfs.pending_bytes() == 0).await;
+    bench.store.failing.store(false, SeqCst);
+    assert!(is_storage(bench.vfs.stored()));
+    assert!(is_storage(bench.vfs.shutdown().await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loss_that_a_handle_was_told_does_not_fail_the_shutdown() {
+    let bench = Bench::new(twin::options());
+    let (ino, handle) = bench.create("file").await;
+    bench.store.failing.store(true, SeqCst);
+    bench.write(handle, 0, b"lost").await.expect("taken in");
+    assert!(is_storage(bench.vfs.fsync(handle).await));
+    bench.vfs.release(handle);
+    assert!(bench.vfs.held(&[ino]).await.is_empty());
+    bench.vfs.shutdown().await.expect("its writer knows");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_not_stored() {
+    let bench = Bench::new(twin::options());
+    let (_, handle) = bench.create("file").await;
+    bench.vfs.stored().expect("nothing was written");
+    bench.write(handle, 0, b"waits").await.expect("taken in");
+    assert_eq!(bench.vfs.stored(), Err(VfsError::Unstored(5)));
+    bench.vfs.fsync(handle).await.expect("stored");
+    bench.vfs.stored().expect("nothing waits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_while_the_session_ends_fails_the_shutdown() {
+    let bench = Bench::new(twin::options());
+    let (_, handle) = bench.create("file").await;
+    let closing = bench.session.closing.write().await;
+    let vfs = bench.vfs.clone();
+    let ending = tokio::spawn(async move { vfs.shutdown().await });
+    until("the session to be closed", async || {
+        bench.session.closes.load(SeqCst) == 1
+    })
+    .await;
+    bench.write(handle, 0, b"late").await.expect("taken in");
+    drop(closing);
+    let told = ending.await.expect("the shutdown");
+    assert_eq!(told, Err(VfsError::Unstored(4)));
+}

@@ -50,10 +50,12 @@ mod tests {
     fn no_flipped_bit_is_taken_in() {
         let records = FollowRecords {
             last: 9,
-            records: vec![SealedRecord {
-                crc: 7,
-                body: vec![1, 2, 3],
-            }],
+            records: (0..8_u8)
+                .map(|index| SealedRecord {
+                    crc: u32::from(index),
+                    body: vec![index; 64],
+                })
+                .collect(),
         };
         let message = FollowFrame {
             frame: Some(Frame::Records(records)),

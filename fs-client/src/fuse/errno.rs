@@ -13,6 +13,7 @@ pub(super) fn of(error: &VfsError) -> Errno {
         | VfsError::Unknown(_)
         | VfsError::Storage(_)
         | VfsError::Unexpected(_)
+        | VfsError::Unstored(_)
         | VfsError::Stopped => Errno::EIO,
         VfsError::BadHandle => Errno::EBADF,
         VfsError::ReadOnly => Errno::EROFS,

@@ -5,6 +5,9 @@ use crate::vfs::VfsOptions;
 use meta_client::MirrorOptions;
 use std::time::Duration;
 
+/// How long the cluster may take to answer when mounting: finding the leader may need an election.
+pub(super) const CONNECT_FOR: Duration = Duration::from_secs(10);
+
 /// How to mount.
 #[derive(Clone, Debug)]
 pub struct MountOptions {
@@ -46,6 +49,8 @@ pub struct MountOptions {
     pub retry_for: Option<Duration>,
     /// A mirror that reads are answered by.
     pub mirror: Option<MirrorOptions>,
+    /// After a signal, how long open files may still be used on a mount that was busy.
+    pub busy_grace: Duration,
 }
 
 impl Default for MountOptions {
@@ -69,9 +74,10 @@ impl Default for MountOptions {
             uploads: 20,
             downloads: 64,
             flush_idle: vfs.flush_idle,
-            connect_for: Duration::from_secs(10),
+            connect_for: CONNECT_FOR,
             retry_for: None,
             mirror: None,
+            busy_grace: Duration::from_secs(5),
         }
     }
 }
@@ -124,6 +130,7 @@ impl MountOptions {
             connect_for: _,
             retry_for,
             mirror,
+            busy_grace: _,
         } = self;
         serde_json::json!({
             "read_only": read_only,

@@ -35,6 +35,9 @@ pub enum VfsError {
     /// The position is past the end of the file.
     #[error("no data behind this position")]
     NoData,
+    /// The mount has ended while this many written bytes waited.
+    #[error("{0} written bytes were not stored")]
+    Unstored(u64),
     /// The mount is ending.
     #[error("the mount is ending")]
     Stopped,

@@ -195,6 +195,10 @@ pub(crate) struct TwinSession {
     wire: Mutex<Wire>,
     /// While it is held, no operation is answered.
     pub(crate) gate: tokio::sync::RwLock<()>,
+    /// While it is held, the session does not end.
+    pub(crate) closing: tokio::sync::RwLock<()>,
+    /// How often it was told to end.
+    pub(crate) closes: std::sync::atomic::AtomicU64,
 }
 
 impl TwinSession {
@@ -203,6 +207,8 @@ impl TwinSession {
             engine: Arc::clone(engine),
             wire: Mutex::default(),
             gate: tokio::sync::RwLock::new(()),
+            closing: tokio::sync::RwLock::new(()),
+            closes: std::sync::atomic::AtomicU64::new(0),
         };
         session.renew();
         Arc::new(session)
@@ -307,7 +313,12 @@ impl MetaApi for TwinSession {
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        async {}.boxed()
+        async {
+            self.closes
+                .fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let _open = self.closing.read().await;
+        }
+        .boxed()
     }
 }
 

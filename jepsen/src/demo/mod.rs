@@ -1,8 +1,10 @@
-//! The proof that a person runs: a real tree goes into a mount, the leader dies in the middle, and
-//! every file is there afterwards, byte for byte, on every node.
+//! The proof that a person runs: a real tree goes into a mount, the leader dies in the middle, the
+//! mirror's stream is cut, and every file is there afterwards, byte for byte, on every node and at
+//! the mirror.
 
 mod copy;
 mod failover;
+mod mirror;
 mod pulse;
 mod stage;
 mod table;

@@ -2,6 +2,7 @@
 
 use super::copy::{Copied, Copying, Hash};
 use super::failover::{Failover, kill_leader};
+use super::mirror::{self, LagProbe};
 use super::pulse::Pulse;
 use super::table::Proof;
 use super::tree::{Tree, TreeBounds};
@@ -62,11 +63,20 @@ pub async fn run(options: &DemoOptions) -> Result<Proof> {
     let playground = Playground::new(&dir);
     let described = start_playground(&playground, &dir)?;
     let side = &described.origin;
+    let other = described.mirror.as_ref();
+    let other = other.context("the playground has no mirror")?;
     let copy_name = fresh_directory(&side.mount)?;
 
     let mut proof = Proof::default();
+    let probe = LagProbe::begin(side, other).await?;
+    let both = Sides {
+        playground: &playground,
+        origin: side,
+        mirror: other,
+    };
     let (copied, failover) =
-        copy_through_a_death(&tree, side, &copy_name, options.threads, &mut proof).await?;
+        copy_through_a_death(&tree, &both, &copy_name, options.threads, &mut proof).await?;
+    probe.finish(&mut proof).await?;
     say(&format!("restarting node {}", failover.killed));
     playground.must(&["--restart", &failover.killed.to_string()])?;
 
@@ -76,6 +86,11 @@ pub async fn run(options: &DemoOptions) -> Result<Proof> {
         dir: &dir,
         copy_name: &copy_name,
     };
+    let verified = verify_at(&other.mount, &copy_name, &tree, &hashes, options.threads, "mirror");
+    let what = "files verified through the mirror's mount";
+    claim_verified(&mut proof, what, &tree, &verified.await?);
+    let back = format!("{copy_name}-back");
+    mirror::write_back(&mut proof, side, other, &back)?;
     for (what, name) in [
         ("files verified through a second mount", "second mount"),
         ("files verified again after a remount", "remounted"),
@@ -84,6 +99,7 @@ pub async fn run(options: &DemoOptions) -> Result<Proof> {
         claim_verified(&mut proof, what, &tree, &verified);
     }
     claim_digests(&mut proof, &playground).await?;
+    mirror::claim_agreement(&mut proof, side)?;
     finish(&proof, &dir, side);
     Ok(proof)
 }
@@ -102,9 +118,9 @@ fn start_playground(playground: &Playground, dir: &Path) -> Result<Description> 
              directory",
         )?;
     }
-    say("starting a playground with 3 metadata nodes");
+    say("starting a playground with 3 metadata nodes, and a mirror");
     playground
-        .must(&["--nodes", "3", "--detach"])
+        .must(&["--nodes", "3", "--mirror", "--detach"])
         .context("cannot start a playground: `make demo-stop` ends an earlier one")?;
     let described = playground.description()?;
     if described.origin.nodes.len() != 3 {
@@ -122,7 +138,9 @@ fn unmount_leftover(point: &Path) -> Result<()> {
     if point.exists() && is_mounted(point)? {
         say(&format!("unmounting {} of an earlier run", point.display()));
         let output = umount(point)?;
-        if !output.status.success() {
+        // A mount whose process is gone cannot say that it stored everything, which is an error,
+        // and no reason to stop here: what counts is that it is away.
+        if is_mounted(point)? {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             bail!("cannot unmount {}: {said}", point.display());
         }
@@ -145,13 +163,21 @@ fn fresh_directory(mount: &Path) -> Result<String> {
     bail!("too many earlier copies in {}", mount.display())
 }
 
+/// What runs.
+struct Sides<'a> {
+    playground: &'a Playground,
+    origin: &'a Side,
+    mirror: &'a Side,
+}
+
 async fn copy_through_a_death(
     tree: &Arc<Tree>,
-    side: &Side,
+    sides: &Sides<'_>,
     copy_name: &str,
     threads: usize,
     proof: &mut Proof,
 ) -> Result<(Copied, Failover)> {
+    let side = sides.origin;
     let total = tree.files.len();
     let target = side.mount.join(copy_name);
     say(&format!(
@@ -190,6 +216,10 @@ async fn copy_through_a_death(
         failover.killed,
         failover.leader,
         failover.without_leader.as_secs_f64()
+    ));
+    let cut = mirror::cut_stream(sides.playground, sides.mirror)?;
+    say(&format!(
+        "cut the mirror's stream: killed its node {cut} with -9 and started it again"
     ));
     progress_until(|| line(&copying), || copying.is_finished()).await;
     let (files, bytes) = copying.progress();
@@ -263,24 +293,36 @@ impl Second<'_> {
         ));
         let log = self.dir.join("second.log");
         let mount = Mount::start(self.url, &point, &log, &[])?;
-        let copy = mount.path().join(self.copy_name);
-        let verifying = Verifying::begin(Arc::clone(tree), Arc::clone(hashes), &copy, threads);
-        let total = tree.files.len();
-        progress_until(
-            || {
-                format!(
-                    "verified {} of {total} files ({name})",
-                    verifying.progress()
-                )
-            },
-            || verifying.is_finished(),
-        )
-        .await;
-        let verified = verifying.finish()?;
+        let verified = verify_at(mount.path(), self.copy_name, tree, hashes, threads, name).await?;
         mount.unmount()?;
         fs::remove_dir(&point).context("cannot remove the second mount point")?;
         Ok(verified)
     }
+}
+
+/// Reads every file of the copy below a mount.
+async fn verify_at(
+    mount: &Path,
+    copy_name: &str,
+    tree: &Arc<Tree>,
+    hashes: &Arc<Vec<Option<Hash>>>,
+    threads: usize,
+    name: &str,
+) -> Result<Verified> {
+    let copy = mount.join(copy_name);
+    let verifying = Verifying::begin(Arc::clone(tree), Arc::clone(hashes), &copy, threads);
+    let total = tree.files.len();
+    progress_until(
+        || {
+            format!(
+                "verified {} of {total} files ({name})",
+                verifying.progress()
+            )
+        },
+        || verifying.is_finished(),
+    )
+    .await;
+    verifying.finish()
 }
 
 fn claim_verified(proof: &mut Proof, what: &'static str, tree: &Tree, verified: &Verified) {
@@ -344,6 +386,7 @@ fn finish(proof: &Proof, dir: &Path, side: &Side) {
     }
     println!("  the volume   {} (try `ls` in it)", side.mount.display());
     println!("  its state    curlew status {}", side.meta_url);
+    println!("  its mirror   curlew mirror status {}", side.meta_url);
     println!("  logs, data   {}", dir.display());
     println!("  to stop it   make demo-stop");
 }

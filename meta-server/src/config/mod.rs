@@ -42,6 +42,8 @@ pub struct NodeConfig {
     pub session_ttl: Duration,
     /// Bytes of changelog that each volume keeps.
     pub changelog_retain_bytes: u64,
+    /// How long each volume keeps a record of its changelog.
+    pub changelog_retain: Duration,
     /// All voters by id, this node included: `host:port` of their `listen`.
     pub peers: BTreeMap<NodeId, String>,
     /// How the replicas keep together.
@@ -134,6 +136,9 @@ impl NodeConfig {
         let changelog_retain_bytes = fields
             .number("changelog_retain_bytes", 1 << 20..=1 << 50)?
             .unwrap_or(1 << 30);
+        let retain_seconds = fields
+            .number("changelog_retain_seconds", 60..=10 * 365 * 86_400)?
+            .unwrap_or(7 * 86_400);
         let peers = peers(&mut fields)?;
         let raft = raft(fields.table("raft")?)?;
         let log = log(fields.table("log")?)?;
@@ -150,6 +155,7 @@ impl NodeConfig {
             reserve_bytes,
             session_ttl: Duration::from_millis(ttl_ms),
             changelog_retain_bytes,
+            changelog_retain: Duration::from_secs(retain_seconds),
             peers: if peers.is_empty() {
                 single(node_id, listen)
             } else {

@@ -1,12 +1,16 @@
-//! Keeps each volume's changelog below its cap in bytes.
+//! Keeps each volume's changelog below its caps in bytes and age.
 
 use super::listing::{self, unexpected};
 use super::maintain;
+use crate::clock;
 use crate::failure::Failure;
 use crate::node::Core;
 use meta_core::command::CommandBody;
-use meta_core::ids::Seq;
+use meta_core::codec::Codec as _;
+use meta_core::ids::{Seq, VolumeId};
+use meta_core::outcome::Fatal;
 use meta_core::query::{Answer, QueryBody, VolumeStat};
+use proto::ProstCodec;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +37,9 @@ async fn round(core: &Arc<Core>) -> Result<(), Failure> {
             let Answer::Stat(stat) = core.ask(volume.id, QueryBody::StatVolume).await? else {
                 return Err(unexpected("totals"));
             };
-            let Some(keep_from) = keep_from(&stat, core.config.changelog_retain_bytes) else {
+            let by_bytes = keep_from(&stat, core.config.changelog_retain_bytes);
+            let by_age = young_from(core, volume.id, &stat).await?;
+            let Some(keep_from) = by_bytes.max(by_age) else {
                 break;
             };
             maintain(core, volume.id, CommandBody::TrimChangelog { keep_from }).await?;
@@ -55,6 +61,60 @@ fn keep_from(stat: &VolumeStat, retain_bytes: u64) -> Option<Seq> {
     let drop = u64::try_from(share).unwrap_or(u64::MAX).max(1);
     let drop = drop.min(RECORDS_MAX).min(records.checked_sub(1)?);
     (drop > 0).then(|| Seq(stat.changelog_first.0 + drop))
+}
+
+/// The first record that is young enough to keep, if older ones must go.
+async fn young_from(
+    core: &Arc<Core>,
+    volume: VolumeId,
+    stat: &VolumeStat,
+) -> Result<Option<Seq>, Failure> {
+    let now = clock::timestamp(core.wall.now());
+    let retain = i64::try_from(core.config.changelog_retain.as_secs()).unwrap_or(i64::MAX);
+    let oldest = now.seconds.saturating_sub(retain);
+    let (first, last) = (stat.changelog_first, stat.token.seq);
+    let reading = {
+        let core = Arc::clone(core);
+        tokio::task::spawn_blocking(move || {
+            let read = core.reader.with_view(|view| {
+                first_young(first, last, |seq| {
+                    let found = meta_core::read::records(view, volume, seq, 1)?;
+                    let Some((_, sealed)) = found.first() else {
+                        return Ok(true);
+                    };
+                    let record = ProstCodec.decode_record(&sealed.body)?;
+                    Ok(record.stamp.seconds >= oldest)
+                })
+            });
+            read.and_then(|found| found)
+                .map_err(|fatal| core.fatal(&fatal))
+        })
+    };
+    reading
+        .await
+        .map_err(|error| Failure::unavailable(error.to_string()))?
+}
+
+/// The first of the records from `first` to `last` that is young, by halving: stamps never fall. The
+/// newest stays whatever its age, and a step is bounded. `None` if the first is young.
+fn first_young(
+    first: Seq,
+    last: Seq,
+    is_young: impl Fn(Seq) -> Result<bool, Fatal>,
+) -> Result<Option<Seq>, Fatal> {
+    let (mut old, mut young) = (first.0, last.0.min(first.0.saturating_add(RECORDS_MAX)));
+    if young <= old || is_young(first)? {
+        return Ok(None);
+    }
+    while young - old > 1 {
+        let middle = old + (young - old) / 2;
+        if is_young(Seq(middle))? {
+            young = middle;
+        } else {
+            old = middle;
+        }
+    }
+    Ok(Some(Seq(young)))
 }
 
 #[cfg(test)]
@@ -86,6 +146,19 @@ mod tests {
         assert_eq!(keep_from(&stat(10, 10, 200), 100), None);
         assert_eq!(keep_from(&stat(9, 10, 200), 0), Some(Seq(10)));
         assert_eq!(keep_from(&stat(1, 1000, 1001), 1000), Some(Seq(2)));
+    }
+
+    #[test]
+    fn records_past_their_age_go_and_the_newest_stays() {
+        let from = |young: u64| move |seq: Seq| Ok(seq.0 >= young);
+        let find = |first, last, young| first_young(Seq(first), Seq(last), from(young)).unwrap();
+        assert_eq!(find(1, 10, 1), None);
+        assert_eq!(find(1, 10, 4), Some(Seq(4)));
+        assert_eq!(find(1, 10, 99), Some(Seq(10)));
+        assert_eq!(find(10, 10, 99), None);
+        assert_eq!(find(1, 0, 99), None);
+        let bounded = find(1, 1 << 40, 1 << 40);
+        assert_eq!(bounded, Some(Seq(1 + RECORDS_MAX)));
     }
 
     #[test]
