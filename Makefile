@@ -28,4 +28,5 @@ test: build
 check: setup
 	$(CARGO) xtask tidy
 	$(CARGO) fmt --all --check
-	$(CARGO) test --release --locked --no-default-features -p meta-core -p proto -p chunk-store -p raft-store -p xtask
+	$(CARGO) test --release --locked --no-default-features -p meta-core -p proto -p chunk-store \
+		-p raft-store -p meta-server -p meta-client -p fs-client -p cli -p xtask

@@ -2,6 +2,7 @@
 
 use crate::error::StorageError;
 use crate::object::{LocalDir, ObjectStore, S3Bucket, S3Store};
+use meta_core::ids::VolumeUuid;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,6 +29,43 @@ impl StorageConfig {
     pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(self)
     }
+}
+
+/// Makes in a store what a new volume needs there.
+///
+/// # Errors
+/// [`StorageError`] if the description is unknown here or the store cannot be written.
+pub fn prepare_volume(description: &[u8], volume: VolumeUuid) -> Result<(), StorageError> {
+    match serde_json::from_slice(description)? {
+        StorageConfig::File { root } => {
+            let place = root.join(volume.to_string());
+            LocalDir::make(&place).map_err(|error| StorageError::Open { place, error })
+        }
+        // A bucket is named for all the world: no other store can stand in its place unseen.
+        StorageConfig::S3(_) => Ok(()),
+    }
+}
+
+/// Opens the store of a volume, if what [`prepare_volume`] made there is found: else it is another
+/// store, such as the empty directory where a disk is not mounted yet.
+///
+/// # Errors
+/// [`StorageError`] if the description is unknown here, or the store does not open or is another.
+pub fn open_volume(
+    description: &[u8],
+    volume: VolumeUuid,
+) -> Result<Arc<dyn ObjectStore>, StorageError> {
+    let store = open_store(description)?;
+    match serde_json::from_slice(description)? {
+        StorageConfig::File { root } => {
+            let place = root.join(volume.to_string());
+            if !place.is_dir() {
+                return Err(StorageError::NotThere(place));
+            }
+        }
+        StorageConfig::S3(_) => {}
+    }
+    Ok(store)
 }
 
 /// Opens the store that a description names.
@@ -88,6 +126,20 @@ mod tests {
             let opened = open_store(text);
             assert!(matches!(opened, Err(StorageError::Description(_))));
         }
+    }
+
+    #[test]
+    fn a_volume_is_opened_only_where_it_was_made() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let root = dir.path().join("disk").join("bucket");
+        LocalDir::make(&root).expect("made");
+        LocalDir::make(&root).expect("there already");
+        let json = StorageConfig::File { root: root.clone() }.to_json();
+        let (json, volume) = (json.expect("text"), meta_core::ids::Uuid([7; 16]));
+        let opened = open_volume(&json, volume);
+        assert!(matches!(opened, Err(StorageError::NotThere(_))));
+        prepare_volume(&json, volume).expect("prepared");
+        open_volume(&json, volume).expect("opened");
     }
 
     #[test]

@@ -22,7 +22,7 @@ mod slice_store;
 mod upload;
 
 pub use check::check_store;
-pub use config::{StorageConfig, open_store};
+pub use config::{StorageConfig, open_store, open_volume, prepare_volume};
 pub use error::{CheckError, ChunkError, ObjectError, StorageError};
 pub use frame::frame_crcs;
 pub use key::{BlockKey, VolumeKeys};

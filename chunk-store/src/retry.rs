@@ -8,8 +8,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const DOUBLINGS_MAX: u32 = 8;
 
-/// The time that the parts of one upload or one read have together, from the first failure of any
-/// of them.
+/// The time that one block's upload, or the parts of one read together, have from the first failure
+/// on.
 #[derive(Debug)]
 pub(crate) struct RetryBudget {
     limit: Duration,

@@ -25,7 +25,6 @@ pub struct Uploaded {
 #[derive(Debug)]
 pub struct SliceUpload {
     shared: Arc<Shared>,
-    budget: Arc<RetryBudget>,
     id: SliceId,
     /// The block that is not full yet.
     block: BytesMut,
@@ -39,7 +38,6 @@ pub struct SliceUpload {
 impl SliceUpload {
     pub(crate) fn new(shared: Arc<Shared>, id: SliceId) -> Self {
         Self {
-            budget: Arc::new(RetryBudget::new(shared.limits.retry_for)),
             shared,
             id,
             block: BytesMut::new(),
@@ -133,9 +131,9 @@ impl SliceUpload {
         // Blocks are whole frames but for the last one, so each block begins with a frame.
         self.frame_crcs.extend(frame_crcs(&data));
         self.index += 1;
-        let (shared, budget) = (Arc::clone(&self.shared), Arc::clone(&self.budget));
+        let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move {
-            let stored = put(&shared, &budget, &key, data).await;
+            let stored = put(&shared, &key, data).await;
             drop(permit);
             stored
         });
@@ -161,13 +159,10 @@ impl SliceUpload {
     }
 }
 
-/// Puts one block, again while the store's failure may pass and the upload's time lasts.
-async fn put(
-    shared: &Shared,
-    budget: &RetryBudget,
-    key: &str,
-    data: Bytes,
-) -> Result<(), ChunkError> {
+/// Puts one block, again while the store's failure may pass and the block's time lasts.
+async fn put(shared: &Shared, key: &str, data: Bytes) -> Result<(), ChunkError> {
+    // Of its own: a failure that passed must not count against a block that fails much later.
+    let budget = RetryBudget::new(shared.limits.retry_for);
     let mut attempt = 1;
     loop {
         let error = match shared.store.put(key, data.clone()).await {

@@ -4,7 +4,7 @@ use crate::exit::{Finding, Usage};
 use crate::progress::Progress;
 use crate::{output, size};
 use anyhow::{Context, Result, bail};
-use chunk_store::{S3Bucket, StorageConfig};
+use chunk_store::{LocalDir, S3Bucket, StorageConfig};
 use meta_client::{ClientError, Cluster, MetaUrl};
 use meta_core::command::CreateVolume;
 use meta_core::ids::Uuid;
@@ -59,8 +59,7 @@ pub(crate) struct NewVolume {
 impl NewVolume {
     /// One whose blocks are files below `dir`, which is made if needed.
     pub(crate) fn in_directory(name: &str, dir: &Path, block_bytes: Option<u32>) -> Result<Self> {
-        std::fs::create_dir_all(dir)
-            .with_context(|| format!("cannot make the bucket {}", dir.display()))?;
+        LocalDir::make(dir).with_context(|| format!("cannot make the bucket {}", dir.display()))?;
         let root = dir
             .canonicalize()
             .with_context(|| format!("cannot use the bucket {}", dir.display()))?;
@@ -126,9 +125,12 @@ pub(crate) async fn create(cluster: &Cluster, volume: &NewVolume) -> Result<Volu
     chunk_store::check_store(&store)
         .await
         .context("the object store does not work")?;
+    let uuid = Uuid(*uuid::Uuid::new_v4().as_bytes());
+    chunk_store::prepare_volume(&storage, uuid)
+        .context("cannot prepare the object store for the volume")?;
     let command = CreateVolume {
         name: volume.name.clone(),
-        uuid: Uuid(*uuid::Uuid::new_v4().as_bytes()),
+        uuid,
         block_bytes: volume.block_bytes,
         storage,
     };

@@ -12,6 +12,8 @@ pub(crate) struct MountEntry {
     pub(crate) id: u64,
     /// Where.
     pub(crate) point: PathBuf,
+    /// The device as `stat` shows it.
+    pub(crate) device: u64,
     /// For example `fuse.curlew`.
     pub(crate) fs_type: String,
 }
@@ -43,9 +45,20 @@ pub(crate) fn containing(path: &Path) -> Result<Option<MountEntry>> {
         .cloned())
 }
 
-/// `path` made absolute, with symlinks resolved in its parent only: the last component may be a
-/// mount point whose server is dead, and must not be asked for.
+/// `path` made absolute and without symlinks. What a last component that is no link names is not
+/// asked for: it may be a mount point whose server is dead.
 pub(crate) fn normalise(path: &Path) -> Result<PathBuf> {
+    let path = normalise_unfollowed(path)?;
+    match path.read_link() {
+        Ok(_target) => path
+            .canonicalize()
+            .with_context(|| format!("{}", path.display())),
+        Err(_not_a_link) => Ok(path),
+    }
+}
+
+/// `path` made absolute, with symlinks resolved in its parent only.
+pub(crate) fn normalise_unfollowed(path: &Path) -> Result<PathBuf> {
     let absolute =
         std::path::absolute(path).with_context(|| format!("{} is no path", path.display()))?;
     // `absolute` keeps "..": only the file system knows what it means behind a symlink.
@@ -58,13 +71,7 @@ pub(crate) fn normalise(path: &Path) -> Result<PathBuf> {
     let parent = parent
         .canonicalize()
         .with_context(|| format!("cannot go to {}", parent.display()))?;
-    let joined = parent.join(name);
-    match joined.read_link() {
-        Ok(_target) => joined
-            .canonicalize()
-            .with_context(|| format!("{}", joined.display())),
-        Err(_not_a_link) => Ok(joined),
-    }
+    Ok(parent.join(name))
 }
 
 fn parse(bytes: &[u8]) -> Vec<MountEntry> {
@@ -79,14 +86,24 @@ fn parse(bytes: &[u8]) -> Vec<MountEntry> {
 fn parse_line(line: &[u8]) -> Option<MountEntry> {
     let mut fields = line.split(|byte| *byte == b' ');
     let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-    let point = unescape(fields.nth(3)?);
+    let device = parse_device(std::str::from_utf8(fields.nth(1)?).ok()?)?;
+    let point = unescape(fields.nth(1)?);
     let fs_type = fields.skip_while(|field| *field != b"-").nth(1)?;
     let fs_type = String::from_utf8_lossy(fs_type).into_owned();
     Some(MountEntry {
         id,
         point: PathBuf::from(point),
+        device,
         fs_type,
     })
+}
+
+fn parse_device(text: &str) -> Option<u64> {
+    let (major, minor) = text.split_once(':')?;
+    Some(rustix::fs::makedev(
+        major.parse().ok()?,
+        minor.parse().ok()?,
+    ))
 }
 
 /// The kernel writes space, tab, line end and backslash as `\` and three octal digits.
@@ -126,6 +143,7 @@ mod tests {
             b"300 29 0:51 / /tmp/a\\040b\\134c rw,nosuid shared:9 x:1 - fuse.curlew curlew rw";
         let entry = parse_line(line).expect("a whole line");
         assert_eq!(entry.id, 300);
+        assert_eq!(entry.device, 51);
         assert_eq!(entry.point, Path::new("/tmp/a b\\c"));
         assert!(entry.is_curlew());
     }
@@ -138,7 +156,10 @@ mod tests {
     #[test]
     fn the_root_holds_every_path() {
         let entry = containing(Path::new("/proc/self/mountinfo")).expect("a table");
-        assert!(entry.is_some_and(|entry| entry.point == Path::new("/proc")));
+        let entry = entry.expect("a mount");
+        assert_eq!(entry.point, Path::new("/proc"));
+        let data = entry.point.metadata().expect("metadata");
+        assert_eq!(entry.device, std::os::unix::fs::MetadataExt::dev(&data));
     }
 
     #[test]
@@ -153,6 +174,8 @@ mod tests {
             normalise(&real.join("link")).expect("a path"),
             real.join("real")
         );
+        let unfollowed = normalise_unfollowed(&real.join("link"));
+        assert_eq!(unfollowed.expect("a path"), real.join("link"));
         assert_eq!(normalise(Path::new("/")).expect("a path"), Path::new("/"));
     }
 }

@@ -1,6 +1,7 @@
 //! Commands about a volume take its META-URL or a directory on its mount.
 
 use crate::exit::Usage;
+use crate::mount_table::MountEntry;
 use crate::{mount_table, patience};
 use anyhow::{Context, Result, anyhow, bail};
 use meta_client::MetaUrl;
@@ -37,14 +38,25 @@ pub(crate) fn resolve(text: &str) -> Result<MetaUrl> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Mounted {
     pub(crate) point: PathBuf,
+    device: u64,
 }
 
 impl Mounted {
-    /// The mount that `path` is on.
+    /// The mount that `path`, or what it links to, is on.
     pub(crate) fn find(path: &Path) -> Result<Self> {
-        let path = mount_table::normalise(path)?;
-        match mount_table::containing(&path)? {
-            Some(entry) if entry.is_curlew() => Ok(Self { point: entry.point }),
+        Self::holding(&mount_table::normalise(path)?)
+    }
+
+    /// The mount exactly at `point`, which must be normalised.
+    pub(crate) fn at(point: &Path) -> Result<Self> {
+        let entry = mount_table::at(point)?.filter(MountEntry::is_curlew);
+        let entry = entry.with_context(|| format!("{} is not mounted", point.display()))?;
+        Ok(Self::of(entry))
+    }
+
+    fn holding(path: &Path) -> Result<Self> {
+        match mount_table::containing(path)? {
+            Some(entry) if entry.is_curlew() => Ok(Self::of(entry)),
             _ => bail!(
                 "{} is not on a Curlew mount; mount the volume with `curlew mount META-URL \
                  MOUNTPOINT`, or give its META-URL",
@@ -53,18 +65,31 @@ impl Mounted {
         }
     }
 
+    fn of(entry: MountEntry) -> Self {
+        Self {
+            point: entry.point,
+            device: entry.device,
+        }
+    }
+
     /// Where its volume is.
     pub(crate) fn url(&self) -> Result<MetaUrl> {
-        url_in(&self.config()?)
-            .with_context(|| format!("{} does not say its volume", self.point.display()))
+        let config = self.config().map_err(|error| {
+            anyhow!(
+                "{error:#}; `curlew umount --force {}` frees a mount whose process has ended",
+                self.point.display()
+            )
+        })?;
+        url_in(&config).with_context(|| format!("{} does not say its volume", self.point.display()))
     }
 
-    /// The process that serves it, if it answers.
-    pub(crate) fn server_pid(&self) -> Option<u32> {
-        pid_in(&self.config().ok()?)
+    /// The process that serves it, by its configuration.
+    pub(crate) fn server_pid(&self, config: &serde_json::Value) -> Result<u32> {
+        pid_in(config).with_context(|| format!("{} does not say its process", self.point.display()))
     }
 
-    fn config(&self) -> Result<serde_json::Value> {
+    /// How it was mounted, as it says itself.
+    pub(crate) fn config(&self) -> Result<serde_json::Value> {
         let file = self.point.join(CONFIG);
         let read = patience::bounded(MOUNT_LIMIT, move || std::fs::read(file));
         let bytes = read
@@ -74,15 +99,22 @@ impl Mounted {
             .with_context(|| format!("{}/{CONFIG} is not JSON", self.point.display()))
     }
 
-    /// The number of the file that `path` names, which must be on this mount.
-    pub(crate) fn inode(&self, path: &Path) -> Result<u64> {
+    /// The number of the file at `path`, which must be normalised and on this mount: elsewhere the
+    /// same number is another file.
+    fn inode(&self, path: &Path) -> Result<u64> {
         use std::os::unix::fs::MetadataExt;
         let at = path.to_owned();
         let read = patience::bounded(MOUNT_LIMIT, move || std::fs::symlink_metadata(at));
         let data = read.ok_or_else(|| self.hung())?;
-        Ok(data
-            .with_context(|| format!("cannot look at {}", path.display()))?
-            .ino())
+        let data = data.with_context(|| format!("cannot look at {}", path.display()))?;
+        if data.dev() != self.device {
+            bail!(
+                "{} is not on the mount at {}",
+                path.display(),
+                self.point.display()
+            );
+        }
+        Ok(data.ino())
     }
 
     fn hung(&self) -> anyhow::Error {
@@ -96,7 +128,26 @@ impl Mounted {
 
     fn dead(&self, error: &std::io::Error) -> anyhow::Error {
         let point = self.point.display();
-        anyhow!("the mount at {point} does not answer ({error}); `curlew umount {point}` frees it")
+        anyhow!("the mount at {point} does not answer ({error})")
+    }
+}
+
+/// A file on a Curlew mount; a symlink is one itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct MountedFile {
+    pub(crate) mounted: Mounted,
+    pub(crate) inode: u64,
+}
+
+impl MountedFile {
+    /// The file that `path` names.
+    pub(crate) fn find(path: &Path) -> Result<Self> {
+        // Both questions are asked about the same path: a link from outside is on no mount of
+        // ours, wherever it leads, and one inside is, also if it leads out.
+        let path = mount_table::normalise_unfollowed(path)?;
+        let mounted = Mounted::holding(&path)?;
+        let inode = mounted.inode(&path)?;
+        Ok(Self { mounted, inode })
     }
 }
 
@@ -148,6 +199,34 @@ mod tests {
             "{error}"
         );
         assert_eq!(code_of(&error), ExitCode::from(1));
+    }
+
+    #[test]
+    fn a_file_is_of_a_mount_only_if_it_is_on_its_device() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().expect("a directory");
+        let data = dir.path().metadata().expect("metadata");
+        let on = |device| Mounted {
+            point: dir.path().to_owned(),
+            device,
+        };
+        let inode = on(data.dev()).inode(dir.path());
+        assert_eq!(inode.expect("on it"), data.ino());
+        let other = on(data.dev() + 1).inode(dir.path());
+        let error = other.expect_err("elsewhere");
+        assert!(error.to_string().contains("not on the mount"), "{error}");
+    }
+
+    #[test]
+    fn a_link_is_where_it_lies_and_not_where_it_leads() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let link = dir.path().join("link");
+        // A stranger to the mount that it leads to, whose file has another number.
+        std::os::unix::fs::symlink("/proc/self/status", &link).expect("a link");
+        let error = MountedFile::find(&link).expect_err("not a mount of ours");
+        let real = dir.path().canonicalize().expect("it exists");
+        let named = real.join("link").display().to_string();
+        assert!(error.to_string().contains(&named), "{error}");
     }
 
     #[test]

@@ -250,6 +250,54 @@ async fn a_file_holds_a_prefix_of_its_writes_when_one_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_write_behind_an_untold_loss_is_refused() {
+    let bench = Bench::new(twin::options());
+    let (ino, handle) = bench.create("log").await;
+    let other = bench.open(ino).await;
+    bench.append(handle, b"first,").await.expect("taken in");
+    bench.vfs.fsync(handle).await.expect("fsync");
+    bench.store.failing.store(true, SeqCst);
+    bench.append(handle, b"lost,").await.expect("taken in");
+    assert!(bench.vfs.flush_all().await.is_err());
+    bench.store.failing.store(false, SeqCst);
+    // Neither writer goes on behind what it does not know to be lost.
+    assert!(is_storage(bench.append(handle, b"second,").await));
+    assert!(is_storage(bench.append(other, b"second,").await));
+    bench.append(handle, b"third").await.expect("told once");
+    bench.vfs.fsync(handle).await.expect("fsync");
+    let read = bench.vfs.read(other, 0, 100).await.expect("a read");
+    assert_eq!(&read[..], b"first,third");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_what_was_lost_are_not_valid_at_the_next_open() {
+    let bench = Bench::new(twin::options());
+    let (ino, handle) = bench.create("file").await;
+    bench.write(handle, 0, b"kept").await.expect("a write");
+    bench.vfs.fsync(handle).await.expect("fsync");
+    let reopen = || bench.vfs.open_file(&ROOT, ino, both());
+    reopen().await.expect("a handle");
+    assert!(reopen().await.expect("a handle").pages_valid);
+    bench.store.failing.store(true, SeqCst);
+    bench.write(handle, 0, b"lost").await.expect("taken in");
+    assert!(is_storage(bench.vfs.fsync(handle).await));
+    assert!(!reopen().await.expect("a handle").pages_valid);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_to_a_grant_costs_ids_and_no_data() {
+    let bench = Bench::new(twin::options());
+    for mishap in [Mishap::DoneUnknown, Mishap::LostUnknown] {
+        bench.session.grant_mishap(mishap);
+    }
+    let (_, handle) = bench.create("file").await;
+    bench.write(handle, 0, b"kept").await.expect("a write");
+    bench.vfs.fsync(handle).await.expect("granted again");
+    let read = bench.vfs.read(handle, 0, 10).await.expect("a read");
+    assert_eq!(&read[..], b"kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn revoked_ids_cost_a_second_upload_and_no_data() {
     let bench = Bench::new(twin::options());
     let (_, handle) = bench.create("file").await;
@@ -403,4 +451,90 @@ async fn shutdown_flushes_and_tells_what_was_lost() {
     let write = other.write(opened.handle, &ROOT, 0, data, how);
     write.await.expect("taken in");
     assert!(is_storage(other.shutdown().await));
+}
+
+/// Waits until a condition of the bench holds.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let held = async {
+        while !holds().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(10), held).await;
+    waited.expect(what);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loss_that_nobody_was_told_before_the_file_was_let_go_fails_the_shutdown() {
+    let bench = Bench::new(twin::options());
+    let (ino, handle) = bench.create("file").await;
+    bench.store.failing.store(true, SeqCst);
+    bench.write(handle, 0, b"lost").await.expect("taken in");
+    // As a memory map does it: no close comes after the write.
+    bench.vfs.release(handle);
+    until("the file to be let go", async || {
+        bench.vfs.held(&[ino]).await.is_empty()
+    })
+    .await;
+    assert_eq!(bench.vfs.pending_bytes(), 0);
+    bench.store.failing.store(false, SeqCst);
+    let (_, other) = bench.create("other").await;
+    bench.write(other, 0, b"kept").await.expect("a write");
+    bench.vfs.fsync(other).await.expect("stored");
+    assert!(is_storage(bench.vfs.shutdown().await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loss_in_an_open_file_that_no_handle_was_told_fails_the_shutdown() {
+    let bench = Bench::new(VfsOptions {
+        flush_idle: Duration::from_millis(1),
+        ..twin::options()
+    });
+    let (_, handle) = bench.create("file").await;
+    bench.store.failing.store(true, SeqCst);
+    bench.write(handle, 0, b"lost").await.expect("taken in");
+    until("the flush to fail", async || bench.vfs.pending_bytes() == 0).await;
+    bench.store.failing.store(false, SeqCst);
+    assert!(is_storage(bench.vfs.stored()));
+    assert!(is_storage(bench.vfs.shutdown().await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loss_that_a_handle_was_told_does_not_fail_the_shutdown() {
+    let bench = Bench::new(twin::options());
+    let (ino, handle) = bench.create("file").await;
+    bench.store.failing.store(true, SeqCst);
+    bench.write(handle, 0, b"lost").await.expect("taken in");
+    assert!(is_storage(bench.vfs.fsync(handle).await));
+    bench.vfs.release(handle);
+    assert!(bench.vfs.held(&[ino]).await.is_empty());
+    bench.vfs.shutdown().await.expect("its writer knows");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_not_stored() {
+    let bench = Bench::new(twin::options());
+    let (_, handle) = bench.create("file").await;
+    bench.vfs.stored().expect("nothing was written");
+    bench.write(handle, 0, b"waits").await.expect("taken in");
+    assert_eq!(bench.vfs.stored(), Err(VfsError::Unstored(5)));
+    bench.vfs.fsync(handle).await.expect("stored");
+    bench.vfs.stored().expect("nothing waits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_while_the_session_ends_fails_the_shutdown() {
+    let bench = Bench::new(twin::options());
+    let (_, handle) = bench.create("file").await;
+    let closing = bench.session.closing.write().await;
+    let vfs = bench.vfs.clone();
+    let ending = tokio::spawn(async move { vfs.shutdown().await });
+    until("the session to be closed", async || {
+        bench.session.closes.load(SeqCst) == 1
+    })
+    .await;
+    bench.write(handle, 0, b"late").await.expect("taken in");
+    drop(closing);
+    let told = ending.await.expect("the shutdown");
+    assert_eq!(told, Err(VfsError::Unstored(4)));
 }

@@ -312,6 +312,48 @@ async fn a_listing_neither_misses_nor_repeats_names_that_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_listing_never_shows_less_than_was_written_here() {
+    let two = Two::new();
+    let vfs = &two.one;
+    let (ino, handle) = create(vfs, "grows").await;
+    let (log, appender) = create(vfs, "log").await;
+    let directory = vfs.open_directory(&ROOT, Ino::ROOT).await;
+    let directory = directory.expect("a directory");
+    let length = async |of: Ino| {
+        let listing = vfs.list(directory, DentryNumber(0), ListAttrs::With).await;
+        let listing = listing.expect("names");
+        let entry = listing.entries().iter().find(|entry| entry.ino == of);
+        let attr = listing.attr(entry.expect("the file"));
+        attr.expect("attributes").length
+    };
+    assert_eq!((length(ino).await, length(log).await), (0, 0));
+    write(vfs, handle, 0, b"pending").await;
+    append(vfs, appender, b"appended".to_vec()).await;
+    assert_eq!((length(ino).await, length(log).await), (7, 8));
+    // The page is the one that was read first; what was committed and closed since counts.
+    for handle in [handle, appender] {
+        vfs.flush(handle).await.expect("close");
+        vfs.release(handle);
+    }
+    assert_eq!((length(ino).await, length(log).await), (7, 8));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn making_room_never_cuts_what_another_mount_wrote() {
+    let two = Two::new();
+    let (ino, handle) = create(&two.one, "file").await;
+    let other = open(&two.other, ino).await;
+    write(&two.other, other, 0, &[7; 2000]).await;
+    two.other.fsync(other).await.expect("fsync");
+    // This mount knows the file as empty.
+    two.one.extend(handle, &ROOT, 1000).await.expect("room");
+    assert_eq!(read(&two.other, other, 0, 4000).await, [7; 2000]);
+    two.one.extend(handle, &ROOT, 3000).await.expect("room");
+    let attr = two.other.get_attr(&ROOT, ino).await.expect("attributes");
+    assert_eq!(attr.length, 3000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn times_that_are_set_survive_the_flush_of_earlier_writes() {
     let two = Two::new();
     let (ino, handle) = create(&two.one, "file").await;

@@ -18,9 +18,21 @@ pub fn fuse_missing() -> Option<String> {
 pub fn skip_unless_fuse(test: &str) -> bool {
     match fuse_missing() {
         Some(why) => {
-            notice(&format!("SKIPPED: {test}: {why}"));
+            skip(test, &why);
             true
         }
         None => false,
     }
+}
+
+/// Says loudly that a test does not run.
+///
+/// # Panics
+/// Where everything must run: `CURLEW_TEST_ALL` is set there.
+pub fn skip(test: &str, why: &str) {
+    notice(&format!("SKIPPED: {test}: {why}"));
+    assert!(
+        std::env::var_os("CURLEW_TEST_ALL").is_none(),
+        "{test} must run here, and cannot: {why}"
+    );
 }

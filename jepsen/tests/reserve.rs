@@ -73,7 +73,7 @@ async fn try_create(session: &MetaSession, text: &str) -> Result<(), String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn below_the_reserve_creates_are_refused_and_deletes_work_until_space_comes_back() {
     if !rustix::process::geteuid().is_root() {
-        notice("SKIPPED: the reserve test: it mounts a tmpfs, which needs root");
+        jepsen::fuse::skip("the reserve", "it mounts a tmpfs, which needs root");
         return;
     }
     let disk = SmallDisk::mount(768 * MIB);

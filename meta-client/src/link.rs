@@ -10,7 +10,7 @@ use proto::v1::client_frame::Body as Ask;
 use proto::v1::server_frame::Body as Tell;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -66,6 +66,7 @@ pub(crate) struct Link {
     calls: Mutex<Calls>,
     window: Semaphore,
     silent_ticks: AtomicU32,
+    answers: AtomicU64,
     broken: CancellationToken,
     left: Mutex<Left>,
     /// Since when it only says that it cannot serve.
@@ -105,6 +106,7 @@ impl Link {
             calls: Mutex::default(),
             window: Semaphore::new(CALLS_MAX),
             silent_ticks: AtomicU32::new(0),
+            answers: AtomicU64::new(0),
             broken,
             left: Mutex::default(),
             unavailable: Mutex::default(),
@@ -126,6 +128,11 @@ impl Link {
 
     pub(crate) fn is_broken(&self) -> bool {
         self.broken.is_cancelled()
+    }
+
+    /// Requests and queries answered so far.
+    pub(crate) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
     }
 
     /// Why it is broken.
@@ -219,6 +226,7 @@ impl Link {
             return;
         }
         if matches!(body, Tell::Reply(_) | Tell::Answer(_)) {
+            self.answers.fetch_add(1, Ordering::Relaxed);
             *self.unavailable.lock() = None;
         }
         // Nobody waits if the caller was dropped.

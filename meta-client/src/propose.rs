@@ -170,12 +170,22 @@ impl Proposing {
 /// A call with bounded patience, both the caller's and ours with a leader that does not answer.
 async fn call(link: &Link, body: Ask, deadline: Deadline) -> Result<Tell, Ended> {
     let sent = AtomicBool::new(false);
-    let work = link.call(body, &sent);
-    if let Some(answer) = deadline.within(PATIENCE).bound(work).await {
-        return answer;
-    }
-    if !deadline.is_over() {
-        link.leave("the leader runs but does not answer requests", None);
+    {
+        let mut work = std::pin::pin!(link.call(body, &sent));
+        loop {
+            let answered = link.answers();
+            if let Some(answer) = deadline.within(PATIENCE).bound(&mut work).await {
+                return answer;
+            }
+            if deadline.is_over() {
+                break;
+            }
+            // While others are answered this one is only slow.
+            if link.answers() == answered {
+                link.leave("the leader runs but does not answer requests", None);
+                break;
+            }
+        }
     }
     Err(if sent.into_inner() {
         Ended::Lost
@@ -214,7 +224,11 @@ fn after_failure(link: &Link, failure: v1::Failure) -> Verdict {
             Verdict::Again(Failure::NoLeader(message))
         }
         v1::FailureKind::Overloaded => Verdict::Again(Failure::Overloaded(message)),
-        v1::FailureKind::Unknown => Verdict::MayHaveRun(Failure::TimedOut(message)),
+        v1::FailureKind::Unknown => {
+            // One whose Raft is gone says nothing else.
+            link.unavailable();
+            Verdict::MayHaveRun(Failure::TimedOut(message))
+        }
         v1::FailureKind::NoSpace => Verdict::NoSpace,
         v1::FailureKind::UnsupportedVersion => Verdict::Final(Failure::VersionMismatch(message)),
         v1::FailureKind::BadRequest => Verdict::Final(Failure::BadRequest(message)),

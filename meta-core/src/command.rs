@@ -275,6 +275,8 @@ pub struct SetAttr {
     pub by_handle: bool,
     /// Set-user-id and set-group-id go, as after a write by somebody else.
     pub drop_privilege_bits: bool,
+    /// The length is only ever raised: a file that is as long already stays as it is.
+    pub grow_only: bool,
 }
 
 /// An uploaded slice to make part of a file.

@@ -46,9 +46,16 @@ pub const READDIR_ENTRIES_MAX: u32 = 4096;
 pub const READ_SLICES_MAX: u32 = 4096;
 /// Bytes of one page of any query, after which it ends early and says where to go on.
 pub const PAGE_BYTES_MAX: usize = 2 << 20;
+/// Truncations of one file that wait for trimming, before a further one trims as well.
+pub const CUTS_MAX: usize = 64;
 /// Rows that one maintenance command touches.
 pub const MAINTENANCE_ROWS_MAX: u32 = 1024;
-/// Links followed from a directory to the root before the tree is called damaged.
-pub const DEPTH_MAX: u32 = 1 << 20;
+/// Directories above a file that are followed: a move of a directory to below that is refused, and
+/// so is the question for a path from there.
+pub const DEPTH_MAX: u32 = 1 << 14;
+/// Bytes of all extended attributes of one file together, names and values.
+pub const XATTR_BYTES_MAX: usize = 1 << 20;
+/// Volumes of one cluster.
+pub const VOLUMES_MAX: u32 = 4096;
 /// Bytes of a message on a stream between peers.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;

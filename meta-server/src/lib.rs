@@ -21,6 +21,8 @@ pub mod logging;
 mod metrics;
 mod network;
 mod node;
+#[cfg(feature = "rocksdb")]
+pub mod offline;
 mod proposer;
 mod raft_config;
 mod reads;

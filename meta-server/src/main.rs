@@ -32,6 +32,16 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
+    /// Check the data of a node that does not run: every row, every record, and the rules between
+    /// them
+    Check {
+        /// The node's configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Ask a running node to initialise the cluster of its peers; safe to repeat.
     Init {
         /// The node's configuration file.
@@ -42,7 +52,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let (Command::Serve { config: path } | Command::Init { config: path }) = &arguments.command;
+    let (Command::Serve { config: path }
+    | Command::Init { config: path }
+    | Command::Check { config: path, .. }) = &arguments.command;
     let config = match NodeConfig::load(path) {
         Ok(config) => config,
         Err(error) => return end(USAGE, &format!("bad configuration: {error}")),
@@ -57,6 +69,7 @@ fn main() -> ExitCode {
     let done = match &arguments.command {
         Command::Serve { .. } => runtime.block_on(serve(config)),
         Command::Init { .. } => runtime.block_on(init(&config, path)),
+        Command::Check { json, .. } => check(&config, *json),
     };
     // Blocking work that is left over must not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(2));
@@ -85,6 +98,42 @@ async fn serve(config: NodeConfig) -> anyhow::Result<()> {
         }
     }
     node.shutdown().await;
+    Ok(())
+}
+
+fn check(config: &NodeConfig, json: bool) -> anyhow::Result<()> {
+    let volumes = meta_server::offline::check(config)?;
+    if json {
+        let volumes: Vec<_> = volumes
+            .iter()
+            .map(|volume| {
+                serde_json::json!({
+                    "volume": volume.name,
+                    "seq": volume.seq.0,
+                    "digest": volume.digest,
+                    "records": volume.records,
+                    "problems": volume.problems,
+                })
+            })
+            .collect();
+        println!("{}", serde_json::json!({ "volumes": volumes }));
+    } else {
+        for volume in &volumes {
+            println!(
+                "{}: seq {}, digest {}, {} records, {} problems",
+                volume.name,
+                volume.seq,
+                volume.digest,
+                volume.records,
+                volume.problems.len()
+            );
+            volume.problems.iter().for_each(|what| println!("  {what}"));
+        }
+    }
+    let problems: usize = volumes.iter().map(|volume| volume.problems.len()).sum();
+    if problems > 0 {
+        anyhow::bail!("{problems} rules do not hold: restore this node from its peers");
+    }
     Ok(())
 }
 

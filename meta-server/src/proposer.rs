@@ -13,6 +13,7 @@ use meta_core::command::{Command, CommandBody};
 use meta_core::outcome::{Outcome, Reply};
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver as _;
+use proto::limits::COMMAND_BYTES_MAX;
 use raft_store::{Applied, CommandBytes};
 use std::fmt;
 use std::sync::Arc;
@@ -20,8 +21,6 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-/// Bytes of one command. What a client sends is bounded below that already.
-const COMMAND_BYTES_MAX: usize = 4 << 20;
 /// Commands in flight together, in KiB.
 const IN_FLIGHT_KIB_MAX: usize = 64 << 10;
 /// Of them, what only the leader's own duties may use, so that a flood of clients cannot stop the

@@ -169,7 +169,7 @@ fn short(peer: Option<NodeId>, free_bytes: u64) -> Failure {
 /// reserve is for what gives space back.
 fn grows(body: &CommandBody) -> bool {
     match body {
-        CommandBody::CreateVolume(_) | CommandBody::OpenSession { .. } => true,
+        CommandBody::CreateVolume(_) => true,
         CommandBody::Request(request) => match &request.operation {
             Operation::Create(_)
             | Operation::Link { .. }
@@ -178,13 +178,16 @@ fn grows(body: &CommandBody) -> bool {
             | Operation::Append(_)
             | Operation::SetXattr { .. }
             | Operation::GrantSlices { .. } => true,
-            // SetAttr rewrites one row; even a longer file is only a larger number in it.
+            // SetAttr rewrites one row, and a truncation adds one that trimming takes away: it is
+            // how space comes back.
             Operation::Unlink { .. }
             | Operation::Rmdir { .. }
             | Operation::SetAttr(_)
             | Operation::RemoveXattr { .. } => false,
         },
-        CommandBody::InitCluster { .. }
+        // Bounded, and without a session nobody could delete.
+        CommandBody::OpenSession { .. }
+        | CommandBody::InitCluster { .. }
         | CommandBody::CloseSession { .. }
         | CommandBody::ExpireSessions { .. }
         | CommandBody::Reap { .. }
@@ -198,7 +201,8 @@ fn grows(body: &CommandBody) -> bool {
 mod tests {
     use super::*;
     use meta_core::attr::Timestamp;
-    use meta_core::ids::{Ino, SessionId, VolumeId};
+    use meta_core::command::CreateVolume;
+    use meta_core::ids::{Ino, SessionId, Uuid, VolumeId};
     use std::sync::Arc;
 
     #[derive(Clone, Debug)]
@@ -218,6 +222,15 @@ mod tests {
         }
     }
 
+    fn growing() -> Command {
+        command(CommandBody::CreateVolume(CreateVolume {
+            name: String::from("v"),
+            uuid: Uuid([1; 16]),
+            block_bytes: 1 << 22,
+            storage: Vec::new(),
+        }))
+    }
+
     #[test]
     fn below_the_reserve_only_growth_is_refused_and_it_comes_back() {
         let dial = Dial(Arc::new(AtomicU64::new(50)));
@@ -227,6 +240,7 @@ mod tests {
             slots: 1,
             info: Vec::new(),
         });
+        let grow = growing();
         let close = command(CommandBody::CloseSession {
             session: SessionId(1),
         });
@@ -234,36 +248,34 @@ mod tests {
             ino: Ino(9),
             rows_max: 1,
         });
-        assert_eq!(watch.admit(&open).unwrap_err().kind, FailureKind::NoSpace);
+        assert_eq!(watch.admit(&grow).unwrap_err().kind, FailureKind::NoSpace);
+        // Whoever comes to delete needs a session.
+        watch.admit(&open).unwrap();
         watch.admit(&close).unwrap();
         watch.admit(&reap).unwrap();
         dial.0.store(100, Ordering::Relaxed);
         watch.look();
-        watch.admit(&open).unwrap();
+        watch.admit(&grow).unwrap();
     }
 
     #[test]
     fn the_shortest_peer_counts_while_it_is_heard() {
         let dial = Dial(Arc::new(AtomicU64::new(1000)));
         let watch = SpaceWatch::new(Box::new(dial), 100).unwrap();
-        let open = command(CommandBody::OpenSession {
-            nonce: 1,
-            slots: 1,
-            info: Vec::new(),
-        });
+        let grow = growing();
         watch.report(2, 7, true);
-        let refused = watch.admit(&open).unwrap_err();
+        let refused = watch.admit(&grow).unwrap_err();
         assert!(
             refused.message.contains("node 2 has 7 bytes left"),
             "{}",
             refused.message
         );
         watch
-            .admit_at(Instant::now() + Duration::from_secs(11), &open)
+            .admit_at(Instant::now() + Duration::from_secs(11), &grow)
             .unwrap();
         watch.report(2, 7, true);
         watch.report(2, 500, false);
-        watch.admit(&open).unwrap();
+        watch.admit(&grow).unwrap();
     }
 
     #[test]

@@ -5,8 +5,13 @@
 pub const STREAM_VERSION_MIN: u32 = 1;
 /// The newest version of the client stream that this build speaks.
 pub const STREAM_VERSION_MAX: u32 = 1;
-/// Bytes of an encoded command: the largest commits, callers and expiries fit well.
-pub const COMMAND_BYTES_MAX: usize = 2 << 20;
+/// Bytes of an encoded command in the log. Nothing longer is proposed, because no node could read
+/// it back.
+pub const COMMAND_BYTES_MAX: usize = 4 << 20;
+/// Bytes of a command that a client sends: the largest commits and callers fit well. The leader
+/// stamps it, which makes it a little longer.
+pub const CLIENT_COMMAND_BYTES_MAX: usize = 2 << 20;
+const _: () = assert!(CLIENT_COMMAND_BYTES_MAX + 1024 <= COMMAND_BYTES_MAX);
 /// Sessions that one hello attaches.
 pub const HELLO_SESSIONS_MAX: usize = 64;
 /// Inodes in one question about open files, and in its answer.

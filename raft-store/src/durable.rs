@@ -36,10 +36,19 @@ pub(crate) fn sync_parent(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Makes a directory and those above it.
-pub(crate) fn make_dir(dir: &Path) -> Result<(), StoreError> {
+/// Makes a directory and those above it that are missing, each durable in the one above.
+///
+/// # Errors
+/// [`StoreError::File`] if one cannot be made or synced.
+pub fn make_dir(dir: &Path) -> Result<(), StoreError> {
+    let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) else {
+        return fs::create_dir_all(dir).map_err(StoreError::file("create", dir));
+    };
+    if !above.is_dir() {
+        make_dir(above)?;
+    }
     fs::create_dir_all(dir).map_err(StoreError::file("create", dir))?;
-    sync_parent(dir)
+    sync_dir(above)
 }
 
 /// Removes a directory with what is in it; one that is not there is no error.

@@ -36,8 +36,9 @@ pub enum StoreError {
     },
     /// Bytes are not what was written.
     #[error(
-        "damaged {what}: {why}; this node's data cannot be trusted: remove the node from the \
-         cluster, wipe its data_dir and let it join again"
+        "damaged {what}: {why}; this node's data cannot be trusted: leave the node stopped, and \
+         do not start it with an empty data_dir, for it would vote as if it had never promised \
+         anything; restore data_dir as it was when the node stopped"
     )]
     Damaged {
         /// Which part of the store.

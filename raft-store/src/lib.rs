@@ -39,6 +39,7 @@ mod testing;
 mod types;
 pub mod wire;
 
+pub use durable::make_dir;
 pub use error::StoreError;
 pub use log::{LogReader, LogStore};
 pub use options::StoreOptions;

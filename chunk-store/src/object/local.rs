@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -35,6 +35,9 @@ pub struct LocalDir(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     root: PathBuf,
+    /// Device and inode of the root. Another directory at its path is where its disk was mounted,
+    /// or will be: what is written there is out of sight.
+    identity: (u64, u64),
     /// Directories whose own names are known to be on disk. That a directory is there says
     /// nothing: another upload may have made it a moment ago.
     durable: Mutex<HashSet<PathBuf>>,
@@ -54,11 +57,13 @@ impl LocalDir {
             },
         };
         let path = root.canonicalize().map_err(unusable)?;
-        if !path.is_dir() {
+        let metadata = fs::metadata(&path).map_err(unusable)?;
+        if !metadata.is_dir() {
             return Err(unusable(io::ErrorKind::NotADirectory.into()));
         }
         let inner = Inner {
             root: path,
+            identity: (metadata.dev(), metadata.ino()),
             durable: Mutex::default(),
         };
         // A store that can only be read is still of use.
@@ -66,6 +71,25 @@ impl LocalDir {
             tracing::warn!(%error, "unfinished files of an earlier crash stay");
         }
         Ok(Self(Arc::new(inner)))
+    }
+
+    /// Makes a directory, and those above it that are missing, durable. It may be there already.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn make(root: &Path) -> io::Result<()> {
+        let root = std::path::absolute(root)?;
+        let Some(above) = root.parent() else {
+            return Ok(());
+        };
+        if !above.is_dir() {
+            Self::make(above)?;
+        }
+        create_dir(&root)?;
+        if !root.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        File::open(above)?.sync_all()
     }
 
     /// Runs file work where it may block.
@@ -119,7 +143,19 @@ impl Inner {
         Ok(())
     }
 
+    fn check_identity(&self) -> io::Result<()> {
+        let metadata = fs::metadata(&self.root)?;
+        if (metadata.dev(), metadata.ino()) == self.identity {
+            return Ok(());
+        }
+        Err(io::Error::other(format!(
+            "{} is not the directory that was opened: is its disk still mounted?",
+            self.root.display()
+        )))
+    }
+
     fn put(&self, key: &str, data: &[u8]) -> io::Result<Placed> {
+        self.check_identity()?;
         let target = self.root.join(key);
         let parent = target.parent().unwrap_or(&self.root);
         self.make_durable(parent)?;

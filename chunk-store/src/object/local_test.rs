@@ -111,6 +111,8 @@ impl Tmpfs {
         // Not by the macro, whose output is shown only if the test fails.
         let said = writeln!(io::stderr(), "SKIPPED full disk test: cannot mount a tmpfs");
         said.expect("stderr");
+        let all = std::env::var_os("CURLEW_TEST_ALL");
+        assert!(all.is_none(), "every test must run here");
         None
     }
 }
@@ -138,4 +140,22 @@ async fn a_full_disk_is_told_leaves_nothing_and_is_used_again() {
     assert_eq!(names(&disk.0.path().join(WRITING)), [""; 0]);
     store.delete("a").await.expect("deleted");
     store.put("c", half).await.expect("there is space again");
+}
+
+#[tokio::test]
+async fn nothing_is_written_into_a_directory_that_took_the_others_place() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let root = dir.path().join("bucket");
+    LocalDir::make(&root).expect("made");
+    let store = LocalDir::open(&root).expect("opens");
+    store.put("a", Bytes::from_static(b"x")).await.expect("put");
+    // As when a disk is unmounted: the directory below it comes to light.
+    fs::rename(&root, dir.path().join("unmounted")).expect("moved");
+    fs::create_dir(&root).expect("another");
+    let put = store.put("b", Bytes::from_static(b"x")).await;
+    assert!(
+        matches!(&put, Err(ObjectError::Failed { why, .. }) if why.contains("mounted")),
+        "{put:?}"
+    );
+    assert_eq!(names(&root), [""; 0]);
 }

@@ -3,7 +3,7 @@
 use super::report::{DataReport, InfoReport};
 use crate::exit::Finding;
 use crate::output;
-use crate::target::Mounted;
+use crate::target::MountedFile;
 use anyhow::{Context, Result, bail};
 use meta_client::{ClientError, Cluster};
 use meta_core::attr::{Attr, Caller, FileKind};
@@ -30,9 +30,9 @@ pub(crate) struct InfoArgs {
 
 /// Runs the command.
 pub(crate) async fn run(args: InfoArgs) -> Result<Finding> {
-    let mounted = Mounted::find(&args.path)?;
-    let url = mounted.url()?;
-    let ino = Ino(mounted.inode(&args.path)?);
+    let file = MountedFile::find(&args.path)?;
+    let url = file.mounted.url()?;
+    let ino = Ino(file.inode);
     let cluster = Cluster::connect(&url.addrs, CLUSTER_LIMIT).await?;
     let info = cluster.find_volume(&url.volume).await?;
     let file = File {

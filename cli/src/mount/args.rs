@@ -19,7 +19,7 @@ pub(crate) struct MountArgs {
     /// Refuse everything that would change the volume
     #[arg(long)]
     pub(super) read_only: bool,
-    /// Mount options as of mount(8): ro, rw, allow_other, debug
+    /// Mount options as of mount(8): ro, rw, allow_other
     #[arg(short = 'o', value_name = "OPTIONS", value_delimiter = ',')]
     pub(super) options: Vec<String>,
     /// Where the log goes: stderr by default, with -d /var/log/curlew.log or ~/.curlew/curlew.log
@@ -66,11 +66,11 @@ impl MountArgs {
 #[cfg(test)]
 mod tests {
     use crate::args::{Args, Command};
-    use clap::Parser;
+    use clap::{CommandFactory, Parser};
 
     #[test]
     fn the_detached_child_mounts_the_same_in_the_foreground() {
-        let line = "curlew mount -d curlew://h:1,i:2/v /m --read-only -o allow_other,debug --log l";
+        let line = "curlew mount -d curlew://h:1,i:2/v /m --read-only -o allow_other,ro --log l";
         let Command::Mount(asked) = Args::parse_from(line.split(' ')).command else {
             panic!("a mount");
         };
@@ -82,6 +82,22 @@ mod tests {
         assert_eq!(child.url.to_string(), "curlew://h:1,i:2/v");
         assert_eq!(child.point, asked.point);
         assert!(child.read_only && child.log.is_none());
-        assert_eq!(child.options, ["allow_other", "debug"]);
+        assert_eq!(child.options, ["allow_other", "ro"]);
+    }
+
+    #[test]
+    fn every_mount_option_that_the_help_names_is_taken() {
+        let mut command = Args::command();
+        let mount = command.find_subcommand_mut("mount").expect("a command");
+        let help = mount.render_long_help().to_string();
+        let (_before, named) = help.split_once("mount(8): ").expect("the options");
+        let named = named.lines().next().expect("a line");
+        for word in named.split(", ") {
+            let line = ["curlew", "mount", "-o", word, "curlew://h:1/v", "/m"];
+            let Command::Mount(asked) = Args::parse_from(line).command else {
+                panic!("a mount");
+            };
+            super::super::options::parse(&asked).expect(word);
+        }
     }
 }

@@ -5,9 +5,11 @@ mod args;
 mod command;
 mod detached;
 mod options;
+mod server;
 mod umount;
 
 pub(crate) use args::MountArgs;
 pub(crate) use command::run;
 pub(crate) use detached::start_detached;
+pub(crate) use server::Server;
 pub(crate) use umount::{Detach, UmountArgs, detach, run_umount};

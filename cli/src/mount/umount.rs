@@ -1,9 +1,8 @@
 //! `curlew umount`.
 
+use super::server::Server;
 use crate::exit::Finding;
-use crate::process::ProcessId;
 use crate::runtime::block_on;
-use crate::target::Mounted;
 use crate::{mount_table, patience};
 use anyhow::{Context, Result, anyhow, bail};
 use fs_client::mount::{UmountMode, umount};
@@ -12,10 +11,11 @@ use std::time::Duration;
 
 /// How long an unmount may take.
 const LIMIT: Duration = Duration::from_secs(30);
-/// How long the mount may take to write out what it holds after that.
-const FLUSH_LIMIT: Duration = Duration::from_secs(60);
+/// How long the mount may take to write out what it holds after that. Longer than it tries to store
+/// a block again, so that its own words are heard if it cannot.
+const FLUSH_LIMIT: Duration = Duration::from_secs(90);
 
-/// Unmount a volume; what was written is stored first
+/// Unmount a volume; what was written is stored first, or this fails
 #[derive(Debug, clap::Args)]
 pub(crate) struct UmountArgs {
     /// Where the volume is mounted
@@ -53,8 +53,8 @@ pub(crate) fn run_umount(args: &UmountArgs) -> Result<Finding> {
         (_, true) => Detach::Lazy,
         _ => Detach::Clean,
     };
-    // A dead or hung mount does not say which process served it: then there is none to wait for.
-    let server = (how == Detach::Clean).then(|| server_of(&point)).flatten();
+    // Who asks for less than a clean end is not told how it went.
+    let server = (how == Detach::Clean).then(|| Server::of(&point));
     let at = point.clone();
     patience::bounded(LIMIT, move || detach(&at, how)).ok_or_else(|| {
         anyhow!(
@@ -65,8 +65,12 @@ pub(crate) fn run_umount(args: &UmountArgs) -> Result<Finding> {
         )
     })??;
     match server {
-        Some(server) => block_on(wait_stored(&point, &server)).map(|()| Finding::Fine),
         None => Ok(Finding::Fine),
+        Some(Ok(server)) => block_on(wait_stored(&point, &server)).map(|()| Finding::Fine),
+        Some(Err(why)) => Err(why.context(format!(
+            "{} is unmounted, but whether everything written to it was stored is not known",
+            point.display()
+        ))),
     }
 }
 
@@ -80,18 +84,12 @@ pub(crate) fn detach(point: &Path, how: Detach) -> Result<()> {
     umount(point, mode).with_context(|| format!("cannot unmount {}", point.display()))
 }
 
-fn server_of(point: &Path) -> Option<ProcessId> {
-    let pid = Mounted {
-        point: point.to_owned(),
-    }
-    .server_pid()?;
-    ProcessId::of(pid).ok().flatten()
-}
-
-/// The mount's process ends when all that was written is stored.
-async fn wait_stored(point: &Path, server: &ProcessId) -> Result<()> {
+/// The mount's process ends when all that was written is stored, or cannot be.
+async fn wait_stored(point: &Path, server: &Server) -> Result<()> {
     if server.wait_gone(FLUSH_LIMIT).await {
-        return Ok(());
+        return server
+            .stored()
+            .with_context(|| format!("{} is unmounted, but did not end well", point.display()));
     }
     bail!(
         "{} is unmounted, but its process {} is still storing what was written; let it end \

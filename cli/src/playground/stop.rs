@@ -6,7 +6,7 @@ use super::lock::Lock;
 use super::plan::Plan;
 use super::record;
 use crate::atomic_file;
-use crate::mount::Detach;
+use crate::mount::{Detach, Server};
 use crate::mount_table;
 use crate::patience;
 use crate::process::{Ending, ProcessId};
@@ -27,58 +27,143 @@ pub(super) async fn stop(layout: &Layout, progress: &Progress) -> Result<bool> {
     end_all(layout, progress).await
 }
 
-/// [`stop`] for a caller that has the lock.
+/// [`stop`] for a caller that has the lock. Whatever fails, all the rest is ended, and what failed
+/// is told at the end.
 pub(super) async fn end_all(layout: &Layout, progress: &Progress) -> Result<bool> {
-    let mount_ended = end_mount(layout, progress).await?;
-    let nodes_ended = end_nodes(layout, progress).await?;
-    atomic_file::remove(&layout.state_file())?;
-    Ok(mount_ended || nodes_ended)
+    end_all_with(&Kernel::REAL, layout, progress).await
 }
 
-async fn end_mount(layout: &Layout, progress: &Progress) -> Result<bool> {
+async fn end_all_with(kernel: &Kernel, layout: &Layout, progress: &Progress) -> Result<bool> {
+    let mut troubles = Troubles::default();
+    let mount_ended = end_mount(kernel, layout, progress, &mut troubles).await;
+    let nodes_ended = troubles.note(end_nodes(layout, progress).await);
+    troubles.note(atomic_file::remove(&layout.state_file()));
+    troubles.into_result()?;
+    Ok(mount_ended || nodes_ended.unwrap_or(true))
+}
+
+/// What failed on the way to an end that must be reached all the same.
+#[derive(Debug, Default)]
+struct Troubles(Vec<String>);
+
+impl Troubles {
+    fn note<T>(&mut self, result: Result<T>) -> Option<T> {
+        result
+            .map_err(|error| self.0.push(format!("{error:#}")))
+            .ok()
+    }
+
+    fn into_result(self) -> Result<()> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(anyhow!("{}", self.0.join("; ")))
+        }
+    }
+}
+
+/// What the kernel is asked for about mounts. Tests put others in the place of the real ones.
+#[derive(Debug)]
+struct Kernel {
+    is_mounted: fn(&Path) -> Result<bool>,
+    detach: fn(&Path, Detach) -> Result<()>,
+}
+
+impl Kernel {
+    const REAL: Self = Self {
+        is_mounted: |point| Ok(mount_table::at(point)?.is_some_and(|entry| entry.is_curlew())),
+        detach: crate::mount::detach,
+    };
+
+    /// Takes the mount away even if somebody works in it: they keep what they have open until the
+    /// mount's process ends.
+    fn unmount(&self, point: &Path, progress: &Progress) -> Result<()> {
+        match self.detach_in_time(point, Detach::Clean) {
+            Ok(()) => Ok(()),
+            Err(why) => {
+                progress.note(&format!("{why:#}; taking the mount away all the same"));
+                self.detach_in_time(point, Detach::Lazy)
+            }
+        }
+    }
+
+    fn detach_in_time(&self, point: &Path, how: Detach) -> Result<()> {
+        let (at, detach) = (point.to_owned(), self.detach);
+        patience::bounded(MOUNT_LIMIT, move || detach(&at, how))
+            .with_context(|| format!("unmounting {} takes too long", point.display()))?
+    }
+}
+
+/// Whether there was a mount, or its process.
+async fn end_mount(
+    kernel: &Kernel,
+    layout: &Layout,
+    progress: &Progress,
+    troubles: &mut Troubles,
+) -> bool {
     let point = layout.mount();
-    let is_mounted = mount_table::at(&point)?.is_some_and(|entry| entry.is_curlew());
-    if is_mounted {
+    let was_mounted = troubles.note((kernel.is_mounted)(&point)).unwrap_or(false);
+    // What the process says of its end; asked for while the mount still tells where.
+    let server = was_mounted.then(|| Server::of(&point));
+    let mut is_unmounted = false;
+    if was_mounted {
         progress.step(&format!("unmounting {}", point.display()));
-        unmount(&point, progress)?;
+        match kernel.unmount(&point, progress) {
+            Ok(()) => is_unmounted = true,
+            // Told if it fails again without the process.
+            Err(why) => progress.note(&format!("{why:#}; ending the mount's process")),
+        }
     }
-    let record = layout.mount_record();
-    let Some(process) = record::alive(&record)? else {
-        atomic_file::remove(&record)?;
-        return Ok(is_mounted);
+    let had_process = match troubles.note(record::alive(&layout.mount_record())) {
+        Some(Some(process)) => {
+            troubles.note(end_mount_process(&process, is_unmounted, progress).await);
+            true
+        }
+        Some(None) | None => false,
     };
-    // Unmounted, it writes out what it holds and ends by itself.
-    if !(is_mounted && process.wait_gone(MOUNT_LIMIT).await) {
-        tell(
-            progress,
-            "the mount",
-            &process,
-            process.terminate(MOUNT_LIMIT).await?,
-        );
+    match server {
+        None => {}
+        Some(Ok(server)) => {
+            troubles.note(server.stored().context("the mount did not end well"));
+        }
+        // Its process had ended before, or hung: a stop after a crash is none that failed.
+        Some(Err(why)) => progress.note(&format!("how the mount ended is not known: {why:#}")),
     }
-    if mount_table::at(&point)?.is_some_and(|entry| entry.is_curlew()) {
-        unmount(&point, progress)?;
+    if troubles.note((kernel.is_mounted)(&point)) == Some(true) {
+        troubles.note(kernel.unmount(&point, progress));
     }
-    atomic_file::remove(&record)?;
-    Ok(true)
+    if troubles.note(record::alive(&layout.mount_record())) == Some(None) {
+        troubles.note(atomic_file::remove(&layout.mount_record()));
+    }
+    was_mounted || had_process
 }
 
-/// Takes the mount away even if somebody works in it: they keep what they have open until the
-/// mount's process ends.
-fn unmount(point: &Path, progress: &Progress) -> Result<()> {
-    let at = point.to_owned();
-    let first = patience::bounded(MOUNT_LIMIT, move || {
-        crate::mount::detach(&at, Detach::Clean)
-    });
-    let Some(Err(why)) = first else {
-        return first
-            .context("unmounting takes too long")
-            .and_then(|done| done);
-    };
-    progress.note(&format!("{why:#}; taking the mount away all the same"));
-    let at = point.to_owned();
-    patience::bounded(MOUNT_LIMIT, move || crate::mount::detach(&at, Detach::Lazy))
-        .context("unmounting takes too long")?
+/// Unmounted, the process writes out what it holds and ends by itself. If it does not, it is told
+/// to, and the user hears of it.
+async fn end_mount_process(
+    process: &ProcessId,
+    is_unmounted: bool,
+    progress: &Progress,
+) -> Result<()> {
+    if is_unmounted {
+        if process.wait_gone(MOUNT_LIMIT).await {
+            return Ok(());
+        }
+        progress.note(&format!(
+            "the mount is unmounted, but its process {} has not ended for {} s: it is storing \
+             what was written, or somebody still uses a file; ending it",
+            process.pid(),
+            MOUNT_LIMIT.as_secs()
+        ));
+    }
+    match process.terminate(MOUNT_LIMIT).await? {
+        Ending::WasGone | Ending::Clean => Ok(()),
+        Ending::Killed => Err(anyhow!(
+            "the mount (process {}) did not end in time and was killed: what it had not stored \
+             is lost",
+            process.pid()
+        )),
+    }
 }
 
 async fn end_nodes(layout: &Layout, progress: &Progress) -> Result<bool> {
@@ -124,5 +209,58 @@ fn tell(progress: &Progress, who: &str, process: &ProcessId, how: Ending) {
         progress.note(&format!(
             "{who} (process {pid}) did not end in time and was killed"
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Child, Command};
+
+    fn sleeper(record: &Path) -> Child {
+        let child = Command::new("sleep").arg("600").spawn().expect("a process");
+        let id = ProcessId::of(child.id()).expect("/proc").expect("it runs");
+        std::fs::create_dir_all(record.parent().expect("a parent")).expect("a directory");
+        atomic_file::write_json(record, &id).expect("a record");
+        child
+    }
+
+    #[tokio::test]
+    async fn everything_is_ended_although_the_unmount_fails() {
+        let stuck = Kernel {
+            is_mounted: |_point| Ok(true),
+            detach: |_point, how| Err(anyhow!("told to fail ({how:?})")),
+        };
+        let dir = tempfile::tempdir().expect("a directory");
+        let layout = Layout::create(dir.path()).expect("a layout");
+        std::fs::create_dir_all(layout.inside()).expect("a directory");
+        let plan = Plan::prepare(&layout, Some(1)).expect("a plan");
+        let mount_record = layout.mount_record();
+        let node_record = layout.node(plan.nodes[0].id).record();
+        let mut processes = [sleeper(&mount_record), sleeper(&node_record)];
+        let ended = end_all_with(&stuck, &layout, &Progress::new()).await;
+        for process in &mut processes {
+            // They were told to end, and so they do.
+            process.wait().expect("an ended process");
+        }
+        assert!(!mount_record.exists() && !node_record.exists());
+        let error = ended.expect_err("it is still mounted").to_string();
+        assert!(error.contains("told to fail (Lazy)"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_process_that_ends_when_told_is_no_trouble() {
+        let free = Kernel {
+            is_mounted: |_point| Ok(false),
+            detach: |_point, _how| Err(anyhow!("nothing is mounted")),
+        };
+        let dir = tempfile::tempdir().expect("a directory");
+        let layout = Layout::create(dir.path()).expect("a layout");
+        let mut process = sleeper(&layout.mount_record());
+        let ended = end_all_with(&free, &layout, &Progress::new()).await;
+        assert!(ended.expect("all is ended"));
+        process.wait().expect("an ended process");
+        let again = end_all_with(&free, &layout, &Progress::new()).await;
+        assert!(!again.expect("nothing runs"));
     }
 }

@@ -9,9 +9,11 @@ pub(super) fn of(error: &VfsError) -> Errno {
     match error {
         VfsError::Refused(refusal) => of_refusal(*refusal),
         VfsError::Unavailable(_)
+        | VfsError::SessionLost(_)
         | VfsError::Unknown(_)
         | VfsError::Storage(_)
         | VfsError::Unexpected(_)
+        | VfsError::Unstored(_)
         | VfsError::Stopped => Errno::EIO,
         VfsError::BadHandle => Errno::EBADF,
         VfsError::ReadOnly => Errno::EROFS,

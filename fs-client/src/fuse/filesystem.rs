@@ -129,6 +129,7 @@ impl Filesystem for Adapter {
             mtime: mtime.map(set_time),
             by_handle: handle.is_some(),
             drop_privilege_bits: false,
+            grow_only: false,
         };
         let (vfs, ttl) = (self.vfs.clone(), self.attr_ttl());
         let caller = self.callers.of(request);

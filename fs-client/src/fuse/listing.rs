@@ -85,10 +85,10 @@ pub(super) fn fill_plus(
     for entry in listing.entries() {
         let name = OsStr::from_bytes(entry.name.as_bytes());
         // A listing with attributes has them for every name.
-        let Some(attr) = &entry.attr else {
+        let Some(attr) = listing.attr(entry) else {
             continue;
         };
-        let (ttl, attr) = (ttl(attr), file_attr(attr));
+        let (ttl, attr) = (ttl(&attr), file_attr(&attr));
         if reply.add(
             INodeNo(entry.ino.0),
             entry.number.0,

@@ -1,5 +1,6 @@
 //! Why there is no mount, in words for the person who asked for one.
 
+use super::Told;
 use crate::vfs::VfsError;
 use meta_client::ClientError;
 use std::io;
@@ -70,6 +71,9 @@ pub enum MountError {
     /// The mount is there and does not answer.
     #[error("the mount at {0} does not answer; it was removed again")]
     NoAnswer(PathBuf),
+    /// The process was told to end while it was mounting.
+    #[error("ended by {0} before the mount answered; nothing is mounted")]
+    Interrupted(Told),
     /// Threads or timers cannot be made.
     #[error("cannot start the runtime: {0}")]
     Runtime(io::Error),

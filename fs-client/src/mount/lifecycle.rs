@@ -1,21 +1,23 @@
 //! A mount from its META-URL to its end.
 
+use super::options::CONNECT_FOR;
+use super::outcome::OutcomeNote;
+use super::serving::ANSWER_WITHIN;
 use super::serving::Serving;
 use super::umount::UmountMode;
-use super::{MountError, MountOptions, mountpoint};
+use super::{MountError, MountOptions, Signals, mountpoint};
 use crate::fuse::About;
 use crate::vfs::Vfs;
-use chunk_store::{Limits, SliceStore, VolumeKeys, open_store};
+use chunk_store::{Limits, SliceStore, VolumeKeys, open_volume};
 use meta_client::{ClientError, MetaSession, MetaUrl, SessionOptions};
 use meta_core::outcome::Refusal;
 use meta_core::query::VolumeInfo;
 use std::path::Path;
 use std::time::Duration;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// After a signal, how long open files may still be used on a mount that was busy.
-const BUSY_GRACE: Duration = Duration::from_secs(5);
+/// By default a mount answers within this, or [`mount`] has given up.
+pub const MOUNT_WITHIN: Duration = CONNECT_FOR.saturating_add(ANSWER_WITHIN);
 /// How long ending the session may take; the engine ends a silent one by itself.
 const RUNTIME_END: Duration = Duration::from_secs(5);
 
@@ -24,6 +26,8 @@ const RUNTIME_END: Duration = Duration::from_secs(5);
 pub struct Mounted {
     runtime: Runtime,
     serving: Serving,
+    signals: Signals,
+    outcome: OutcomeNote,
 }
 
 /// Mounts a volume; returns when the mount answers. Must not be called on a tokio runtime, as it
@@ -43,14 +47,12 @@ pub fn mount(
         .enable_all()
         .build()
         .map_err(MountError::Runtime)?;
-    let (vfs, about) = runtime.block_on(connect(url, &path, &options))?;
-    let handle = runtime.handle().clone();
-    let started = Serving::start(vfs.clone(), handle, &path, about, &options);
-    let serving = match started {
-        Ok(serving) => serving,
+    let started = runtime.block_on(start(url, &path, &options));
+    let (serving, signals, outcome) = match started {
+        Ok(started) => started,
         Err(error) => {
-            // Nothing was written: only the session is to be ended.
-            let _nothing_to_flush = runtime.block_on(vfs.shutdown());
+            // Not by dropping it, which waits without end for what blocks.
+            runtime.shutdown_timeout(RUNTIME_END);
             return Err(error);
         }
     };
@@ -58,13 +60,44 @@ pub fn mount(
         "file locks (flock, fcntl) hold on this machine only: other mounts do not see them"
     );
     tracing::info!(volume = url.volume, path = %path.display(), "mounted");
-    Ok(Mounted { runtime, serving })
+    Ok(Mounted {
+        runtime,
+        serving,
+        signals,
+        outcome,
+    })
+}
+
+/// Connects and mounts. Listens for signals from the beginning: one that ended the process between
+/// the kernel's mount and its answer would leave a dead mount behind.
+async fn start(
+    url: &MetaUrl,
+    path: &Path,
+    options: &MountOptions,
+) -> Result<(Serving, Signals, OutcomeNote), MountError> {
+    let mut signals = Signals::of_this_process()?;
+    let outcome = OutcomeNote::new().map_err(MountError::Runtime)?;
+    let (vfs, about) = tokio::select! {
+        connected = connect(url, path, options, &outcome) => connected?,
+        // A session that was just being opened expires by its silence.
+        told = signals.asked() => return Err(MountError::Interrupted(told)),
+    };
+    let started = Serving::start(vfs.clone(), path, about, options, &mut signals).await;
+    match started {
+        Ok(serving) => Ok((serving, signals, outcome)),
+        Err(error) => {
+            // Nothing was written: only the session is to be ended, if that can be done soon.
+            let _nothing_to_flush = tokio::time::timeout(RUNTIME_END, vfs.shutdown()).await;
+            Err(error)
+        }
+    }
 }
 
 async fn connect(
     url: &MetaUrl,
     path: &Path,
     options: &MountOptions,
+    outcome: &OutcomeNote,
 ) -> Result<(Vfs, About), MountError> {
     let session_options = SessionOptions {
         info: session_info(path).to_string().into_bytes(),
@@ -91,15 +124,15 @@ async fn connect(
     let about = About {
         source: url.to_string(),
         volume: volume.name.clone(),
-        config: config_json(url, &volume, options),
+        config: config_json(url, &volume, options, outcome),
     };
     let vfs = Vfs::over_session(session, slices, options.vfs(volume.block_bytes));
     Ok((vfs, about))
 }
 
 fn slice_store(volume: &VolumeInfo, options: &MountOptions) -> Result<SliceStore, MountError> {
-    let store =
-        open_store(&volume.storage).map_err(|error| MountError::Storage(error.to_string()))?;
+    let store = open_volume(&volume.storage, volume.uuid)
+        .map_err(|error| MountError::Storage(error.to_string()))?;
     let keys = VolumeKeys {
         uuid: volume.uuid,
         epochs: volume.epochs.clone(),
@@ -124,12 +157,18 @@ fn session_info(path: &Path) -> serde_json::Value {
     })
 }
 
-fn config_json(url: &MetaUrl, volume: &VolumeInfo, options: &MountOptions) -> serde_json::Value {
+fn config_json(
+    url: &MetaUrl,
+    volume: &VolumeInfo,
+    options: &MountOptions,
+    outcome: &OutcomeNote,
+) -> serde_json::Value {
     // The description of the storage never holds a secret: the volume is made so.
     let storage: serde_json::Value = serde_json::from_slice(&volume.storage).unwrap_or_default();
     serde_json::json!({
         "meta_url": url.to_string(),
         "pid": std::process::id(),
+        "outcome": outcome.place(),
         "version": env!("CARGO_PKG_VERSION"),
         "volume": volume.name,
         "uuid": volume.uuid.to_string(),
@@ -150,14 +189,22 @@ impl Mounted {
         self.serving.vfs()
     }
 
-    /// Serves until the mount is unmounted, or the process gets SIGTERM, SIGINT or SIGHUP and
-    /// unmounts it itself; then flushes everything.
+    /// [`Serving::serve`] with the signals of this process; then tells `curlew umount` how it went.
     ///
     /// # Errors
     /// If written data could not be stored, or serving failed.
     pub fn wait(self) -> Result<(), MountError> {
-        let Self { runtime, serving } = self;
-        let result = runtime.block_on(serve_to_the_end(&serving));
+        let Self {
+            runtime,
+            serving,
+            signals,
+            outcome,
+        } = self;
+        let result = runtime.block_on(serving.serve(signals));
+        if let Err(error) = outcome.write(&result) {
+            // Whoever unmounts then hears that nothing is known, which is an error as well.
+            tracing::error!(%error, "the outcome of the mount cannot be told");
+        }
         runtime.shutdown_timeout(RUNTIME_END);
         result
     }
@@ -168,67 +215,5 @@ impl Mounted {
     /// [`MountError::InUse`] if files are open there and `mode` is not lazy; the mount then stays.
     pub fn unmount(&self, mode: UmountMode) -> Result<(), MountError> {
         self.serving.unmount(mode)
-    }
-}
-
-/// The signals that end a mount.
-#[derive(Debug)]
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, MountError> {
-        let listen = |kind| signal(kind).map_err(MountError::Runtime);
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            hang_up: listen(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hang_up.recv() => "SIGHUP",
-        }
-    }
-}
-
-async fn serve_to_the_end(serving: &Serving) -> Result<(), MountError> {
-    let mut signals = Signals::new()?;
-    let served = tokio::select! {
-        served = serving.ended() => served,
-        name = signals.next() => {
-            tracing::info!(signal = name, path = %serving.path().display(), "unmounting");
-            leave(serving).await
-        }
-    };
-    let vfs = serving.vfs();
-    let flushed = tokio::select! {
-        flushed = vfs.shutdown() => flushed.map_err(MountError::Unflushed),
-        _ = signals.next() => Err(MountError::Abandoned(vfs.pending_bytes())),
-    };
-    flushed.and(served)
-}
-
-/// Unmounts, lazily if files are open there.
-async fn leave(serving: &Serving) -> Result<(), MountError> {
-    match serving.unmount(UmountMode::Clean) {
-        Ok(()) => return serving.ended().await,
-        Err(MountError::InUse(_)) => {}
-        Err(error) => return Err(error),
-    }
-    tracing::warn!(
-        path = %serving.path().display(),
-        "busy: detached from the tree; files still open there fail when this process ends"
-    );
-    serving.unmount(UmountMode::Lazy)?;
-    match tokio::time::timeout(BUSY_GRACE, serving.ended()).await {
-        Ok(ended) => ended,
-        Err(_elapsed) => Ok(()),
     }
 }

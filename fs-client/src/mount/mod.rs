@@ -1,15 +1,20 @@
 //! The life of a mount: check the mount point, connect, serve, unmount, flush.
 
+mod ending;
 mod error;
 mod lifecycle;
 mod mountpoint;
 mod options;
+mod outcome;
 mod serving;
+mod signals;
 mod umount;
 
 pub use error::MountError;
-pub use lifecycle::{Mounted, mount};
+pub use lifecycle::{MOUNT_WITHIN, Mounted, mount};
 pub use mountpoint::{MountEntry, curlew_mount_at};
 pub use options::MountOptions;
+pub use outcome::{Outcome, OutcomeReader};
 pub use serving::Serving;
+pub use signals::{Signals, Told};
 pub use umount::{UmountMode, umount};

@@ -38,7 +38,7 @@ pub fn curlew_mount_at(path: &Path) -> io::Result<Option<MountEntry>> {
 }
 
 /// The topmost mount at a path.
-fn mount_at(path: &Path) -> io::Result<Option<MountEntry>> {
+pub(super) fn mount_at(path: &Path) -> io::Result<Option<MountEntry>> {
     let table = std::fs::read("/proc/self/mountinfo")?;
     let mut lines = table.split(|byte| *byte == b'\n').filter_map(parse);
     Ok(lines.rfind(|entry| entry.path == path))

@@ -4,6 +4,9 @@ use crate::fuse::AdapterOptions;
 use crate::vfs::VfsOptions;
 use std::time::Duration;
 
+/// How long the cluster may take to answer when mounting: finding the leader may need an election.
+pub(super) const CONNECT_FOR: Duration = Duration::from_secs(10);
+
 /// How to mount.
 #[derive(Clone, Debug)]
 pub struct MountOptions {
@@ -43,6 +46,8 @@ pub struct MountOptions {
     pub connect_for: Duration,
     /// How long an operation is tried once mounted; `None` waits for the cluster without end.
     pub retry_for: Option<Duration>,
+    /// After a signal, how long open files may still be used on a mount that was busy.
+    pub busy_grace: Duration,
 }
 
 impl Default for MountOptions {
@@ -66,8 +71,9 @@ impl Default for MountOptions {
             uploads: 20,
             downloads: 64,
             flush_idle: vfs.flush_idle,
-            connect_for: Duration::from_secs(10),
+            connect_for: CONNECT_FOR,
             retry_for: None,
+            busy_grace: Duration::from_secs(5),
         }
     }
 }
@@ -119,6 +125,7 @@ impl MountOptions {
             flush_idle,
             connect_for: _,
             retry_for,
+            busy_grace: _,
         } = self;
         serde_json::json!({
             "read_only": read_only,

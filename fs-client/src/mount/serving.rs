@@ -1,65 +1,140 @@
 //! A file system while the kernel has it mounted.
 
-use super::umount::{UmountMode, detach};
-use super::{MountError, MountOptions, mountpoint};
+use super::umount::{UmountMode, abort, detach};
+use super::{MountError, MountOptions, Signals, mountpoint};
 use crate::fuse::{About, Adapter};
 use crate::vfs::Vfs;
 use fuser::{Config, MountOption, Session, SessionACL};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 /// How long a new mount may take to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// Read-ahead of the kernel. Its default of 128 KiB makes each request small.
 const READ_AHEAD_KIB: &str = "1024";
 
 /// A served mount. Ending it unmounts; flushing is [`Vfs::shutdown`]'s.
 #[derive(Debug)]
 pub struct Serving {
-    vfs: Vfs,
-    path: PathBuf,
-    ended: watch::Receiver<Option<Result<(), String>>>,
+    pub(super) vfs: Vfs,
+    pub(super) place: Place,
+    pub(super) ended: watch::Receiver<Option<Result<(), String>>>,
+    /// How long a mount that is still used after its unmount is served.
+    pub(super) busy_grace: Duration,
+}
+
+/// Where a mount is, and which one: a later mount at the same path is not ours to end.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) path: PathBuf,
+    /// `None` if it was gone as soon as it was there.
+    device: Option<String>,
+}
+
+impl Place {
+    fn new(path: PathBuf) -> Result<Self, MountError> {
+        match mountpoint::mount_at(&path) {
+            Ok(entry) => {
+                let device = entry.map(|entry| entry.device);
+                Ok(Self { path, device })
+            }
+            Err(error) => Err(MountError::Mountpoint { path, error }),
+        }
+    }
+
+    /// Asks the kernel to let go of this mount, and of no other: one that is not on top at its
+    /// path is gone from the tree, or hidden where an unmount by path does not reach it.
+    pub(super) fn detach(&self, mode: UmountMode) -> Result<(), MountError> {
+        if self.is_on_top()? {
+            detach(&self.path, mode)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn is_on_top(&self) -> Result<bool, MountError> {
+        match mountpoint::mount_at(&self.path) {
+            Ok(entry) => {
+                Ok(entry.map(|entry| entry.device) == self.device && self.device.is_some())
+            }
+            Err(error) => Err(MountError::Umount {
+                path: self.path.clone(),
+                error,
+            }),
+        }
+    }
+
+    /// Fails what waits for this mount. Only for one that nobody else can have unmounted yet: the
+    /// kernel gives the number to another connection as soon as ours is gone.
+    fn abort(&self) -> Result<(), MountError> {
+        match &self.device {
+            Some(device) if self.is_on_top()? => abort(device),
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 impl Serving {
-    /// Mounts a file system and serves it on `runtime`; returns when the mount answers.
+    /// Mounts a file system and serves it on the runtime that this is called on; returns when the
+    /// mount answers.
     ///
     /// # Errors
-    /// If the mount point cannot be used, or the kernel refuses.
-    pub fn start(
+    /// If the mount point cannot be used, the kernel refuses, or a signal comes first: the mount
+    /// is then gone again.
+    pub async fn start(
         vfs: Vfs,
-        runtime: Handle,
+        path: &Path,
+        about: About,
+        options: &MountOptions,
+        signals: &mut Signals,
+    ) -> Result<Self, MountError> {
+        let serving = Self::begin(vfs, path, about, options)?;
+        let answered = tokio::select! {
+            answered = serving.answers() => answered,
+            told = signals.asked() => Err(MountError::Interrupted(told)),
+        };
+        match answered {
+            Ok(()) => {
+                serving.tune();
+                Ok(serving)
+            }
+            Err(error) => {
+                // The thread that asked would otherwise keep the process from ending.
+                serving.place.abort()?;
+                serving.detach(UmountMode::Force).await?;
+                Err(error)
+            }
+        }
+    }
+
+    fn begin(
+        vfs: Vfs,
         path: &Path,
         about: About,
         options: &MountOptions,
     ) -> Result<Self, MountError> {
         let path = mountpoint::check(path, options.nonempty)?;
         let config = config(&about, options);
-        let adapter = Adapter::new(vfs.clone(), runtime, about, options.adapter());
+        let adapter = Adapter::new(vfs.clone(), Handle::current(), about, options.adapter());
         let session = Session::new(adapter, &path, &config).map_err(|error| fuse(&path, error))?;
-        let (sender, ended) = watch::channel(None);
-        let run = move || {
-            let result = session.run().map_err(|error| error.to_string());
-            sender.send_replace(Some(result));
-        };
-        let thread = std::thread::Builder::new().name("fuse-session".to_owned());
-        thread.spawn(run).map_err(MountError::Runtime)?;
-        let serving = Self { vfs, path, ended };
-        if answers(&serving.path) {
-            tune(&serving.path);
-            Ok(serving)
-        } else {
-            detach(&serving.path, UmountMode::Force)?;
-            Err(MountError::NoAnswer(serving.path))
-        }
+        let place = Place::new(path)?;
+        let ended = serve(session, place.clone())?;
+        Ok(Self {
+            vfs,
+            place,
+            ended,
+            busy_grace: options.busy_grace,
+        })
     }
 
     /// Where it is mounted.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.place.path
     }
 
     /// The file system.
@@ -81,7 +156,7 @@ impl Serving {
         }
     }
 
-    /// Asks the kernel to let go of the mount.
+    /// Asks the kernel to let go of the mount. Leaves another mount at its path alone.
     ///
     /// # Errors
     /// [`MountError::InUse`] if files are open there and `mode` is not lazy.
@@ -89,8 +164,77 @@ impl Serving {
         if self.ended.borrow().is_some() {
             return Ok(());
         }
-        detach(&self.path, mode)
+        self.place.detach(mode)
     }
+
+    /// Asks the mount for its root from another thread: a mount that does not answer must not take
+    /// this one, or the end of the runtime, with it.
+    async fn answers(&self) -> Result<(), MountError> {
+        let (sender, receiver) = oneshot::channel();
+        let path = self.place.path.clone();
+        let ask = move || {
+            // Nobody listens any more if it took too long.
+            let _late = sender.send(path.metadata().is_ok());
+        };
+        let thread = std::thread::Builder::new().name("mount-answers".to_owned());
+        thread.spawn(ask).map_err(MountError::Runtime)?;
+        match tokio::time::timeout(ANSWER_WITHIN, receiver).await {
+            Ok(Ok(true)) => Ok(()),
+            _ => Err(MountError::NoAnswer(self.place.path.clone())),
+        }
+    }
+
+    /// Lets the kernel read ahead further. Only root may; without it reads are smaller.
+    fn tune(&self) {
+        let Some(device) = &self.place.device else {
+            return;
+        };
+        let file = format!("/sys/class/bdi/{device}/read_ahead_kb");
+        if let Err(error) = std::fs::write(&file, READ_AHEAD_KIB) {
+            tracing::debug!(file, %error, "the kernel's read-ahead stays as it is");
+        }
+    }
+}
+
+/// Serves a session in threads of its own.
+///
+/// At its end fuser would unmount by path, also after somebody else did, and so take away a new
+/// mount at the same path. So fuser is made to forget its mount; we end it, by its device.
+fn serve(
+    session: Session<Adapter>,
+    place: Place,
+) -> Result<watch::Receiver<Option<Result<(), String>>>, MountError> {
+    let (sender, ended) = watch::channel(None);
+    let (hand_over, handed) = std::sync::mpsc::channel();
+    let wait = move || {
+        let served: JoinHandle<io::Result<()>> = handed.recv().map_err(io::Error::other)?;
+        let (is_gone, result) = match served.join() {
+            Ok(Ok(())) => (true, Ok(())),
+            Ok(Err(error)) if is_cut(&error) => (false, Ok(())),
+            Ok(Err(error)) => (false, Err(error.to_string())),
+            Err(_panic) => (false, Err("its thread panicked".to_owned())),
+        };
+        // Nobody serves it any more: without this, whoever comes later would wait for ever.
+        if !is_gone && let Err(error) = place.detach(UmountMode::Lazy) {
+            tracing::error!(%error, "a mount that nobody serves stays");
+        }
+        sender.send_replace(Some(result));
+        Ok(())
+    };
+    let thread = std::thread::Builder::new().name("fuse-session".to_owned());
+    let waiting = thread.spawn(wait).map_err(MountError::Runtime)?;
+    let mut background = session.spawn().map_err(MountError::Runtime)?;
+    let served = std::mem::replace(&mut background.guard, waiting);
+    std::mem::forget(background);
+    // The thread waits for it; if it is gone, so is the channel that tells the end.
+    let _gone = hand_over.send(served);
+    Ok(ended)
+}
+
+/// Whether a session ended because its connection did. Besides "no device" the kernel says so to
+/// a thread that was just taking a request: the last close of a detached mount is one.
+fn is_cut(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ConnectionAborted
 }
 
 fn config(about: &About, options: &MountOptions) -> Config {
@@ -129,29 +273,5 @@ fn fuse(path: &Path, error: io::Error) -> MountError {
         path: path.to_owned(),
         error,
         hint,
-    }
-}
-
-/// Asks the mount for its root from another thread: a mount that does not answer must not take
-/// this one with it.
-fn answers(path: &Path) -> bool {
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let path = path.to_owned();
-    std::thread::spawn(move || {
-        // Nobody listens any more if it took too long.
-        let _late = sender.send(path.metadata().is_ok());
-    });
-    receiver.recv_timeout(ANSWER_WITHIN).unwrap_or(false)
-}
-
-/// Lets the kernel read ahead further. Only root may; without it reads are smaller.
-fn tune(path: &Path) {
-    let device = match mountpoint::curlew_mount_at(path) {
-        Ok(Some(entry)) => entry.device,
-        _ => return,
-    };
-    let file = format!("/sys/class/bdi/{device}/read_ahead_kb");
-    if let Err(error) = std::fs::write(&file, READ_AHEAD_KIB) {
-        tracing::debug!(file, %error, "the kernel's read-ahead stays as it is");
     }
 }

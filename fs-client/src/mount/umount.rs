@@ -60,6 +60,24 @@ pub(super) fn detach(path: &Path, mode: UmountMode) -> Result<(), MountError> {
     })
 }
 
+/// Fails every request in flight and all later ones, which a mount's owner may do as well as root.
+/// A process that waits for its own mount could otherwise not even be killed.
+pub(super) fn abort(device: &str) {
+    let Some(number) = connection(device) else {
+        return;
+    };
+    let file = format!("/sys/fs/fuse/connections/{number}/abort");
+    if let Err(error) = std::fs::write(&file, "1") {
+        // Not every machine shows the connections; a forced unmount by root cuts it as well.
+        tracing::debug!(file, %error, "the connection is not cut");
+    }
+}
+
+/// The kernel names connections by the device's number, of which the major part is 0.
+fn connection(device: &str) -> Option<&str> {
+    device.strip_prefix("0:")
+}
+
 fn is_mounted(path: &Path) -> bool {
     // If the table cannot be read, the kernel's answer stands.
     mountpoint::curlew_mount_at(path).map_or(true, |entry| entry.is_some())

@@ -6,8 +6,8 @@
 
 use super::VfsError;
 use super::handle::DirHandleId;
-use super::vfs_core::Vfs;
-use meta_core::attr::Caller;
+use super::vfs_core::{Core, Vfs};
+use meta_core::attr::{Attr, Caller};
 use meta_core::ids::{DentryNumber, Ino};
 use meta_core::query::{Answer, DirEntry, QueryBody};
 use std::sync::Arc;
@@ -49,6 +49,7 @@ struct Page {
 /// A part of a directory.
 #[derive(Clone, Debug)]
 pub struct DirListing {
+    core: Arc<Core>,
     page: Arc<Page>,
     from: usize,
 }
@@ -62,6 +63,13 @@ impl DirListing {
     /// Names behind the place asked for, at least one unless the listing is at its end.
     pub fn entries(&self) -> &[DirEntry] {
         &self.page.entries[self.from..]
+    }
+
+    /// An entry's attributes as of now, if the listing is one with attributes: what was read with
+    /// the names may be behind what this mount has written since.
+    pub fn attr(&self, entry: &DirEntry) -> Option<Attr> {
+        let attr = entry.attr.clone()?;
+        Some(self.core.shown_now(attr))
     }
 
     /// Whether the directory ends behind these names.
@@ -116,6 +124,7 @@ impl Vfs {
             && let Some(from) = page.position(after, attrs)
         {
             return Ok(DirListing {
+                core: Arc::clone(&self.core),
                 page: Arc::clone(page),
                 from,
             });
@@ -123,6 +132,7 @@ impl Vfs {
         let fetched = Arc::new(self.fetch_page(handle.ino, after, attrs).await?);
         *page = Some(Arc::clone(&fetched));
         Ok(DirListing {
+            core: Arc::clone(&self.core),
             page: fetched,
             from: 0,
         })
@@ -144,14 +154,12 @@ impl Vfs {
         match self.core.meta.query(&Caller::root(), body).await? {
             Answer::Entries {
                 parent,
-                mut entries,
+                entries,
                 end,
             } => {
-                for entry in &mut entries {
-                    entry.attr = entry.attr.take().map(|attr| self.core.shown_now(attr));
-                    if attrs == ListAttrs::With && entry.attr.is_none() {
-                        return Err(VfsError::Unexpected("names with attributes"));
-                    }
+                let bare = |entry: &DirEntry| entry.attr.is_none();
+                if attrs == ListAttrs::With && entries.iter().any(bare) {
+                    return Err(VfsError::Unexpected("names with attributes"));
                 }
                 Ok(Page {
                     after,

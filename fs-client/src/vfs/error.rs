@@ -14,6 +14,9 @@ pub enum VfsError {
     /// The engine could not be asked, or did not execute: nothing changed.
     #[error("the metadata service failed: {0}")]
     Unavailable(Arc<str>),
+    /// The session was lost, and those opened after it as well: nothing changed.
+    #[error("the metadata service failed: {0}")]
+    SessionLost(Arc<str>),
     /// The answer was lost for good: it may have been done or not.
     #[error("it is unknown whether this was done: {0}")]
     Unknown(Arc<str>),
@@ -32,6 +35,9 @@ pub enum VfsError {
     /// The position is past the end of the file.
     #[error("no data behind this position")]
     NoData,
+    /// The mount has ended while this many written bytes waited.
+    #[error("{0} written bytes were not stored")]
+    Unstored(u64),
     /// The mount is ending.
     #[error("the mount is ending")]
     Stopped,

@@ -75,7 +75,17 @@ impl Vfs {
             read: how.read && !how.execute,
             write: how.write,
         };
-        let attr = self.core.meta.attr(caller, body).await?;
+        let attr = match self.core.meta.attr(caller, body).await {
+            // The engine gives nobody a file without names; who holds it may open it once more,
+            // as by /proc/self/fd. The kernel has checked the mode.
+            Err(VfsError::Refused(Refusal::Stale)) if self.core.inodes.holds(ino) => {
+                self.core
+                    .meta
+                    .attr(caller, QueryBody::GetAttr { ino })
+                    .await?
+            }
+            attr => attr?,
+        };
         Ok(self.opened(attr, how, false))
     }
 
@@ -157,7 +167,8 @@ impl Vfs {
     /// reads them from now on, and [`Self::fsync`] and [`Self::flush`] make them durable.
     ///
     /// # Errors
-    /// [`Refusal::FileTooLarge`]; with `sync`, what went wrong with this or an earlier write.
+    /// [`Refusal::FileTooLarge`]; what went wrong with an earlier write, if this handle was not told
+    /// yet: then nothing of this one is taken in.
     pub async fn write(
         &self,
         id: HandleId,
@@ -179,9 +190,7 @@ impl Vfs {
         while !rest.is_empty() {
             let (place, piece) = self.piece(at, &mut rest, how)?;
             at += piece.len() as u64;
-            self.core
-                .accept(&handle.inode, place, piece, caller)
-                .await?;
+            self.core.accept(&handle, place, piece, caller).await?;
         }
         if how.sync {
             self.core.drain(&handle.inode).await;
@@ -254,15 +263,15 @@ impl Vfs {
             return Err(VfsError::BadHandle);
         }
         let ino = handle.inode.ino;
-        if self.get_attr(caller, ino).await?.length < length {
-            let change = SetAttr {
-                ino,
-                length: Some(length),
-                by_handle: true,
-                ..SetAttr::default()
-            };
-            self.set_attr(caller, change).await?;
-        }
+        // The engine compares: a length read here could be another mount's past.
+        let change = SetAttr {
+            ino,
+            length: Some(length),
+            grow_only: true,
+            by_handle: true,
+            ..SetAttr::default()
+        };
+        self.set_attr(caller, change).await?;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use super::VfsError;
 use super::directory::DirHandle;
-use super::inode::Inode;
+use super::inode::{Inode, InodeState};
 use super::readahead::ReadAhead;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
@@ -41,11 +41,17 @@ impl FileHandle {
 
     /// Tells an error of background work, once.
     pub(super) fn tell(&self) -> Result<(), VfsError> {
-        let told = self.inode.lock().tell(self.told.load(Relaxed));
-        told.map_err(|(error, count)| {
-            self.told.store(count, Relaxed);
-            error
-        })
+        self.tell_of(&mut self.inode.lock())
+    }
+
+    /// As [`Self::tell`], for who holds the file's state.
+    pub(super) fn tell_of(&self, state: &mut InodeState) -> Result<(), VfsError> {
+        state
+            .tell(self.told.load(Relaxed))
+            .map_err(|(error, count)| {
+                self.told.store(count, Relaxed);
+                error
+            })
     }
 }
 

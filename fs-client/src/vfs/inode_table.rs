@@ -1,5 +1,6 @@
 //! The files that this mount holds: open, or with data that waits.
 
+use super::VfsError;
 use super::inode::Inode;
 use meta_core::attr::Attr;
 use meta_core::ids::Ino;
@@ -22,6 +23,9 @@ pub(super) struct InodeTable {
     dirty: Mutex<HashMap<Ino, Arc<Inode>>>,
     /// Open directories, with the number of their handles.
     directories: Mutex<HashMap<Ino, u64>>,
+    /// The first loss that no handle was told before its file was let go: nobody but the end of
+    /// the mount can tell it any more.
+    lost: Mutex<Option<VfsError>>,
 }
 
 impl InodeTable {
@@ -52,15 +56,15 @@ impl InodeTable {
         if let Some(held) = files.get_mut(&inode.ino) {
             held.opens = held.opens.saturating_sub(1);
         }
-        Self::let_go(&mut files, inode);
+        self.let_go(&mut files, inode);
     }
 
     /// Forgets a file that has no handle and nothing pending.
     pub(super) fn forget_if_idle(&self, inode: &Inode) {
-        Self::let_go(&mut self.files.lock(), inode);
+        self.let_go(&mut self.files.lock(), inode);
     }
 
-    fn let_go(files: &mut HashMap<Ino, Held>, inode: &Inode) {
+    fn let_go(&self, files: &mut HashMap<Ino, Held>, inode: &Inode) {
         let idle = files
             .get(&inode.ino)
             .is_some_and(|held| held.opens == 0 && held.inode.is_clean());
@@ -69,7 +73,16 @@ impl InodeTable {
             && let Some(error) = held.inode.lock().untold()
         {
             tracing::error!(ino = inode.ino.0, %error, "data was lost and no close was told");
+            self.lost.lock().get_or_insert_with(|| error.clone());
         }
+    }
+
+    /// A loss that no handle was told, of a file that is held or was let go.
+    pub(super) fn untold(&self) -> Option<VfsError> {
+        let untold = |held: &Held| held.inode.lock().untold().cloned();
+        // A file that is let go meanwhile is found among the lost: they are looked at last.
+        let held = self.files.lock().values().find_map(untold);
+        held.or_else(|| self.lost.lock().clone())
     }
 
     pub(super) fn get(&self, ino: Ino) -> Option<Arc<Inode>> {

@@ -5,9 +5,10 @@ use super::VfsError;
 use futures::future::BoxFuture;
 use meta_core::attr::{Attr, Caller};
 use meta_core::command::Operation;
-use meta_core::ids::SessionId;
+use meta_core::ids::{Ino, SessionId};
 use meta_core::outcome::{Success, Token};
 use meta_core::query::{Answer, QueryBody};
+use quick_cache::sync::Cache;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -45,17 +46,44 @@ pub struct MetaStatus {
     pub retries: u64,
 }
 
+/// Files whose newest attributes are remembered. More than can be asked about or changed while a
+/// page of a listing is shown.
+const REMEMBERED: usize = 16_384;
+
 /// The seam with answers taken apart.
 #[derive(Clone, Debug)]
-pub(super) struct Meta(Arc<dyn MetaApi>);
+pub(super) struct Meta {
+    api: Arc<dyn MetaApi>,
+    /// The newest attributes that were answered lately.
+    newest: Arc<Cache<Ino, Attr>>,
+}
 
 impl Meta {
     pub(super) fn new(api: Arc<dyn MetaApi>) -> Self {
-        Self(api)
+        Self {
+            api,
+            newest: Arc::new(Cache::new(REMEMBERED)),
+        }
     }
 
     pub(super) fn api(&self) -> &dyn MetaApi {
-        &*self.0
+        &*self.api
+    }
+
+    /// The newer of attributes read some time ago and those answered since: every change raises
+    /// ctime.
+    pub(super) fn newest(&self, attr: Attr) -> Attr {
+        let known = self.newest.get(&attr.ino);
+        known
+            .filter(|known| known.ctime > attr.ctime)
+            .unwrap_or(attr)
+    }
+
+    fn saw(&self, attr: &Attr) {
+        let known = self.newest.get(&attr.ino);
+        if known.is_none_or(|known| known.ctime <= attr.ctime) {
+            self.newest.insert(attr.ino, attr.clone());
+        }
     }
 
     pub(super) async fn execute(
@@ -63,17 +91,20 @@ impl Meta {
         caller: &Caller,
         operation: Operation,
     ) -> Result<Success, VfsError> {
-        self.0.execute(caller.clone(), operation).await
+        self.api.execute(caller.clone(), operation).await
     }
 
     pub(super) async fn query(&self, caller: &Caller, body: QueryBody) -> Result<Answer, VfsError> {
-        self.0.query(caller.clone(), body).await
+        self.api.query(caller.clone(), body).await
     }
 
     /// A query that answers attributes.
     pub(super) async fn attr(&self, caller: &Caller, body: QueryBody) -> Result<Attr, VfsError> {
         match self.query(caller, body).await? {
-            Answer::Attr(attr) => Ok(attr),
+            Answer::Attr(attr) => {
+                self.saw(&attr);
+                Ok(attr)
+            }
             _ => Err(VfsError::Unexpected("attributes")),
         }
     }
@@ -98,6 +129,7 @@ impl Meta {
     ) -> Result<Attr, VfsError> {
         match self.execute(caller, operation).await? {
             Success::Attr(attr) | Success::Entry { attr, .. } | Success::Appended { attr, .. } => {
+                self.saw(&attr);
                 Ok(attr)
             }
             _ => Err(VfsError::Unexpected("attributes of a change")),

@@ -139,6 +139,12 @@ impl Pending {
         self.slices.iter().any(|slice| slice.place == Place::End)
     }
 
+    /// Bytes of slices whose place is not known yet.
+    pub(super) fn append_bytes(&self) -> u64 {
+        let appends = self.slices.iter().filter(|slice| slice.place == Place::End);
+        appends.map(|slice| u64::from(slice.buffer.len())).sum()
+    }
+
     /// The file offset behind the last byte of slices with a place.
     pub(super) fn end(&self) -> u64 {
         self.slices.iter().filter_map(Slice::end).max().unwrap_or(0)

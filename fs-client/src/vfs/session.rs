@@ -5,7 +5,7 @@ use super::{MetaApi, MetaStatus, Vfs, VfsError, VfsOptions};
 use chunk_store::SliceStore;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use meta_client::{ClientError, HeldInodes, MetaSession};
+use meta_client::{ClientError, Failure, HeldInodes, MetaSession};
 use meta_core::attr::Caller;
 use meta_core::command::Operation;
 use meta_core::ids::Ino;
@@ -46,6 +46,9 @@ impl From<ClientError> for VfsError {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Refused(refusal) => Self::Refused(refusal),
+            ClientError::Failed(failure @ Failure::SessionLost(_)) => {
+                Self::SessionLost(failure.to_string().into())
+            }
             ClientError::Failed(failure) => Self::unavailable(failure),
             ClientError::Unknown(why) => Self::Unknown(why.into()),
         }

@@ -85,28 +85,36 @@ impl Vfs {
     /// Flushes everything, then ends the session.
     ///
     /// # Errors
-    /// The first error of a flush that no handle was told: data was lost.
+    /// As [`Self::stored`]: data was lost, now or earlier, and nobody has been told.
     pub async fn shutdown(&self) -> Result<(), VfsError> {
         let flushed = self.flush_all().await;
         self.core.stopped.cancel();
         self.core.meta.api().close().await;
-        flushed
+        // Whoever still had a file open may have written meanwhile.
+        flushed.and_then(|()| self.stored())
     }
 
     /// Waits until all data written so far is committed.
     ///
     /// # Errors
-    /// The first error of a flush that no handle was told: data was lost.
+    /// A loss that no handle was told.
     pub async fn flush_all(&self) -> Result<(), VfsError> {
-        let mut result = Ok(());
         for inode in self.core.inodes.dirty() {
             self.core.drain(&inode).await;
-            let state = inode.lock();
-            if let (Ok(()), Some(error)) = (&result, state.untold()) {
-                result = Err(error.clone());
-            }
         }
-        result
+        self.core.inodes.untold().map_or(Ok(()), Err)
+    }
+
+    /// Whether all that was written is committed.
+    ///
+    /// # Errors
+    /// A loss that no handle was told; [`VfsError::Unstored`] if data waits.
+    pub fn stored(&self) -> Result<(), VfsError> {
+        match (self.core.inodes.untold(), self.pending_bytes()) {
+            (Some(error), _) => Err(error),
+            (None, 0) => Ok(()),
+            (None, bytes) => Err(VfsError::Unstored(bytes)),
+        }
     }
 
     /// Which of `asked` this mount holds: open, or with data that waits. Answers when all opens
@@ -180,12 +188,19 @@ impl Core {
         Ok(inode.learn(self.meta.attr(caller, body).await?))
     }
 
-    /// Attributes with pending writes, without waiting for appends: for listings.
+    /// Attributes of a listing as this mount shows them at this moment, without waiting. They are
+    /// never shorter than what was written here, for the kernel would cut off its pages: appends
+    /// that wait count with their bytes, which is the least that the file will have.
     pub(super) fn shown_now(&self, attr: Attr) -> Attr {
-        match self.inodes.get(attr.ino) {
-            Some(inode) => inode.learn(attr),
-            None => attr,
-        }
+        let attr = self.meta.newest(attr);
+        let Some(inode) = self.inodes.get(attr.ino) else {
+            return attr;
+        };
+        let mut state = inode.lock();
+        state.learn(attr);
+        let mut shown = state.shown();
+        shown.length = shown.length.saturating_add(state.pending.append_bytes());
+        shown
     }
 }
 

@@ -9,6 +9,7 @@
 //! is unknown is not repeated, for that could add it twice: it fails, and fsync and close say so.
 
 use super::VfsError;
+use super::handle::FileHandle;
 use super::inode::{Inode, InodeState};
 use super::pending::{Batch, Part, Place, Ready, Step};
 use super::vfs_core::Core;
@@ -28,14 +29,17 @@ const COMMIT_ATTEMPTS: u32 = 5;
 const UPLOADS_AGAIN: usize = 8;
 
 impl Core {
-    /// Takes a write in: waits for memory, then puts it in the file's pending slices.
+    /// Takes a write in: waits for memory, then puts it in the file's pending slices. A handle that
+    /// was not told of a loss is told instead: what it writes comes behind what was lost, and
+    /// would leave a hole.
     pub(super) async fn accept(
         self: &Arc<Self>,
-        inode: &Arc<Inode>,
+        handle: &FileHandle,
         place: Place,
         data: Bytes,
         caller: &Caller,
     ) -> Result<(), VfsError> {
+        let inode = &handle.inode;
         let share = self.budget.bytes(data.len(), || self.pressure()).await?;
         self.stats
             .written_bytes
@@ -51,6 +55,7 @@ impl Core {
         loop {
             {
                 let mut state = inode.lock();
+                handle.tell_of(&mut state)?;
                 let grows = state
                     .pending
                     .continues(place, part.data.len(), &self.options);
@@ -183,6 +188,8 @@ impl Core {
         self.stats.lost_bytes.fetch_add(lost_bytes, Relaxed);
         self.stats.note_error(&error);
         state.fault(error);
+        // The kernel may hold pages of what was lost under the version that stays.
+        self.page_cache.remove(&inode.ino);
         self.settle(inode, &state);
     }
 
@@ -243,7 +250,8 @@ impl Batch {
 
     fn may_repeat(&self, error: &VfsError) -> bool {
         match error {
-            VfsError::Refused(Refusal::GrantRevoked) => true,
+            // Not executed: the ids went with their session.
+            VfsError::Refused(Refusal::GrantRevoked) | VfsError::SessionLost(_) => true,
             VfsError::Unknown(_) => !self.append,
             _ => false,
         }

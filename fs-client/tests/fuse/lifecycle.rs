@@ -1,4 +1,4 @@
-use crate::mounted::{World, about, mounted, possible};
+use crate::mounted::{World, about, mounted, possible, signals};
 use fs_client::mount::{MountError, MountOptions, Serving, UmountMode, curlew_mount_at, umount};
 use std::fs::{self, File};
 
@@ -21,8 +21,9 @@ fn a_mount_point_in_use_is_refused() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let options = MountOptions::default();
     let vfs = mount.vfs.clone();
-    let handle = runtime.handle().clone();
-    let second = Serving::start(vfs, handle, mount.root(), about(), &options);
+    let mut signals = signals(&[]);
+    let start = Serving::start(vfs, mount.root(), about(), &options, &mut signals);
+    let second = runtime.block_on(start);
     assert!(
         matches!(second, Err(MountError::AlreadyMounted { .. })),
         "{second:?}"

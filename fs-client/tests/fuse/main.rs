@@ -8,6 +8,7 @@ mod append;
 mod basic_io;
 mod consistency;
 mod df;
+mod ending;
 mod lifecycle;
 mod links;
 mod locks;

@@ -3,13 +3,14 @@
 use crate::twin;
 use chunk_store::ObjectStore;
 use fs_client::fuse::About;
-use fs_client::mount::{MountError, MountOptions, Serving, UmountMode};
+use fs_client::mount::{MountError, MountOptions, Serving, Signals, Told, UmountMode};
 use fs_client::vfs::Vfs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
 
 /// The engine and the blocks behind the mounts of a test.
 pub(crate) struct World {
@@ -41,6 +42,8 @@ pub(crate) fn possible() -> bool {
     };
     // Not by the macro, whose output is shown only if the test fails.
     writeln!(std::io::stderr(), "SKIPPED FUSE test: {why}").expect("stderr");
+    let all = std::env::var_os("CURLEW_TEST_ALL");
+    assert!(all.is_none(), "every test must run here");
     false
 }
 
@@ -60,25 +63,41 @@ impl World {
     }
 
     pub(crate) fn mount(&self, options: &MountOptions) -> Mounted {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut mount = self.mount_at(directory.path(), options);
+        mount.directory = Some(directory);
+        mount
+    }
+
+    pub(crate) fn mount_at(&self, path: &Path, options: &MountOptions) -> Mounted {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .expect("a runtime");
-        let directory = tempfile::tempdir().expect("a directory");
         let vfs_options = options.vfs(twin::BLOCK_BYTES);
         let (vfs, session) =
             runtime.block_on(async { twin::mount(&self.engine, &self.store, vfs_options) });
-        let handle = runtime.handle().clone();
-        let serving = Serving::start(vfs.clone(), handle, directory.path(), about(), options);
+        let mut signals = signals(&[]);
+        let start = Serving::start(vfs.clone(), path, about(), options, &mut signals);
+        let serving = runtime.block_on(start).expect("a mount");
         Mounted {
             vfs,
             session,
-            serving: serving.expect("a mount"),
+            serving,
             world: self.same(),
             runtime: Some(runtime),
-            directory: Some(directory),
+            directory: None,
         }
     }
+}
+
+/// What a mount's process was told, and nothing later.
+pub(crate) fn signals(told: &[Told]) -> Signals {
+    let (sender, receiver) = mpsc::channel(8);
+    for told in told {
+        sender.try_send(*told).expect("room");
+    }
+    Signals::from_channel(receiver)
 }
 
 pub(crate) fn about() -> About {

@@ -183,6 +183,7 @@ struct Wire {
     session: SessionId,
     sequence: u64,
     mishaps: Vec<Mishap>,
+    grant_mishaps: Vec<Mishap>,
     /// Commits and appends done, for tests that count them.
     commits: u64,
 }
@@ -194,6 +195,10 @@ pub(crate) struct TwinSession {
     wire: Mutex<Wire>,
     /// While it is held, no operation is answered.
     pub(crate) gate: tokio::sync::RwLock<()>,
+    /// While it is held, the session does not end.
+    pub(crate) closing: tokio::sync::RwLock<()>,
+    /// How often it was told to end.
+    pub(crate) closes: std::sync::atomic::AtomicU64,
 }
 
 impl TwinSession {
@@ -202,6 +207,8 @@ impl TwinSession {
             engine: Arc::clone(engine),
             wire: Mutex::default(),
             gate: tokio::sync::RwLock::new(()),
+            closing: tokio::sync::RwLock::new(()),
+            closes: std::sync::atomic::AtomicU64::new(0),
         };
         session.renew();
         Arc::new(session)
@@ -222,6 +229,11 @@ impl TwinSession {
         wire.sequence = 0;
     }
 
+    /// The next grant of ids ends so.
+    pub(crate) fn grant_mishap(&self, mishap: Mishap) {
+        self.wire.lock().grant_mishaps.push(mishap);
+    }
+
     /// What happens to the next commits and appends.
     pub(crate) fn mishap(&self, mishap: Mishap) {
         self.wire.lock().mishaps.push(mishap);
@@ -234,7 +246,10 @@ impl TwinSession {
     fn run(&self, caller: Caller, operation: Operation) -> Result<Success, VfsError> {
         let mut wire = self.wire.lock();
         let writes = matches!(operation, Operation::Commit(_) | Operation::Append(_));
-        let mishap = (writes && !wire.mishaps.is_empty()).then(|| wire.mishaps.remove(0));
+        let mishap = match &operation {
+            Operation::GrantSlices { .. } => wire.grant_mishaps.pop(),
+            _ => (writes && !wire.mishaps.is_empty()).then(|| wire.mishaps.remove(0)),
+        };
         if mishap == Some(Mishap::LostUnknown) {
             return Err(VfsError::Unknown("lost before".into()));
         }
@@ -298,7 +313,12 @@ impl MetaApi for TwinSession {
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        async {}.boxed()
+        async {
+            self.closes
+                .fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let _open = self.closing.read().await;
+        }
+        .boxed()
     }
 }
 

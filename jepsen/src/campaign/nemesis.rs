@@ -1,11 +1,15 @@
 //! What hurts the cluster.
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, leader_among};
+use crate::wait;
 use anyhow::Result;
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use std::time::{Duration, Instant};
+
+/// The longest wait for a leader.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The kinds of faults.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +31,8 @@ pub struct NemesisReport {
     pub leader_hits: u32,
     /// Of these, how many took the majority away.
     pub majority_hits: u32,
+    /// Of these, during how many the others were seen to elect another leader.
+    pub replaced: u32,
 }
 
 impl NemesisReport {
@@ -36,12 +42,16 @@ impl NemesisReport {
             faults,
             leader_hits,
             majority_hits: _,
+            replaced,
         } = *self;
         match nemesis {
             Nemesis::None => None,
             Nemesis::Kill | Nemesis::Pause if faults == 0 => Some("no fault happened".to_owned()),
             Nemesis::Kill | Nemesis::Pause if leader_hits == 0 => {
                 Some("no fault hit the leader".to_owned())
+            }
+            Nemesis::Kill | Nemesis::Pause if replaced == 0 => {
+                Some("no leader was replaced".to_owned())
             }
             Nemesis::Kill | Nemesis::Pause => None,
         }
@@ -56,6 +66,9 @@ pub(super) async fn torment(
     end: Instant,
 ) -> Result<NemesisReport> {
     let mut report = NemesisReport::default();
+    if nemesis != Nemesis::None {
+        depose(cluster, nemesis, &mut report).await?;
+    }
     while Instant::now() < end {
         rest(rng.random_range(500..2_000), end).await;
         if nemesis == Nemesis::None || Instant::now() >= end {
@@ -80,6 +93,26 @@ pub(super) async fn torment(
         heal(cluster, nemesis, &victims)?;
     }
     Ok(report)
+}
+
+/// The first fault takes the leader away until the others have another: a run that is short must
+/// have met that.
+async fn depose(cluster: &mut Cluster, nemesis: Nemesis, report: &mut NemesisReport) -> Result<()> {
+    let leader = cluster.leader(PATIENCE).await?;
+    println!("nemesis: {nemesis:?} [{leader}] (leader) until it is replaced");
+    let away = cluster.node(leader)?.addr().to_owned();
+    hurt(cluster, nemesis, leader)?;
+    let mut others = cluster.addrs();
+    others.retain(|addr| *addr != away);
+    let next = wait::until("another leader", PATIENCE, async || {
+        Ok(leader_among(&others).await)
+    });
+    let next = next.await?;
+    println!("nemesis: node {next} leads instead");
+    report.faults += 1;
+    report.leader_hits += 1;
+    report.replaced += 1;
+    heal(cluster, nemesis, &[leader])
 }
 
 /// One node, sometimes more; every second time the leader is among them.

@@ -8,15 +8,17 @@ pub use agreement::{Agreement, VolumeAgreement, agree};
 pub use node::Node;
 pub use options::ClusterOptions;
 
+use crate::binaries::binary;
 use crate::scratch::Scratch;
 use crate::wait;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use meta_client::meta_core::command::CreateVolume;
 use meta_client::meta_core::ids;
 use meta_client::node_status;
 use options::{Seat, node_toml};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 /// How long one question to a node may take.
@@ -216,6 +218,29 @@ impl Cluster {
         self.dir().join("objects")
     }
 
+    /// Stops all nodes and checks what each has on its disk: every row, every record, the rules
+    /// between them. Gives what the check said of each.
+    ///
+    /// # Errors
+    /// When a node does not stop cleanly, or its data is not in order.
+    pub async fn check_stores(&mut self, within: Duration) -> Result<Vec<String>> {
+        for id in self.ids() {
+            let status = self.node(id)?.stop(within).await?;
+            ensure!(status.success(), "node {id} ended with {status}");
+        }
+        let mut said = Vec::new();
+        for id in self.ids() {
+            let mut command = Command::new(binary("curlew-meta")?);
+            command.arg("check").arg("--config");
+            let output = command.arg(self.node(id)?.config()).output()?;
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.success(), "node {id}: {text}{errors}");
+            said.push(text.trim().to_owned());
+        }
+        Ok(said)
+    }
+
     /// Leaves data and logs behind.
     pub fn keep(&mut self) {
         self.scratch.keep();
@@ -227,14 +252,17 @@ impl Cluster {
     /// When the cluster does not.
     pub async fn format(&self, volume: &str) -> Result<()> {
         let root = self.objects();
-        fs::create_dir_all(&root).context("cannot make the object directory")?;
+        let uuid = ids::Uuid(uuid::Uuid::new_v4().into_bytes());
+        // Mounts look for the volume's own directory.
+        fs::create_dir_all(root.join(uuid.to_string()))
+            .context("cannot make the object directory")?;
         let storage = serde_json::json!({ "kind": "file", "root": root });
         let addrs = self.addrs();
         let client = meta_client::Cluster::connect(&addrs, Duration::from_secs(20));
         let client = client.await.with_context(|| self.log_tails(15))?;
         let create = CreateVolume {
             name: volume.to_owned(),
-            uuid: ids::Uuid(uuid::Uuid::new_v4().into_bytes()),
+            uuid,
             block_bytes: BLOCK_BYTES,
             storage: storage.to_string().into_bytes(),
         };

@@ -85,10 +85,11 @@ impl Node {
     /// Ends it with SIGKILL.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// When it had ended by itself, which is a failure of its own; when the system refuses.
     pub fn kill(&mut self) -> Result<()> {
+        self.must_run()?;
         self.paused = false;
-        self.process.as_mut().map_or(Ok(()), Process::kill)
+        self.alive()?.kill()
     }
 
     /// Stops it in its tracks.

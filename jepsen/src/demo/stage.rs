@@ -122,7 +122,9 @@ fn unmount_leftover(point: &Path) -> Result<()> {
     if point.exists() && is_mounted(point)? {
         say(&format!("unmounting {} of an earlier run", point.display()));
         let output = umount(point)?;
-        if !output.status.success() {
+        // A mount whose process is gone cannot say that it stored everything, which is an error,
+        // and no reason to stop here: what counts is that it is away.
+        if is_mounted(point)? {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             bail!("cannot unmount {}: {said}", point.display());
         }
@@ -183,6 +185,7 @@ async fn copy_through_a_death(
             pulse.errors()
         );
     }
+    let before = copying.progress().0;
     let failover = kill_leader(side).await?;
     say(&format!(
         "killed node {} (the leader) with -9; node {} leads after {:.2} s",
@@ -194,6 +197,8 @@ async fn copy_through_a_death(
     let (files, bytes) = copying.progress();
     let copied = copying.finish();
     claim_copy(proof, &pulse, (files, total), bytes, begin.elapsed());
+    let after = files.saturating_sub(before);
+    proof.claim("files copied after the kill", after > 0, after.to_string());
     let gap = failover.without_leader;
     let within = gap < LEADER_GAP_MAX;
     proof.claim(

@@ -67,14 +67,16 @@ impl Inner {
         let volume = find(&lead, &url.volume, deadline).await?;
         let era = open_era(&lead, volume.id, &options, deadline, Mood::Opening).await?;
         lead.attach(era.id.0);
+        let stop = CancellationToken::new();
         let inner = Arc::new(Self {
             lead,
             volume,
             eras: watch::Sender::new(era),
             holder: RwLock::new(None),
             ttl_ms: AtomicU64::new(0),
-            stop: CancellationToken::new(),
-            closing: CancellationToken::new(),
+            // Whoever waits for a slot is told also when the last handle is dropped.
+            closing: stop.child_token(),
+            stop,
             token: Mutex::default(),
             queries: Semaphore::new(options.queries as usize),
             reopened: AtomicU64::new(0),

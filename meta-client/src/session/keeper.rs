@@ -37,10 +37,12 @@ async fn eras(inner: &Arc<Inner>) {
             () = era.over.cancelled() => {}
             () = live(inner, &era) => {}
         }
-        bury(inner, era);
+        // The next one first: between the two the cluster would know nobody who holds the files
+        // that are open here and have no name.
         if !next_era(inner).await {
             return;
         }
+        bury(inner, era);
     }
 }
 

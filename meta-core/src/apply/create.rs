@@ -9,7 +9,7 @@ use crate::key::{self, Table};
 use crate::kv::KvRead;
 use crate::limits::{LINKS_MAX, SYMLINK_BYTES_MAX};
 use crate::name::Name;
-use crate::outcome::{Fatal, Refusal, Stop, Success};
+use crate::outcome::{Refusal, Stop, Success};
 use crate::row::{Blob, Dentry, Inode};
 use crate::txn::Txn;
 
@@ -164,12 +164,12 @@ fn inherited(caller: &Caller, bits: u32, kind: FileKind, parent: &Inode) -> (u32
     (bits, parent.gid)
 }
 
-fn take_ino<B: KvRead>(txn: &mut Txn<'_, B>) -> Result<Ino, Fatal> {
+fn take_ino<B: KvRead>(txn: &mut Txn<'_, B>) -> Result<Ino, Refusal> {
     let epoch = txn.epoch();
     let counters = txn.counters();
     let counter = counters.next_ino;
     if counter > ID_COUNTER_MAX {
-        return Err(Fatal::Exhausted("inode ids"));
+        return Err(Refusal::NoSpace);
     }
     counters.next_ino = counter + 1;
     Ok(Ino(pack_id(epoch, 0, counter)))

@@ -8,7 +8,7 @@ use crate::ids::{DentryNumber, Ino};
 use crate::kv::KvRead;
 use crate::limits::DEPTH_MAX;
 use crate::name::Name;
-use crate::outcome::{Fatal, Refusal, Stop, Success};
+use crate::outcome::{Refusal, Stop, Success};
 use crate::row::{Dentry, Inode};
 use crate::txn::Txn;
 
@@ -140,7 +140,8 @@ fn check_outside<B: KvRead>(txn: &Txn<'_, B>, inner: Ino, outer: Ino) -> Result<
         }
         at = txn.tables().inode(at)?.parent;
     }
-    Err(Fatal::Invariant("directories form a loop").into())
+    // Whoever can make directories can make them this deep.
+    Err(Refusal::LimitReached.into())
 }
 
 /// Changes a directory that lost or got a name.

@@ -99,22 +99,18 @@ fn keys<B: KvRead>(txn: &Txn<'_, B>, prefix: &[u8]) -> Result<Vec<Vec<u8>>, Fata
     Ok(rows.into_iter().map(|(key, _)| key).collect())
 }
 
-/// Grants slice ids. Past the bound on a session's grants the oldest ids are revoked.
+/// Grants slice ids.
 pub(super) fn grant<B: KvRead>(txn: &mut Txn<'_, B>, session: SessionId, count: u32) -> Done {
     if !(1..=GRANT_SLICES_MAX).contains(&count) {
         return Err(Refusal::InvalidArgument.into());
     }
-    let held = keys(txn, &key::by_session(txn.volume(), Table::Grant, session))?;
-    let over = (held.len() + 1).saturating_sub(GRANTS_PER_SESSION_MAX);
-    for key in held.into_iter().take(over) {
-        txn.delete(key);
-    }
+    revoke_oldest(txn, session, 1)?;
     let epoch = txn.epoch();
     let counters = txn.counters();
     let first = counters.next_slice;
     let next = first + u64::from(count);
     if next > ID_COUNTER_MAX {
-        return Err(Fatal::Exhausted("slice ids").into());
+        return Err(Refusal::LimitReached.into());
     }
     counters.next_slice = next;
     let id = |counter| SliceId(pack_id(epoch, 0, counter));
@@ -126,6 +122,18 @@ pub(super) fn grant<B: KvRead>(txn: &mut Txn<'_, B>, session: SessionId, count: 
         first: id(first),
         count,
     })
+}
+
+/// Makes room for one more of the session's ranges: past the bound the oldest ids are revoked.
+fn revoke_oldest<B: KvRead>(
+    txn: &mut Txn<'_, B>,
+    session: SessionId,
+    room: usize,
+) -> Result<(), Fatal> {
+    let held = keys(txn, &key::by_session(txn.volume(), Table::Grant, session))?;
+    let over = (held.len() + room).saturating_sub(GRANTS_PER_SESSION_MAX);
+    held.into_iter().take(over).for_each(|key| txn.delete(key));
+    Ok(())
 }
 
 /// Takes one id out of the session's grants: each can be committed once.
@@ -158,6 +166,10 @@ pub(super) fn take_granted<B: KvRead>(
         );
     } else {
         txn.delete(key);
+    }
+    if first < id && id < last {
+        // A range became two.
+        revoke_oldest(txn, session, 0)?;
     }
     Ok(())
 }

@@ -1,14 +1,14 @@
 //! Changes of attributes, the length among them. The rules are those of Linux's
 //! `setattr_prepare`, which POSIX leaves room for.
 
-use super::Done;
+use super::{Done, maintain, xattr};
 use crate::access::{self, WRITE};
 use crate::attr::{Caller, FileKind, Timestamp, mode};
 use crate::command::{SetAttr, SetTime};
 use crate::ids::{ChunkIndex, Ino, SliceOrder};
 use crate::key;
 use crate::kv::KvRead;
-use crate::limits::{CHUNK_BYTES, FILE_BYTES_MAX};
+use crate::limits::{CHUNK_BYTES, CUTS_MAX, FILE_BYTES_MAX, MAINTENANCE_ROWS_MAX};
 use crate::outcome::{Fatal, Refusal, Stop, Success};
 use crate::row::{Cut, Inode};
 use crate::txn::Txn;
@@ -17,7 +17,16 @@ use crate::txn::Txn;
 pub(super) fn set_attr<B: KvRead>(txn: &mut Txn<'_, B>, caller: &Caller, change: &SetAttr) -> Done {
     let before = txn.tables().inode(change.ino)?;
     check(&before, caller, change)?;
+    let mut change = change.clone();
+    if change.grow_only && change.length.is_some_and(|length| length <= before.length) {
+        change.length = None;
+    }
+    let change = &change;
     let mut inode = before.clone();
+    let owner_changes = change.uid.is_some() || change.gid.is_some();
+    if change.length.is_some() || (owner_changes && !inode.is_directory()) {
+        xattr::drop_capability(txn, change.ino)?;
+    }
     if let Some(length) = change.length {
         set_length(txn, change.ino, &mut inode, length)?;
         if !caller.is_root() {
@@ -37,6 +46,7 @@ pub(super) fn set_attr<B: KvRead>(txn: &mut Txn<'_, B>, caller: &Caller, change:
         != (SetAttr {
             ino: change.ino,
             by_handle: change.by_handle,
+            grow_only: change.grow_only,
             ..SetAttr::default()
         })
     {
@@ -54,6 +64,9 @@ fn check(inode: &Inode, caller: &Caller, change: &SetAttr) -> Result<(), Stop> {
         return Err(Refusal::NotPermitted.into());
     }
     check_times(inode, caller, change)?;
+    if change.drop_privilege_bits && !change.by_handle && !access::owns(inode, caller) {
+        access::check(inode, caller, WRITE)?;
+    }
     if let Some(length) = change.length {
         check_length(inode, caller, length, change.by_handle)?;
     }
@@ -87,7 +100,8 @@ fn check_times(inode: &Inode, caller: &Caller, change: &SetAttr) -> Result<(), R
     if times.is_empty() || access::owns(inode, caller) {
         return Ok(());
     }
-    if times.iter().all(|time| *time == SetTime::Now) {
+    // Linux lets those who may write touch a file: both times, to now.
+    if times == [SetTime::Now, SetTime::Now] {
         return access::check(inode, caller, WRITE);
     }
     Err(Refusal::NotPermitted)
@@ -148,7 +162,7 @@ fn set_length<B: KvRead>(
     ino: Ino,
     inode: &mut Inode,
     length: u64,
-) -> Result<(), Fatal> {
+) -> Result<(), Stop> {
     if length < inode.length {
         cut(txn, ino, inode, length)?;
     }
@@ -165,35 +179,34 @@ fn cut<B: KvRead>(
     ino: Ino,
     inode: &mut Inode,
     length: u64,
-) -> Result<(), Fatal> {
+) -> Result<(), Stop> {
     let order = take_order(inode)?;
-    for (key, _, earlier) in txn.tables().cuts(ino)? {
-        if earlier.length >= length {
+    let earlier = txn.tables().cuts(ino)?;
+    // What lies before the place that trimming has come to is done for all truncations so far;
+    // this one changes nothing before its own chunk.
+    let begin = (chunk_of(length)?, SliceOrder(0));
+    let (chunk, done) = earlier
+        .last()
+        .map_or(begin, |(_, _, last)| begin.min((last.chunk, last.order)));
+    let mut kept = 0;
+    for (key, _, cut) in earlier {
+        if cut.length >= length {
             txn.delete(key);
+        } else {
+            kept += 1;
         }
     }
-    let chunk = first_cut_chunk(txn, ino, length)?;
     let row = Cut {
         length,
         chunk,
-        order: SliceOrder(0),
+        order: done,
     };
     txn.put(key::cut(txn.volume(), ino, order), &row);
+    if kept >= CUTS_MAX {
+        // Who truncates faster than the leader trims, trims.
+        maintain::trim(txn, ino, MAINTENANCE_ROWS_MAX)?;
+    }
     Ok(())
-}
-
-/// Where trimming must begin: in the chunk of the lowest truncation.
-fn first_cut_chunk<B: KvRead>(
-    txn: &Txn<'_, B>,
-    ino: Ino,
-    length: u64,
-) -> Result<ChunkIndex, Fatal> {
-    let lowest = txn
-        .tables()
-        .cuts(ino)?
-        .first()
-        .map_or(length, |(_, _, cut)| cut.length);
-    chunk_of(lowest.min(length))
 }
 
 /// The chunk that holds the byte at `offset`.
@@ -212,20 +225,23 @@ pub(super) fn take_order(inode: &mut Inode) -> Result<SliceOrder, Fatal> {
     Ok(SliceOrder(order))
 }
 
-/// Sets the length, and counts the volume's bytes.
+/// Sets the length, and counts the volume's bytes. Sparse files may be long and many: what cannot
+/// be counted any more is refused as if the volume were full.
 pub(super) fn resize<B: KvRead>(
     txn: &mut Txn<'_, B>,
     inode: &mut Inode,
     length: u64,
-) -> Result<(), Fatal> {
+) -> Result<(), Stop> {
     let counters = txn.counters();
-    counters.bytes = counters
+    let others = counters
         .bytes
         .checked_sub(counted(inode.length))
-        .and_then(|bytes| bytes.checked_add(counted(length)))
         .ok_or(Fatal::Invariant(
             "the volume's bytes are not the sum of its files",
         ))?;
+    counters.bytes = others
+        .checked_add(counted(length))
+        .ok_or(Refusal::NoSpace)?;
     inode.length = length;
     Ok(())
 }

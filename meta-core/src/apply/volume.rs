@@ -7,7 +7,9 @@ use crate::command::CreateVolume;
 use crate::ids::{ClusterId, DentryNumber, Epoch, Ino, Level, Seq, VolumeId};
 use crate::key::{self, Table};
 use crate::kv::{Family, KvRead, Overlay, Writes};
-use crate::limits::{BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, STORAGE_BYTES_MAX, VOLUME_NAME_BYTES_MAX};
+use crate::limits::{
+    BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, STORAGE_BYTES_MAX, VOLUME_NAME_BYTES_MAX, VOLUMES_MAX,
+};
 use crate::outcome::{Fatal, Outcome, Refusal, Reply, Success, Token};
 use crate::row::{Blob, Cluster, EpochOpened, Head, Inode, Row, Settings, VolumeRef};
 use crate::tables::Tables;
@@ -76,12 +78,12 @@ pub(crate) fn create<B: KvRead>(
         };
         return Ok((Writes::new(), answer(outcome)));
     }
+    if cluster.next_volume > VOLUMES_MAX {
+        let refused = Outcome::Refused(Refusal::LimitReached);
+        return Ok((Writes::new(), answer(refused)));
+    }
     let id = VolumeId(cluster.next_volume);
-    // The last number is the store's own.
-    cluster.next_volume =
-        id.0.checked_add(1)
-            .filter(|next| *next < u32::MAX)
-            .ok_or(Fatal::Exhausted("volume numbers"))?;
+    cluster.next_volume += 1;
     let scope = Scope {
         volume: id,
         cluster: cluster.id,
@@ -170,8 +172,12 @@ fn check(create: &CreateVolume) -> Result<(), Refusal> {
 /// Raises the level; it never falls.
 pub(super) fn raise_level<B: KvRead>(txn: &mut Txn<'_, B>, level: Level) -> Done {
     let mut settings = txn.tables().settings()?;
-    if level < settings.level || level > LEVEL {
+    if level < settings.level {
         return Err(Refusal::InvalidArgument.into());
+    }
+    if level > LEVEL {
+        // A newer leader proposed it: to go on without it would be to differ from then on.
+        return Err(Fatal::Command(format!("level {level} of a volume")).into());
     }
     settings.level = level;
     txn.put(key::single(txn.volume(), Table::Settings), &settings);

@@ -1,6 +1,6 @@
 //! Uploaded slices become part of files.
 
-use super::{Done, session, setattr};
+use super::{Done, session, setattr, xattr};
 use crate::access;
 use crate::attr::{Caller, FileKind};
 use crate::command::{Append, AppendSlice, Commit, NewSlice};
@@ -43,7 +43,7 @@ pub(super) fn commit<B: KvRead>(
     }
     setattr::resize(txn, &mut inode, length)?;
     inode.mtime = mtime;
-    written(txn, caller, commit.ino, &mut inode);
+    written(txn, caller, commit.ino, &mut inode)?;
     Ok(Success::Attr(inode.attr(commit.ino)))
 }
 
@@ -65,7 +65,7 @@ pub(super) fn append<B: KvRead>(
     }
     setattr::resize(txn, &mut inode, end)?;
     inode.mtime = txn.stamp();
-    written(txn, caller, append.ino, &mut inode);
+    written(txn, caller, append.ino, &mut inode)?;
     Ok(Success::Appended {
         offset,
         attr: inode.attr(append.ino),
@@ -145,10 +145,17 @@ fn place<B: KvRead>(
 }
 
 /// What every write leaves on the inode.
-fn written<B: KvRead>(txn: &mut Txn<'_, B>, caller: &Caller, ino: Ino, inode: &mut Inode) {
+fn written<B: KvRead>(
+    txn: &mut Txn<'_, B>,
+    caller: &Caller,
+    ino: Ino,
+    inode: &mut Inode,
+) -> Result<(), Fatal> {
     inode.ctime = txn.stamp();
+    xattr::drop_capability(txn, ino)?;
     if !caller.is_root() {
         inode.mode = access::without_privilege(inode.mode);
     }
     txn.put_inode(ino, inode);
+    Ok(())
 }

@@ -6,12 +6,18 @@ use crate::attr::{Caller, FileKind, mode};
 use crate::command::XattrMode;
 use crate::ids::Ino;
 use crate::key::{self, PREFIX_BYTES, Table};
-use crate::kv::KvRead;
-use crate::limits::{XATTR_LIST_BYTES_MAX, XATTR_NAME_BYTES_MAX, XATTR_VALUE_BYTES_MAX};
-use crate::outcome::{Fatal, Refusal, Success};
+use crate::kv::{Family, KvRead};
+use crate::limits::{
+    XATTR_BYTES_MAX, XATTR_LIST_BYTES_MAX, XATTR_NAME_BYTES_MAX, XATTR_VALUE_BYTES_MAX,
+};
+use crate::outcome::{Fatal, Refusal, Stop, Success};
 use crate::row::{Blob, Inode};
 use crate::tables::Tables;
 use crate::txn::Txn;
+use std::ops::ControlFlow;
+
+/// What a program may do beyond its user, as Linux keeps it.
+const CAPABILITY: &[u8] = b"security.capability";
 
 /// The part of a name before its first dot, which says whose attribute it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,19 +115,44 @@ pub(super) fn set<B: KvRead>(
         XattrMode::Replace if !exists => return Err(Refusal::NoAttribute.into()),
         XattrMode::Set | XattrMode::Create | XattrMode::Replace => {}
     }
-    if !exists {
-        let listed: usize = names(&txn.tables(), ino)?
-            .iter()
-            .map(|name| name.len() + 1)
-            .sum();
-        if listed + name.len() + 1 > XATTR_LIST_BYTES_MAX {
-            return Err(Refusal::AttributeTooLarge.into());
-        }
-    }
+    check_room(&txn.tables(), ino, name, value)?;
     txn.put(key, &Blob(value.to_vec()));
     inode.ctime = txn.stamp();
     txn.put_inode(ino, &inode);
     Ok(Success::Done)
+}
+
+/// Whether a file's attributes stay within their bounds with one more, or another value of one.
+fn check_room<K: KvRead + ?Sized>(
+    tables: &Tables<'_, K>,
+    ino: Ino,
+    name: &[u8],
+    value: &[u8],
+) -> Result<(), Stop> {
+    let (mut listed, mut bytes) = (name.len() + 1, name.len() + value.len());
+    visit(tables, ino, &mut |other, row| {
+        if other != name {
+            listed += other.len() + 1;
+            bytes += other.len() + row.len();
+        }
+    })?;
+    if listed > XATTR_LIST_BYTES_MAX {
+        Err(Refusal::AttributeTooLarge.into())
+    } else if bytes > XATTR_BYTES_MAX {
+        Err(Refusal::NoSpace.into())
+    } else {
+        Ok(())
+    }
+}
+
+/// The capabilities of a program do not outlive a change of its bytes or its owner, as Linux has
+/// it.
+pub(super) fn drop_capability<B: KvRead>(txn: &mut Txn<'_, B>, ino: Ino) -> Result<(), Fatal> {
+    let key = key::xattr(txn.volume(), ino, CAPABILITY);
+    if txn.tables().row::<Blob>(&key)?.is_some() {
+        txn.delete(key);
+    }
+    Ok(())
 }
 
 /// Removes an attribute.
@@ -133,7 +164,13 @@ pub(super) fn remove<B: KvRead>(
 ) -> Done {
     let space = Namespace::of(name)?;
     let mut inode = txn.tables().inode(ino)?;
-    space.check_write(&inode, caller)?;
+    if name == CAPABILITY {
+        // The kernel takes it away in the name of whoever writes, and asks itself who may do so
+        // on purpose.
+        access::check(&inode, caller, WRITE)?;
+    } else {
+        space.check_write(&inode, caller)?;
+    }
     let key = key::xattr(txn.volume(), ino, name);
     if txn.tables().row::<Blob>(&key)?.is_none() {
         return Err(Refusal::NoAttribute.into());
@@ -149,13 +186,22 @@ pub(crate) fn names<K: KvRead + ?Sized>(
     tables: &Tables<'_, K>,
     ino: Ino,
 ) -> Result<Vec<Vec<u8>>, Fatal> {
+    let mut names = Vec::new();
+    visit(tables, ino, &mut |name, _| names.push(name.to_vec()))?;
+    Ok(names)
+}
+
+/// Calls `each` with the name and the row of every attribute of a file.
+fn visit<K: KvRead + ?Sized>(
+    tables: &Tables<'_, K>,
+    ino: Ino,
+    each: &mut dyn FnMut(&[u8], &[u8]),
+) -> Result<(), Fatal> {
     let prefix = key::by_ino(tables.volume(), Table::Xattr, ino);
-    let rows: Vec<(Vec<u8>, Blob)> = tables.rows(&prefix, usize::MAX)?;
-    rows.into_iter()
-        .map(|(key, _)| {
-            key.get(PREFIX_BYTES + size_of::<u64>()..)
-                .map(<[u8]>::to_vec)
-                .ok_or(Fatal::Invariant("a key is too short"))
-        })
-        .collect()
+    let end = key::prefix_end(&prefix);
+    tables.scan(Family::State, &prefix, &end, |key, row| {
+        let name = key.get(PREFIX_BYTES + size_of::<u64>()..);
+        each(name.ok_or(Fatal::Invariant("a key is too short"))?, row);
+        Ok(ControlFlow::Continue(()))
+    })
 }

@@ -35,7 +35,9 @@ pub(super) fn check(rows: &Rows, counters: &Counters, found: &mut Found) {
     let pending_bytes = rows.pending.values().map(|row| u64::from(row.size)).sum();
     let sums = [
         rows.inodes.len() as u64,
-        files.map(|inode| inode.length.next_multiple_of(4096)).sum(),
+        files.fold(0, |sum: u64, inode| {
+            sum.saturating_add(inode.length.next_multiple_of(4096))
+        }),
         rows.orphans.len() as u64,
         rows.pending.len() as u64,
         pending_bytes,

@@ -159,7 +159,7 @@ impl Rows {
     }
 }
 
-/// Records are dense, chained, and as many bytes as the head says.
+/// Records are dense, whole, as many bytes as the head says, and the last is the head's.
 fn check_changelog<K: KvRead>(
     tables: Tables<'_, K>,
     head: &Head,

@@ -11,6 +11,10 @@ use crate::row::{Blob, EpochOpened, Head, Session, VolumeRef};
 use crate::tables::{Tables, last_id};
 use std::ops::ControlFlow;
 
+/// What a volume, and each of its epochs, take in a page, roughly.
+const INFO_BYTES: usize = 256;
+const EPOCH_BYTES: usize = 32;
+
 pub(super) fn answer<K: KvRead>(tables: Tables<'_, K>, body: &QueryBody) -> Result<Answer, Stop> {
     match body {
         QueryBody::FindVolume { name } => {
@@ -23,8 +27,17 @@ pub(super) fn answer<K: KvRead>(tables: Tables<'_, K>, body: &QueryBody) -> Resu
             let mut ids = volume_ids(tables)?;
             ids.retain(|id| id > after);
             ids.truncate(*count_max as usize);
-            let infos = ids.into_iter().map(|id| info(tables.of(id)));
-            Ok(Answer::Volumes(infos.collect::<Result<_, Fatal>>()?))
+            let mut infos = Vec::new();
+            let mut bytes = 0;
+            for id in ids {
+                let info = info(tables.of(id))?;
+                bytes += info.storage.len() + info.epochs.len() * EPOCH_BYTES + INFO_BYTES;
+                infos.push(info);
+                if bytes >= PAGE_BYTES_MAX {
+                    break;
+                }
+            }
+            Ok(Answer::Volumes(infos))
         }
         QueryBody::Sessions { after, count_max } => Ok(sessions(tables, *after, *count_max)?),
         _ => Err(Refusal::InvalidArgument.into()),

@@ -7,6 +7,7 @@ use crate::ids::{ChunkIndex, DentryNumber, Ino, SliceOrder};
 use crate::key::{self, Ids, Key, PREFIX_BYTES, Table};
 use crate::kv::{Family, KvRead};
 use crate::limits::{DEPTH_MAX, PAGE_BYTES_MAX, READ_SLICES_MAX, READDIR_ENTRIES_MAX};
+use crate::name::Name;
 use crate::outcome::{Fatal, Refusal, Stop};
 use crate::query::{Answer, DirEntry, QueryBody, Slice, SliceCursor};
 use crate::row::{Blob, Named, Row, SliceRow};
@@ -31,6 +32,10 @@ pub(super) fn answer<K: KvRead>(
         QueryBody::GetAttr { ino } => Ok(Answer::Attr(tables.inode(*ino)?.attr(*ino))),
         QueryBody::Open { ino, read, write } => {
             let inode = tables.inode(*ino)?;
+            // Nobody may take hold of what is about to be reaped. Who holds it already knows it.
+            if inode.nlink == 0 && !inode.is_directory() {
+                return Err(Refusal::Stale.into());
+            }
             let read = if *read { READ } else { 0 };
             let write = if *write { WRITE } else { 0 };
             access::check(&inode, caller, read | write)?;
@@ -203,9 +208,13 @@ fn list_xattr<K: KvRead>(tables: Tables<'_, K>, caller: &Caller, ino: Ino) -> Re
 }
 
 fn path_of<K: KvRead>(tables: Tables<'_, K>, ino: Ino) -> Result<Answer, Stop> {
-    let mut names = Vec::new();
+    let mut names: Vec<Name> = Vec::new();
+    let mut bytes = 0;
     let mut at = ino;
     for _ in 0..DEPTH_MAX {
+        if bytes > PAGE_BYTES_MAX {
+            return Err(Refusal::NameTooLong.into());
+        }
         if at == Ino::ROOT {
             names.reverse();
             return Ok(Answer::Path(names));
@@ -217,10 +226,11 @@ fn path_of<K: KvRead>(tables: Tables<'_, K>, ino: Ino) -> Result<Answer, Stop> {
         let named = tables
             .named(inode.parent, inode.parent_number)?
             .ok_or(Fatal::Invariant("a file's first name is not there"))?;
+        bytes += named.name.as_bytes().len() + ITEM_BYTES;
         names.push(named.name);
         at = inode.parent;
     }
-    Err(Fatal::Invariant("directories form a loop").into())
+    Err(Refusal::LimitReached.into())
 }
 
 /// The inodes that a table keyed by inode first has rows of.

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// A round takes no longer, with its wait for a majority, unless the whole process stood still.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Sessions ended by one command.
 const BATCH: usize = 256;
 
@@ -17,7 +19,15 @@ const BATCH: usize = 256;
 pub(super) async fn run(core: Arc<Core>) {
     let interval =
         (core.config.session_ttl / 8).clamp(Duration::from_millis(100), Duration::from_secs(5));
+    let mut last = Instant::now();
     loop {
+        let now = Instant::now();
+        if now.saturating_duration_since(last) > interval + PAUSE_MAX {
+            // This process was stopped meanwhile: what clients said waits to be read.
+            tracing::warn!("this node was stopped for a while; sessions get a full time to live");
+            core.sessions.restart(now);
+        }
+        last = now;
         if let Err(failure) = round(&core).await {
             tracing::debug!(%failure, "the look for silent sessions failed");
         }

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const PAGE: u32 = 256;
+/// Steps for one file in one round.
+const STEPS_MAX: usize = 64;
 const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Trims until the leadership ends.
@@ -43,7 +45,13 @@ async fn round(core: &Arc<Core>) -> Result<(), Failure> {
                     ino,
                     rows_max: MAINTENANCE_ROWS_MAX,
                 };
-                while maintain(core, volume.id, step()).await? {}
+                // A file that is truncated as fast as it is trimmed must not keep the others
+                // waiting: it goes on in the next round.
+                for _step in 0..STEPS_MAX {
+                    if !maintain(core, volume.id, step()).await? {
+                        break;
+                    }
+                }
             }
         }
     }

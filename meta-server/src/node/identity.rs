@@ -14,7 +14,7 @@ pub(super) fn claim(dir: &Path, node_id: NodeId) -> Result<(), StartError> {
         dir: dir.to_path_buf(),
         source,
     };
-    fs::create_dir_all(dir).map_err(failed)?;
+    raft_store::make_dir(dir).map_err(|error| failed(io::Error::other(error)))?;
     let path = dir.join(FILE);
     match fs::read_to_string(&path) {
         Ok(text) => match text.trim().parse::<NodeId>() {

@@ -27,12 +27,24 @@ pub(crate) async fn initialise(core: &Arc<Core>) -> Result<(ClusterId, bool), St
         return Ok((cluster, true));
     }
     if !core.lead().has_members {
-        // A node that lost its data must not found a second cluster beside the first.
-        if let Some(peer) = initialised_peer(core).await {
-            return Err(format!(
-                "node {peer} belongs to an initialised cluster already, and this node is not a \
-                 member of it yet; if this node lost its data, it has to join again"
-            ));
+        // A node that lost its data must not found a second cluster beside the first. One that does
+        // not answer may belong to it.
+        for (peer, membership) in ask_peers(core).await {
+            match membership {
+                Some(false) => {}
+                Some(true) => {
+                    return Err(format!(
+                        "node {peer} belongs to an initialised cluster already, and this node is \
+                         not a member of it; if this node lost its data, restore its data_dir"
+                    ));
+                }
+                None => {
+                    return Err(format!(
+                        "node {peer} does not answer: start every node under peers, then run init \
+                         again"
+                    ));
+                }
+            }
         }
         found(core).await?;
     }
@@ -116,26 +128,24 @@ async fn ask_leader(core: &Core, leader: u64, addr: &str) -> Option<(ClusterId, 
     Some((Uuid(id), reply.already))
 }
 
-/// A peer that says that it belongs to a cluster.
-async fn initialised_peer(core: &Core) -> Option<u64> {
+/// Whether each peer belongs to a cluster, as it says.
+async fn ask_peers(core: &Core) -> Vec<(u64, Option<bool>)> {
     let others = core
         .config
         .peers
         .iter()
         .filter(|(id, _)| **id != core.config.node_id);
-    let asking = others.map(|(id, addr)| async move {
-        let channel = core.channels.messages(*id, addr).ok()?;
-        let status = async move { AdminClient::new(channel).status(v1::StatusRequest {}).await };
-        let status = tokio::time::timeout(CALL_TIMEOUT, status)
-            .await
-            .ok()?
-            .ok()?;
-        let status = status.into_inner();
-        (status.initialised || !status.members.is_empty()).then_some(*id)
-    });
-    futures::future::join_all(asking)
+    let asking = others.map(|(id, addr)| async move { (*id, belongs(core, *id, addr).await) });
+    futures::future::join_all(asking).await
+}
+
+async fn belongs(core: &Core, id: u64, addr: &str) -> Option<bool> {
+    let channel = core.channels.messages(id, addr).ok()?;
+    let status = async move { AdminClient::new(channel).status(v1::StatusRequest {}).await };
+    let status = tokio::time::timeout(CALL_TIMEOUT, status)
         .await
-        .into_iter()
-        .flatten()
-        .next()
+        .ok()?
+        .ok()?;
+    let status = status.into_inner();
+    Some(status.initialised || !status.members.is_empty())
 }

@@ -4,6 +4,7 @@ mod core;
 pub(crate) mod handover;
 mod identity;
 pub(crate) mod initialise;
+mod log_bound;
 
 use self::core::listings;
 pub(crate) use self::core::{Core, Raft};
@@ -22,6 +23,7 @@ use crate::service::{
 use crate::session_table::SessionTable;
 use crate::space::{DiskSpace, FreeSpace, LOOK_INTERVAL, SpaceWatch};
 use crate::{http, leader};
+use log_bound::{LOG_INTERVAL, LogBound};
 use meta_core::codec::Codec;
 use parking_lot::Mutex;
 use proto::ProstCodec;
@@ -214,6 +216,8 @@ impl Node {
         }
         self.tasks
             .spawn(until(self.stop.clone(), watch_space(Arc::clone(core))));
+        self.tasks
+            .spawn(until(self.stop.clone(), watch_log(Arc::clone(core))));
         self.tasks
             .spawn(until(self.stop.clone(), watch_readiness(Arc::clone(core))));
         self.tasks
@@ -447,6 +451,15 @@ async fn watch_space(core: Arc<Core>) {
     }
 }
 
+/// Bounds the log in bytes, and gives its space back when the disk is short.
+async fn watch_log(core: Arc<Core>) {
+    let mut bound = LogBound::default();
+    loop {
+        tokio::time::sleep(LOG_INTERVAL).await;
+        bound.look(&core).await;
+    }
+}
+
 /// Marks the node ready once it has applied what was committed when it started.
 async fn watch_readiness(core: Arc<Core>) {
     if core.raft.wait_for_recovery(None).await.is_ok() {
@@ -466,6 +479,8 @@ async fn watch_raft(core: Arc<Core>) {
             return;
         }
         if metrics.changed().await.is_err() {
+            // An orderly stop ends this loop before it ends Raft.
+            core.fail("Raft's task has ended: look in the log for a panic".to_owned());
             return;
         }
     }

@@ -66,6 +66,10 @@ pub(super) async fn receive(
         return Err(Status::data_loss(message));
     }
     let files = on_disk(move || receiver.finish()).await?;
+    if let Err(error) = files.check_meta(&header.meta) {
+        tracing::warn!(from = head.sender, %error, "a snapshot is refused");
+        return Err(Status::data_loss(error.to_string()));
+    }
     let snapshot = openraft::Snapshot {
         meta: header.meta,
         snapshot: files,

@@ -173,7 +173,9 @@ impl ClientStream {
                 return None;
             }
             Some(Ask::KeepAlive(alive)) => {
-                self.attach(SessionId(alive.session));
+                // Each time: a hello of the same session that was given up may have come later, and
+                // taken the session to a stream that nobody reads.
+                self.attach_anew(SessionId(alive.session));
                 Ok(Work::KeepAlive(SessionId(alive.session)))
             }
             Some(Ask::Hello(_)) => Err(Failure::bad_request("a second hello")),
@@ -191,6 +193,14 @@ impl ClientStream {
     }
 
     fn accept_command(&mut self, bytes: &[u8]) -> Result<Work, Failure> {
+        if bytes.len() > limits::CLIENT_COMMAND_BYTES_MAX {
+            let message = format!(
+                "a command of {} bytes is over the limit of {}",
+                bytes.len(),
+                limits::CLIENT_COMMAND_BYTES_MAX
+            );
+            return Err(Failure::bad_request(message));
+        }
         let command = codec::decode_command(bytes)
             .map_err(|error| Failure::bad_request(error.to_string()))?;
         if !clients_may_send(&command.body) {
@@ -211,11 +221,20 @@ impl ClientStream {
         }
     }
 
-    /// The session lives on this stream from now on.
+    /// The session lives on this stream from now on, unless that was said before.
     fn attach(&mut self, session: SessionId) {
-        if session.0 == 0 || self.attached.contains(&session) || self.attached.len() >= SESSIONS_MAX
-        {
+        if !self.attached.contains(&session) {
+            self.attach_anew(session);
+        }
+    }
+
+    fn attach_anew(&mut self, session: SessionId) {
+        if session.0 == 0 {
             return;
+        }
+        // Only a memory of what was done: with too many it begins afresh.
+        if self.attached.len() >= SESSIONS_MAX {
+            self.attached.clear();
         }
         if self.core.sessions.attach(session, &self.link) {
             self.attached.insert(session);
@@ -252,7 +271,11 @@ fn failed(failure: Failure) -> Tell {
 
 async fn execute(core: &Core, command: meta_core::command::Command) -> Result<Tell, Failure> {
     core.check_leading()?;
-    core.check_initialised()?;
+    if core.check_initialised().is_err() {
+        // Only a leader that has applied everything may say so.
+        core.reads.pass().await?;
+        core.check_initialised()?;
+    }
     let reply = core.proposer.propose(Origin::Client, command).await?;
     if let Outcome::Done(
         Success::Removed { nlink: 0, .. }

@@ -275,6 +275,7 @@ impl From<&SetAttr> for v1::SetAttr {
             mtime,
             by_handle,
             drop_privilege_bits,
+            grow_only,
         } = word;
         Self {
             ino: ino.0,
@@ -286,6 +287,7 @@ impl From<&SetAttr> for v1::SetAttr {
             mtime: mtime.map(Into::into),
             by_handle: *by_handle,
             drop_privilege_bits: *drop_privilege_bits,
+            grow_only: *grow_only,
         }
     }
 }
@@ -302,6 +304,7 @@ impl Convert<SetAttr> for v1::SetAttr {
             mtime: maybe(self.mtime)?,
             by_handle: self.by_handle,
             drop_privilege_bits: self.drop_privilege_bits,
+            grow_only: self.grow_only,
         })
     }
 }

@@ -234,8 +234,17 @@ fn operations_on_files_are_frozen() {
         mtime: Some(SetTime::At(EARLY)),
         by_handle: true,
         drop_privilege_bits: true,
+        grow_only: false,
     };
     check_operation("set attributes", Operation::SetAttr(set));
+    let grow = SetAttr {
+        ino: Ino(9),
+        length: Some(4096),
+        by_handle: true,
+        grow_only: true,
+        ..SetAttr::default()
+    };
+    check_operation("grow", Operation::SetAttr(grow));
     let slice = NewSlice {
         chunk: ChunkIndex(2),
         at: 4096,

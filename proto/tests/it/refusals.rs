@@ -225,7 +225,7 @@ fn the_largest_commit_fits() {
     }
     let bytes = encode_command(&command);
     assert!(
-        bytes.len() < proto::limits::COMMAND_BYTES_MAX,
+        bytes.len() < proto::limits::CLIENT_COMMAND_BYTES_MAX,
         "{}",
         bytes.len()
     );

@@ -48,6 +48,15 @@ impl SnapshotFiles {
         self.manifest.meta()
     }
 
+    /// Refuses what is said of the snapshot if the snapshot itself says something else. Ask before
+    /// Raft takes it in: it has no way back then.
+    ///
+    /// # Errors
+    /// [`StoreError::Snapshot`] says what differs.
+    pub fn check_meta(&self, meta: &SnapshotMeta) -> Result<(), StoreError> {
+        self.manifest.check_meta(meta)
+    }
+
     /// The bytes of all files.
     pub fn total_bytes(&self) -> u64 {
         self.manifest.total_bytes()

@@ -130,8 +130,14 @@ fn set_attr() -> impl Strategy<Value = SetAttr> {
     };
     let number = || prop::option::of(any::<u32>());
     let numbers = (number(), number(), number(), prop::option::of(any::<u64>()));
-    (ino(), numbers, time(), time(), any::<(bool, bool)>()).prop_map(
-        |(ino, (mode, uid, gid, length), atime, mtime, (by_handle, drop_privilege_bits))| SetAttr {
+    (ino(), numbers, time(), time(), any::<[bool; 3]>()).prop_map(
+        |(
+            ino,
+            (mode, uid, gid, length),
+            atime,
+            mtime,
+            [by_handle, drop_privilege_bits, grow_only],
+        )| SetAttr {
             ino,
             mode,
             uid,
@@ -141,6 +147,7 @@ fn set_attr() -> impl Strategy<Value = SetAttr> {
             mtime,
             by_handle,
             drop_privilege_bits,
+            grow_only,
         },
     )
 }

@@ -1,0 +1,197 @@
+//! What users can make grow ends in a refusal, never in a damaged or endless engine.
+
+use crate::engine::Engine;
+use meta_core::attr::Caller;
+use meta_core::command::{
+    Commit, Create, Existing, NewNode, NewSlice, Operation, RenameMode, SetAttr, XattrMode,
+};
+use meta_core::ids::{ChunkIndex, Ino};
+use meta_core::key::Table;
+use meta_core::kv::Family;
+use meta_core::limits::{CUTS_MAX, DEPTH_MAX, FILE_BYTES_MAX, XATTR_BYTES_MAX};
+use meta_core::name::Name;
+use meta_core::outcome::{Outcome, Refusal, Success};
+use meta_core::query::QueryBody;
+
+fn create(engine: &mut Engine, parent: Ino, name: &str, node: NewNode) -> Ino {
+    let create = Operation::Create(Create {
+        parent,
+        name: Name::new(name).expect("a valid name"),
+        mode: 0o777,
+        node,
+        existing: Existing::Refuse,
+    });
+    match engine.request(&Caller::root(), create).1 {
+        Outcome::Done(Success::Entry { attr, .. }) => attr.ino,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn truncate(engine: &mut Engine, ino: Ino, length: u64) -> Outcome {
+    let change = Operation::SetAttr(SetAttr {
+        ino,
+        length: Some(length),
+        ..SetAttr::default()
+    });
+    engine.request(&Caller::root(), change).1
+}
+
+fn write(engine: &mut Engine, caller: &Caller, ino: Ino, at: u32, len: u32) {
+    let slice = NewSlice {
+        chunk: ChunkIndex(0),
+        at,
+        id: engine.slice(),
+        len,
+        frame_crcs: vec![0],
+    };
+    let commit = Operation::Commit(Commit {
+        ino,
+        slices: vec![slice],
+        mtime: None,
+    });
+    let outcome = engine.request(caller, commit).1;
+    assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+}
+
+#[test]
+fn more_bytes_than_can_be_counted_are_no_space() {
+    let mut engine = Engine::new();
+    // Sparse files: 2^7 of 2^57 bytes are one too many for 64 bits.
+    for n in 0..127 {
+        let ino = create(&mut engine, Ino::ROOT, &format!("f{n}"), NewNode::Regular);
+        let outcome = truncate(&mut engine, ino, FILE_BYTES_MAX);
+        assert!(matches!(outcome, Outcome::Done(_)), "{n}: {outcome:?}");
+    }
+    let last = create(&mut engine, Ino::ROOT, "last", NewNode::Regular);
+    let outcome = truncate(&mut engine, last, FILE_BYTES_MAX);
+    assert_eq!(outcome, Outcome::Refused(Refusal::NoSpace));
+    let broken = meta_core::check::check(&engine.kv, engine.volume).expect("a sound store");
+    assert_eq!(broken, Vec::<String>::new());
+}
+
+#[test]
+fn what_is_too_deep_is_refused() {
+    let mut engine = Engine::new();
+    let mut deepest = Ino::ROOT;
+    for _ in 0..=DEPTH_MAX {
+        deepest = create(&mut engine, deepest, "d", NewNode::Directory);
+    }
+    create(&mut engine, Ino::ROOT, "moved", NewNode::Directory);
+    let name = |text: &str| Name::new(text).expect("a valid name");
+    let rename = Operation::Rename {
+        parent: Ino::ROOT,
+        name: name("moved"),
+        new_parent: deepest,
+        new_name: name("moved"),
+        mode: RenameMode::Replace,
+    };
+    let outcome = engine.request(&Caller::root(), rename).1;
+    assert_eq!(outcome, Outcome::Refused(Refusal::LimitReached));
+    let asked = engine.ask(&Caller::root(), QueryBody::PathOf { ino: deepest });
+    assert!(asked.is_err(), "{asked:?}");
+}
+
+#[test]
+fn truncations_that_nobody_trims_stay_few() {
+    let mut engine = Engine::new();
+    let ino = create(&mut engine, Ino::ROOT, "f", NewNode::Regular);
+    for n in 1..500_u32 {
+        // Longer each time, so that no truncation makes an earlier one needless.
+        write(&mut engine, &Caller::root(), ino, n * 10, 100);
+        let outcome = truncate(&mut engine, ino, u64::from(n) * 10 + 5);
+        assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    }
+    let rows = engine.kv.rows(Family::State).keys();
+    let cuts = rows.filter(|key| key.get(4) == Some(&(Table::Cut as u8)));
+    assert!(cuts.count() <= CUTS_MAX + 1);
+}
+
+#[test]
+fn attributes_of_a_file_are_bounded_together() {
+    let mut engine = Engine::new();
+    let ino = create(&mut engine, Ino::ROOT, "f", NewNode::Regular);
+    let mut taken = 0;
+    let refused = (0..100).find_map(|n| {
+        let set = Operation::SetXattr {
+            ino,
+            name: format!("user.{n}").into_bytes(),
+            value: vec![1; 60_000],
+            mode: XattrMode::Set,
+        };
+        match engine.request(&Caller::root(), set).1 {
+            Outcome::Done(_) => {
+                taken += 60_000;
+                None
+            }
+            Outcome::Refused(refusal) => Some(refusal),
+            other => panic!("{other:?}"),
+        }
+    });
+    assert_eq!(refused, Some(Refusal::NoSpace));
+    assert!(taken <= XATTR_BYTES_MAX && taken > XATTR_BYTES_MAX / 2);
+}
+
+#[test]
+fn the_capabilities_of_a_program_go_with_its_bytes_and_its_owner() {
+    let mut engine = Engine::new();
+    let ino = create(&mut engine, Ino::ROOT, "program", NewNode::Regular);
+    let stranger = Caller {
+        uid: 1000,
+        gid: 1000,
+        groups: Vec::new(),
+    };
+    let name = || b"security.capability".to_vec();
+    let set = || Operation::SetXattr {
+        ino,
+        name: name(),
+        value: vec![1],
+        mode: XattrMode::Set,
+    };
+    let has = |engine: &Engine| {
+        let body = QueryBody::GetXattr { ino, name: name() };
+        engine.ask(&Caller::root(), body).is_ok()
+    };
+    let root = Caller::root();
+    let owner = || {
+        Operation::SetAttr(SetAttr {
+            ino,
+            uid: Some(5),
+            ..SetAttr::default()
+        })
+    };
+    engine.request(&root, set());
+    assert!(has(&engine));
+    write(&mut engine, &root, ino, 0, 10);
+    assert!(!has(&engine), "after a write");
+    engine.request(&root, set());
+    truncate(&mut engine, ino, 3);
+    assert!(!has(&engine), "after a truncation");
+    engine.request(&root, set());
+    engine.request(&root, owner());
+    assert!(!has(&engine), "after a change of the owner");
+    // The kernel removes it in the name of whoever writes.
+    engine.request(&root, set());
+    let remove = Operation::RemoveXattr { ino, name: name() };
+    let outcome = engine.request(&stranger, remove).1;
+    assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    let set = engine.request(&stranger, set()).1;
+    assert_eq!(set, Outcome::Refused(Refusal::NotPermitted));
+}
+
+#[test]
+fn nobody_takes_hold_of_a_file_that_has_lost_its_names() {
+    let mut engine = Engine::new();
+    let ino = create(&mut engine, Ino::ROOT, "f", NewNode::Regular);
+    let unlink = Operation::Unlink {
+        parent: Ino::ROOT,
+        name: Name::new("f").expect("a valid name"),
+    };
+    engine.request(&Caller::root(), unlink);
+    let open = QueryBody::Open {
+        ino,
+        read: true,
+        write: false,
+    };
+    assert_eq!(engine.ask(&Caller::root(), open), Err(Refusal::Stale));
+    assert!(engine.attr(ino).is_ok(), "who holds it still sees it");
+}
