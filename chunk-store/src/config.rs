@@ -1,7 +1,7 @@
 //! Where a volume's blocks live, as the volume says it.
 
 use crate::error::StorageError;
-use crate::object::{LocalDir, ObjectStore};
+use crate::object::{LocalDir, ObjectStore, S3Bucket, S3Store};
 use meta_core::ids::VolumeUuid;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -16,6 +16,9 @@ pub enum StorageConfig {
         /// Its absolute path.
         root: PathBuf,
     },
+    /// A bucket of S3, or of a store that speaks its protocol. Keys come from each client's own
+    /// environment.
+    S3(S3Bucket),
 }
 
 impl StorageConfig {
@@ -38,6 +41,8 @@ pub fn prepare_volume(description: &[u8], volume: VolumeUuid) -> Result<(), Stor
             let place = root.join(volume.to_string());
             LocalDir::make(&place).map_err(|error| StorageError::Open { place, error })
         }
+        // A bucket is named for all the world: no other store can stand in its place unseen.
+        StorageConfig::S3(_) => Ok(()),
     }
 }
 
@@ -58,6 +63,7 @@ pub fn open_volume(
                 return Err(StorageError::NotThere(place));
             }
         }
+        StorageConfig::S3(_) => {}
     }
     Ok(store)
 }
@@ -69,6 +75,7 @@ pub fn open_volume(
 pub fn open_store(description: &[u8]) -> Result<Arc<dyn ObjectStore>, StorageError> {
     match serde_json::from_slice(description)? {
         StorageConfig::File { root } => Ok(Arc::new(LocalDir::open(&root)?)),
+        StorageConfig::S3(bucket) => Ok(Arc::new(S3Store::open(&bucket)?)),
     }
 }
 
@@ -90,11 +97,29 @@ mod tests {
     }
 
     #[test]
+    fn the_storage_description_of_a_bucket_is_frozen() {
+        let config = StorageConfig::S3(S3Bucket {
+            endpoint: "http://127.0.0.1:9000".to_owned(),
+            bucket: "blocks".to_owned(),
+            prefix: "a/b/".to_owned(),
+            region: "us-east-1".to_owned(),
+            path_style: true,
+        });
+        let json = config.to_json().expect("text");
+        let frozen = r#"{"kind":"s3","endpoint":"http://127.0.0.1:9000","bucket":"blocks","prefix":"a/b/","region":"us-east-1","path_style":true}"#;
+        assert_eq!(json, frozen.as_bytes());
+        let read = serde_json::from_slice::<StorageConfig>(&json);
+        assert_eq!(read.expect("read"), config);
+    }
+
+    #[test]
     fn descriptions_that_are_not_understood_are_refused() {
         let unknown = [
             &br#"{"kind":"ftp","root":"/x"}"#[..],
             br#"{"kind":"file"}"#,
             br#"{"kind":"file","root":"/x","secret":"s"}"#,
+            br#"{"kind":"s3","bucket":"b"}"#,
+            br#"{"kind":"s3","endpoint":"http://h","bucket":"b","prefix":"","region":"r","path_style":true,"secret_key":"s"}"#,
             b"",
         ];
         for text in unknown {

@@ -40,6 +40,16 @@ pub enum ObjectError {
         /// The key.
         key: String,
     },
+    /// The store refuses, and will go on refusing until somebody changes something.
+    #[error("the object store refuses to {action} {key}: {why}")]
+    Refused {
+        /// What was tried.
+        action: &'static str,
+        /// The object.
+        key: String,
+        /// What to do, and what the store said.
+        why: String,
+    },
     /// The store failed or does not answer; trying again may help.
     #[error("the object store failed to {action} {key}: {why}")]
     Failed {
@@ -133,6 +143,33 @@ pub enum StorageError {
         /// Why not.
         error: io::Error,
     },
+    /// The bucket's URL is not understood. It is not repeated: a key may stand in it.
+    #[error(
+        "the bucket's URL cannot be used: {0}; write http://HOST:PORT/BUCKET, \
+         https://BUCKET.s3.REGION.amazonaws.com or https://s3.REGION.amazonaws.com/BUCKET, each \
+         with /PREFIX behind it if wanted"
+    )]
+    BucketUrl(&'static str),
+    /// There are no keys for the store.
+    #[error(
+        "there are no keys for the object store: set ACCESS_KEY and SECRET_KEY in the environment \
+         (or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
+    )]
+    NoCredentials,
+    /// Of two keys only one is there.
+    #[error("{set} is set in the environment and {missing} is not: set both")]
+    HalfCredentials {
+        /// The variable that is set.
+        set: &'static str,
+        /// The one that is not.
+        missing: &'static str,
+    },
+    /// A variable's value cannot be what it should be.
+    #[error(
+        "{0} in the environment holds a letter that it cannot have, perhaps a space or the end of \
+         a line: correct it"
+    )]
+    Variable(&'static str),
 }
 
 /// A store failed the check before format.

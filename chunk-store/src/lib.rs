@@ -27,6 +27,6 @@ pub use error::{CheckError, ChunkError, ObjectError, StorageError};
 pub use frame::frame_crcs;
 pub use key::{BlockKey, VolumeKeys};
 pub use limits::Limits;
-pub use object::{Failing, Fault, LocalDir, Memory, ObjectStore, Step};
+pub use object::{Failing, Fault, LocalDir, Memory, ObjectStore, S3Bucket, S3Store, Step};
 pub use slice_store::SliceStore;
 pub use upload::{SliceUpload, Uploaded};

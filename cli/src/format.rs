@@ -1,10 +1,10 @@
 //! `curlew format`: makes a volume in a cluster, after its object store has shown that it works.
 
-use crate::exit::Finding;
+use crate::exit::{Finding, Usage};
 use crate::progress::Progress;
 use crate::{output, size};
 use anyhow::{Context, Result, bail};
-use chunk_store::{LocalDir, StorageConfig};
+use chunk_store::{LocalDir, S3Bucket, StorageConfig};
 use meta_client::{ClientError, Cluster, MetaUrl};
 use meta_core::command::CreateVolume;
 use meta_core::ids::Uuid;
@@ -27,8 +27,12 @@ pub(crate) struct FormatArgs {
     /// The kind of object store for file data
     #[arg(long, value_enum, default_value_t = StorageKind::File)]
     storage: StorageKind,
-    /// Where file data goes: a directory that every mount reaches by this path
-    #[arg(long, value_name = "DIR")]
+    /// Where file data goes: with `file` a directory that every mount reaches by this path, with
+    /// `s3` a URL, http://HOST:PORT/BUCKET, https://BUCKET.s3.REGION.amazonaws.com or
+    /// https://s3.REGION.amazonaws.com/BUCKET, with /PREFIX behind it if wanted. Keys for it are
+    /// read from ACCESS_KEY, SECRET_KEY and SESSION_TOKEN, else from AWS_ACCESS_KEY_ID,
+    /// AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, here and by each mount; they are never stored
+    #[arg(long, value_name = "DIR|URL")]
     bucket: PathBuf,
     /// Size of a block, 64K to 16M; a bare number counts in KiB
     #[arg(long, value_name = "SIZE", default_value = "4M", value_parser = size::parse_block)]
@@ -40,6 +44,8 @@ pub(crate) struct FormatArgs {
 enum StorageKind {
     /// A local directory
     File,
+    /// A bucket of S3, or of a store that speaks its protocol
+    S3,
 }
 
 /// A volume to be made.
@@ -65,6 +71,25 @@ impl NewVolume {
             block_bytes,
         })
     }
+
+    /// What the arguments ask for. A directory is made if needed, a bucket is not.
+    fn from_args(args: &FormatArgs) -> Result<Self> {
+        let (name, block_bytes) = (&args.url.volume, args.block_size);
+        match args.storage {
+            StorageKind::File => Self::in_directory(name, &args.bucket, Some(block_bytes)),
+            StorageKind::S3 => Ok(Self {
+                name: name.clone(),
+                storage: StorageConfig::S3(parse_bucket(&args.bucket)?),
+                block_bytes,
+            }),
+        }
+    }
+}
+
+fn parse_bucket(url: &Path) -> Result<S3Bucket> {
+    // What is no text is no URL either.
+    let url = url.to_str().unwrap_or_default();
+    S3Bucket::parse(url).map_err(|error| Usage::error(format!("--bucket: {error}")))
 }
 
 /// Runs the command.
@@ -75,8 +100,7 @@ pub(crate) async fn run(args: FormatArgs) -> Result<Finding> {
     if let Some(info) = find(&cluster, &args.url.volume).await? {
         bail!("{}", exists(&args.url, Some(&info)));
     }
-    let StorageKind::File = args.storage;
-    let volume = NewVolume::in_directory(&args.url.volume, &args.bucket, Some(args.block_size))?;
+    let volume = NewVolume::from_args(&args)?;
     progress.step("checking the object store");
     let info = create(&cluster, &volume)
         .await
@@ -130,4 +154,50 @@ fn exists(url: &MetaUrl, info: Option<&VolumeInfo>) -> String {
          or choose another name",
         url.volume
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: FormatArgs,
+    }
+
+    fn volume(words: &[&str]) -> Result<NewVolume> {
+        let line = ["format", "curlew://127.0.0.1:1/v"];
+        let line = Line::try_parse_from(line.iter().chain(words))?;
+        NewVolume::from_args(&line.args)
+    }
+
+    #[test]
+    fn a_bucket_is_a_directory_unless_another_storage_is_said() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("blocks");
+        let made = volume(&["--bucket", &path.to_string_lossy()]).expect("a volume");
+        assert!(matches!(made.storage, StorageConfig::File { root } if root.is_dir()));
+    }
+
+    #[test]
+    fn a_bucket_of_s3_is_described_without_secrets() {
+        let url = "http://127.0.0.1:9000/blocks/a";
+        let made = volume(&["--storage", "s3", "--bucket", url]).expect("a volume");
+        let StorageConfig::S3(bucket) = made.storage else {
+            panic!("another storage");
+        };
+        let described = [bucket.endpoint, bucket.bucket, bucket.prefix];
+        assert_eq!(described, ["http://127.0.0.1:9000", "blocks", "a/"]);
+        assert_eq!(made.block_bytes, BLOCK_BYTES);
+    }
+
+    #[test]
+    fn a_bucket_that_is_no_url_is_wrong_usage() {
+        for url in ["/srv/blocks", "http://127.0.0.1:9000"] {
+            let error = volume(&["--storage", "s3", "--bucket", url]).expect_err(url);
+            assert!(error.is::<Usage>(), "{error}");
+        }
+    }
 }

@@ -14,6 +14,7 @@ const DECIDED: &[(&str, &str)] = &[
     ("openraft-rt-tokio", "0.10.0-alpha.37"),
     ("rocksdb", "0.25.0"),
     ("fuser", "0.18.0"),
+    ("aws-sdk-s3", "1.157.0"),
 ];
 
 /// The part of deny.toml that is understood here.

@@ -1,14 +1,16 @@
-//! Object stores: a local directory, memory, and one that fails as it is told.
+//! Object stores: S3, a local directory, memory, and one that fails as it is told.
 
 mod failing;
 mod local;
 mod memory;
 mod name;
+mod s3;
 mod tree;
 
 pub use failing::{Failing, Fault, Step};
 pub use local::LocalDir;
 pub use memory::Memory;
+pub use s3::{S3Bucket, S3Store};
 
 use crate::error::ObjectError;
 use async_trait::async_trait;

@@ -6,22 +6,24 @@ fn data(text: &'static str) -> Bytes {
     Bytes::from_static(text.as_bytes())
 }
 
-/// Each store, empty; the directory lives as long as the test.
-fn stores() -> (Vec<Arc<dyn ObjectStore>>, tempfile::TempDir) {
+/// Each store, empty; the directory and the server live as long as the test.
+async fn stores() -> (Vec<Arc<dyn ObjectStore>>, (tempfile::TempDir, s3::Server)) {
     let dir = tempfile::tempdir().expect("a directory");
     let local = LocalDir::open(dir.path()).expect("opens");
     let failing = Failing::new(Arc::new(Memory::default()));
+    let server = s3::Server::start().await;
     let stores: Vec<Arc<dyn ObjectStore>> = vec![
         Arc::new(Memory::default()),
         Arc::new(local),
         Arc::new(failing),
+        Arc::new(server.store()),
     ];
-    (stores, dir)
+    (stores, (dir, server))
 }
 
 #[tokio::test]
 async fn what_was_put_is_read_by_range() {
-    let (stores, _dir) = stores();
+    let (stores, _alive) = stores().await;
     for store in stores {
         store.put("a/b/c", data("0123456789")).await.expect("put");
         for (range, expected) in [
@@ -42,7 +44,7 @@ async fn what_was_put_is_read_by_range() {
 
 #[tokio::test]
 async fn missing_and_short_objects_are_told_by_name() {
-    let (stores, _dir) = stores();
+    let (stores, _alive) = stores().await;
     for store in stores {
         store.put("short", data("0123")).await.expect("put");
         let short = ObjectError::Short {
@@ -60,7 +62,7 @@ async fn missing_and_short_objects_are_told_by_name() {
 
 #[tokio::test]
 async fn an_equal_put_is_fine_and_another_content_is_refused() {
-    let (stores, _dir) = stores();
+    let (stores, _alive) = stores().await;
     for store in stores {
         for _ in 0..3 {
             store.put("a/x", data("one")).await.expect("the same again");
@@ -77,7 +79,7 @@ async fn an_equal_put_is_fine_and_another_content_is_refused() {
 
 #[tokio::test]
 async fn deleting_what_is_not_there_is_fine() {
-    let (stores, _dir) = stores();
+    let (stores, _alive) = stores().await;
     for store in stores {
         store.put("a/x", data("one")).await.expect("put");
         for key in ["a/x", "a/x", "never/there"] {
@@ -90,7 +92,7 @@ async fn deleting_what_is_not_there_is_fine() {
 
 #[tokio::test]
 async fn keys_that_could_leave_the_store_are_refused_by_every_operation() {
-    let (stores, _dir) = stores();
+    let (stores, _alive) = stores().await;
     for store in stores {
         for key in ["../x", "/x", "a/../../x", ".hidden", "a\0b", ""] {
             let refused = Err(ObjectError::BadKey {
@@ -118,7 +120,7 @@ async fn pages_of_a_list_are_in_key_order_and_complete() {
             key.into()
         }
     });
-    let (stores, _dir) = stores();
+    let (stores, _alive) = stores().await;
     for store in stores {
         for key in &keys {
             store.put(key, Bytes::from(key.clone())).await.expect("put");
