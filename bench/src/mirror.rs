@@ -70,7 +70,8 @@ async fn lag(pair: &mut Pair, session: &MetaSession, args: &MirrorArgs) -> Resul
     }
     let took = begin.elapsed();
     each.sort_unstable();
-    let at = |share: usize| each[(each.len() * share / 100).min(each.len() - 1)].as_secs_f64() * 1e3;
+    let at =
+        |share: usize| each[(each.len() * share / 100).min(each.len() - 1)].as_secs_f64() * 1e3;
     println!(
         "lag at {:.0} op/s: p50 {:.1} ms, p99 {:.1} ms, longest {:.1} ms; {:.2} CPU-seconds per 1000 \
          operations of all nodes",

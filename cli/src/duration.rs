@@ -39,8 +39,18 @@ mod tests {
         assert_eq!(parse("200ms"), Ok(Duration::from_millis(200)));
         assert_eq!(parse("5"), Ok(Duration::from_secs(5)));
         assert_eq!(parse(" 2m"), Ok(Duration::from_secs(120)));
-        assert_eq!(parse(&text(Duration::from_secs(3))), Ok(Duration::from_secs(3)));
-        for wrong in ["", "ms", "5d", "-1s", "99999999999999999999", "18446744073709551615h"] {
+        assert_eq!(
+            parse(&text(Duration::from_secs(3))),
+            Ok(Duration::from_secs(3))
+        );
+        for wrong in [
+            "",
+            "ms",
+            "5d",
+            "-1s",
+            "99999999999999999999",
+            "18446744073709551615h",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

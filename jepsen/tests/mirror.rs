@@ -77,7 +77,9 @@ async fn reads_at_a_mirror_include_what_the_session_has_done() {
     let served = wait::until("an answer of the mirror", PATIENCE, async || {
         assert_eq!(lookup(&session, "before").await, Ok(before));
         let counts = counts(&session);
-        Ok((counts.served > 0).then_some(()).ok_or(format!("{counts:?}")))
+        Ok((counts.served > 0)
+            .then_some(())
+            .ok_or(format!("{counts:?}")))
     });
     served.await.expect("served");
     for index in 0..300 {
@@ -94,7 +96,10 @@ async fn reads_at_a_mirror_include_what_the_session_has_done() {
     let both = pair.mirroring().await.expect("both sides");
     let verified = both.verify().await.expect("compared");
     assert_eq!(verified.differences, [], "{verified:?}");
-    assert!(verified.rows > 600 && verified.mark.seq.0 > seq, "{verified:?}");
+    assert!(
+        verified.rows > 600 && verified.mark.seq.0 > seq,
+        "{verified:?}"
+    );
     session.close().await;
 }
 
@@ -114,7 +119,11 @@ async fn with_the_origin_down_reads_go_on_and_writes_wait_and_fail() {
     let told = write.expect_err("nobody takes it").to_string();
     notice(&format!("origin down: {told}"));
     assert_eq!(lookup(&session, "file").await, Ok(ino));
-    pair.origin.node(1).expect("a node").start().expect("started");
+    pair.origin
+        .node(1)
+        .expect("a node")
+        .start()
+        .expect("started");
     pair.origin.wait_ready(PATIENCE).await.expect("ready");
     create(&session, "third").await.expect("the origin is back");
     lookup(&session, "third").await.expect("found");
@@ -124,7 +133,11 @@ async fn with_the_origin_down_reads_go_on_and_writes_wait_and_fail() {
     let fourth = create(&session, "fourth").await.expect("created");
     assert_eq!(lookup(&session, "fourth").await, Ok(fourth));
     assert!(counts(&session).unavailable > before);
-    pair.mirror.node(1).expect("a node").start().expect("started");
+    pair.mirror
+        .node(1)
+        .expect("a node")
+        .start()
+        .expect("started");
     pair.following(PATIENCE).await.expect("it follows again");
     pair.agreed(PATIENCE).await.expect("agreement");
     session.close().await;
@@ -160,18 +173,34 @@ async fn nothing_is_lost_between_two_sides_in_20_rounds_of_kill() {
     for round in 0..ROUNDS {
         let (origin, mirror) = victims(&pair, &mut rng);
         for id in &origin {
-            pair.origin.node(*id).expect("a node").kill().expect("killed");
+            pair.origin
+                .node(*id)
+                .expect("a node")
+                .kill()
+                .expect("killed");
         }
         for id in &mirror {
-            pair.mirror.node(*id).expect("a node").kill().expect("killed");
+            pair.mirror
+                .node(*id)
+                .expect("a node")
+                .kill()
+                .expect("killed");
         }
         // The fault's length, not a wait for anything.
         tokio::time::sleep(Duration::from_millis(rng.random_range(50..1_000))).await;
         for id in &origin {
-            pair.origin.node(*id).expect("a node").start().expect("started");
+            pair.origin
+                .node(*id)
+                .expect("a node")
+                .start()
+                .expect("started");
         }
         for id in &mirror {
-            pair.mirror.node(*id).expect("a node").start().expect("started");
+            pair.mirror
+                .node(*id)
+                .expect("a node")
+                .start()
+                .expect("started");
         }
         let on = crew.progress(50, PATIENCE).await;
         on.unwrap_or_else(|e| panic!("round {round}: {e:#}\n{}", pair.log_tails(20)));
@@ -182,7 +211,9 @@ async fn nothing_is_lost_between_two_sides_in_20_rounds_of_kill() {
         .await
         .expect("readable")
         .expect("nothing wrong");
-    notice(&format!("mirror_kill_rounds: {checked:?}; both sides at {seq}"));
+    notice(&format!(
+        "mirror_kill_rounds: {checked:?}; both sides at {seq}"
+    ));
     let both = pair.mirroring().await.expect("both sides");
     let verified = both.verify().await.expect("compared");
     assert_eq!(verified.differences, [], "{verified:?}");

@@ -236,10 +236,7 @@ impl Changelog {
     }
 
     /// Opens a stream at the node that leads, and takes its first frame.
-    async fn open<F: Framed + Ending>(
-        &self,
-        ask: &Ask,
-    ) -> Result<(Frames<F>, F), ChangelogError> {
+    async fn open<F: Framed + Ending>(&self, ask: &Ask) -> Result<(Frames<F>, F), ChangelogError> {
         let mut addrs: Vec<String> = self.addrs.clone();
         let mut at = 0;
         let mut last = ChangelogError::Failed(Failure::Unreachable("no addresses".into()));

@@ -190,17 +190,16 @@ impl Cluster {
     ) -> Result<(), ClientError> {
         let name = name.to_owned();
         let body = CommandBody::NoteFollower { name, info };
-        self.command(volume, body, self.deadline()).await.map(|_| ())
+        self.command(volume, body, self.deadline())
+            .await
+            .map(|_| ())
     }
 
     /// The mirrors of a volume that its origin was told of: name and info.
     ///
     /// # Errors
     /// If the cluster does not answer.
-    pub async fn followers(
-        &self,
-        volume: VolumeId,
-    ) -> Result<Vec<(String, Vec<u8>)>, ClientError> {
+    pub async fn followers(&self, volume: VolumeId) -> Result<Vec<(String, Vec<u8>)>, ClientError> {
         match self.of_volume(volume, QueryBody::Followers).await? {
             Answer::Followers(found) => Ok(found),
             _ => Err(other_answer()),
@@ -222,7 +221,12 @@ impl Cluster {
             body: QueryBody::StatVolume,
         };
         let deadline = self.deadline();
-        match self.lead.ask_at_least(&query, at_least, deadline).await?.1? {
+        match self
+            .lead
+            .ask_at_least(&query, at_least, deadline)
+            .await?
+            .1?
+        {
             Answer::Stat(stat) => Ok(stat),
             _ => Err(other_answer()),
         }

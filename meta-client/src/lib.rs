@@ -16,8 +16,8 @@ mod endpoint;
 mod error;
 mod hunt;
 mod lead;
-mod mirroring;
 mod link;
+mod mirroring;
 mod node;
 mod options;
 mod pace;
@@ -36,8 +36,8 @@ pub use error::{ClientError, Failure};
 pub use meta_core;
 pub use mirroring::{Difference, MirrorInfo, Mirroring, Verified};
 pub use node::{
-    Initialised, Member, MirrorStatus, NodeStatus, VolumeStatus, init, node_status, transfer_leader,
-    trigger_snapshot,
+    Initialised, Member, MirrorStatus, NodeStatus, VolumeStatus, init, node_status,
+    transfer_leader, trigger_snapshot,
 };
 pub use options::{MirrorOptions, SessionOptions};
 pub use session::{ConnectionStatus, HeldInodes, MetaSession, MirrorCounts, MirrorRouteStatus};

@@ -35,7 +35,14 @@ pub(crate) struct AddArgs {
 /// Runs the command.
 pub(crate) async fn run(args: AddArgs) -> Result<Finding> {
     let progress = Progress::new();
-    add(&args.origin, &args.mirror, &args.name, args.timeout, &progress).await?;
+    add(
+        &args.origin,
+        &args.mirror,
+        &args.name,
+        args.timeout,
+        &progress,
+    )
+    .await?;
     drop(progress);
     output::text_out(&format!(
         "mirror {} follows {}: read from it with\n  curlew mount {} MOUNTPOINT --mirror {}\n",

@@ -203,7 +203,8 @@ mod tests {
                 nodes: Some(3),
                 ..Wish::default()
             },
-        ).expect("a plan");
+        )
+        .expect("a plan");
         let text = config(&plan, &plan.nodes[1], &layout.node(2)).expect("a config");
         assert!(text.contains("node_id = 2\n"));
         for node in &plan.nodes {

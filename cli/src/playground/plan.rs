@@ -95,12 +95,10 @@ impl Plan {
     }
 
     pub(super) fn node(&self, id: u64) -> Result<&NodePlan> {
-        self.all_nodes()
-            .find(|node| node.id == id)
-            .ok_or_else(|| {
-                let count = self.all_nodes().count();
-                anyhow!("there is no node {id}: this playground has nodes 1 to {count}")
-            })
+        self.all_nodes().find(|node| node.id == id).ok_or_else(|| {
+            let count = self.all_nodes().count();
+            anyhow!("there is no node {id}: this playground has nodes 1 to {count}")
+        })
     }
 
     /// The nodes of both sides.
@@ -207,7 +205,10 @@ mod tests {
         assert_eq!(ids, [4, 5]);
         assert_eq!(both.cluster_of(5).len(), 2);
         assert_eq!(both.cluster_of(1).len(), 3);
-        assert_eq!(Plan::prepare(&layout, Wish::default()).expect("a plan"), both);
+        assert_eq!(
+            Plan::prepare(&layout, Wish::default()).expect("a plan"),
+            both
+        );
         let other = Wish {
             mirror_nodes: Some(1),
             ..wish
@@ -223,7 +224,10 @@ mod tests {
             first.nodes.iter().map(|node| node.id).collect::<Vec<_>>(),
             [1, 2, 3]
         );
-        assert_eq!(Plan::prepare(&layout, Wish::default()).expect("a plan"), first);
+        assert_eq!(
+            Plan::prepare(&layout, Wish::default()).expect("a plan"),
+            first
+        );
         assert_eq!(Plan::prepare(&layout, nodes(3)).expect("a plan"), first);
 
         let port = first.nodes[1].port;

@@ -35,11 +35,7 @@ pub(super) struct Running {
 }
 
 /// Starts everything; what was started is ended again if a later step fails.
-pub(super) async fn start(
-    layout: &Layout,
-    wish: Wish,
-    progress: &Progress,
-) -> Result<Running> {
+pub(super) async fn start(layout: &Layout, wish: Wish, progress: &Progress) -> Result<Running> {
     let program = node::program()?;
     let _lock = Lock::take(layout).await?;
     refuse_if_running(layout)?;
@@ -78,7 +74,13 @@ async fn start_parts(
     ensure_volume(layout, &url, progress).await?;
     let [at_origin, at_mirror] = layout.mounts();
     progress.step(&format!("mounting {}", at_origin.point.display()));
-    let mut mounts = vec![start_mount(&at_origin, MountArgs::of(url.clone(), at_origin.point.clone())).await?];
+    let mut mounts = vec![
+        start_mount(
+            &at_origin,
+            MountArgs::of(url.clone(), at_origin.point.clone()),
+        )
+        .await?,
+    ];
     let mut state = State {
         origin: Side {
             meta_url: plan.meta_url(),

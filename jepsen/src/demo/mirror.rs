@@ -86,7 +86,12 @@ pub(super) fn cut_stream(playground: &Playground, mirror: &Side) -> Result<u64> 
 }
 
 /// Writes at the mirror's mount, and reads the same at the origin's.
-pub(super) fn write_back(proof: &mut Proof, origin: &Side, mirror: &Side, name: &str) -> Result<()> {
+pub(super) fn write_back(
+    proof: &mut Proof,
+    origin: &Side,
+    mirror: &Side,
+    name: &str,
+) -> Result<()> {
     let there = mirror.mount.join(name);
     fs::create_dir(&there).context("cannot make a directory through the mirror's mount")?;
     let text = |index: usize| format!("written at the mirror, {index}\n").repeat(index % 50 + 1);

@@ -86,7 +86,14 @@ pub async fn run(options: &DemoOptions) -> Result<Proof> {
         dir: &dir,
         copy_name: &copy_name,
     };
-    let verified = verify_at(&other.mount, &copy_name, &tree, &hashes, options.threads, "mirror");
+    let verified = verify_at(
+        &other.mount,
+        &copy_name,
+        &tree,
+        &hashes,
+        options.threads,
+        "mirror",
+    );
     let what = "files verified through the mirror's mount";
     claim_verified(&mut proof, what, &tree, &verified.await?);
     let back = format!("{copy_name}-back");

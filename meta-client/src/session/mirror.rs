@@ -241,8 +241,7 @@ impl MirrorRoute {
 
     fn unusable(&self, why: &str) -> Declined {
         tracing::debug!(volume = self.name, why, "the mirror cannot be read");
-        *self.found.lock() =
-            Found::Unusable(Instant::now() + UNUSABLE_PAUSE, why.to_owned());
+        *self.found.lock() = Found::Unusable(Instant::now() + UNUSABLE_PAUSE, why.to_owned());
         Declined::Unavailable
     }
 }

@@ -63,7 +63,10 @@ pub(crate) fn create<B: KvRead>(
         return Ok((writes, answer(Outcome::Done(Success::Volume(found)))));
     }
     let Some(id) = super::volume::take_number(&mut cluster) else {
-        return Ok((Writes::new(), answer(Outcome::Refused(Refusal::LimitReached))));
+        return Ok((
+            Writes::new(),
+            answer(Outcome::Refused(Refusal::LimitReached)),
+        ));
     };
     let mirror = Mirror {
         state: MirrorState::Loading,

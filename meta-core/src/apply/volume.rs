@@ -81,7 +81,10 @@ pub(crate) fn create<B: KvRead>(
         return Ok((Writes::new(), answer(outcome)));
     }
     let Some(id) = take_number(&mut cluster) else {
-        return Ok((Writes::new(), answer(Outcome::Refused(Refusal::LimitReached))));
+        return Ok((
+            Writes::new(),
+            answer(Outcome::Refused(Refusal::LimitReached)),
+        ));
     };
     let scope = Scope {
         volume: id,

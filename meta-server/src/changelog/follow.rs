@@ -178,10 +178,13 @@ impl FollowStream {
 
     async fn send_records(&self, page: Page) -> Result<(), Ends> {
         let count = page.records.len() as u64;
-        let records = page.records.into_iter().map(|(_, sealed)| v1::SealedRecord {
-            crc: sealed.crc,
-            body: sealed.body,
-        });
+        let records = page
+            .records
+            .into_iter()
+            .map(|(_, sealed)| v1::SealedRecord {
+                crc: sealed.crc,
+                body: sealed.body,
+            });
         let records = v1::FollowRecords {
             last: page.last.0,
             records: records.collect(),

@@ -141,8 +141,7 @@ impl v1::changelog_server::Changelog for ChangelogService {
                 "the rows as of that mark are not kept here, or not any more",
             ));
         };
-        let found =
-            hashed.map_err(|fatal| Status::unavailable(self.core.fatal(&fatal).message))?;
+        let found = hashed.map_err(|fatal| Status::unavailable(self.core.fatal(&fatal).message))?;
         Ok(Response::new(v1::HashRowsReply {
             through: found.through,
             rows: found.rows,

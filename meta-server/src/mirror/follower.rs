@@ -320,8 +320,7 @@ impl Follower {
 fn origin(place: &MirrorPlace) -> Result<Changelog, Trouble> {
     let info: Info = serde_json::from_slice(&place.summary.info)
         .map_err(|error| Trouble::Info(error.to_string()))?;
-    let url =
-        MetaUrl::from_str(&info.origin).map_err(|error| Trouble::Info(error.to_string()))?;
+    let url = MetaUrl::from_str(&info.origin).map_err(|error| Trouble::Info(error.to_string()))?;
     Ok(Changelog::new(&url))
 }
 

@@ -217,8 +217,7 @@ impl Core {
             let mirror = meta_core::read::mirror_place(view, volume)?;
             Ok(Reached {
                 token: meta_core::read::token(view, volume)?,
-                goes_on: mirror
-                    .is_none_or(|place| place.summary.state == MirrorState::Following),
+                goes_on: mirror.is_none_or(|place| place.summary.state == MirrorState::Following),
             })
         });
         read.and_then(|place| place)
@@ -403,7 +402,10 @@ struct Reached {
 }
 
 fn behind(token: Token) -> Failure {
-    let message = format!("this copy of the volume is at {}:{}", token.epoch, token.seq);
+    let message = format!(
+        "this copy of the volume is at {}:{}",
+        token.epoch, token.seq
+    );
     Failure::new(FailureKind::Behind, message)
 }
 

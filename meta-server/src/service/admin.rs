@@ -1,8 +1,8 @@
 //! Answers administrators: initialise, status, hand-over, snapshot.
 
 use crate::failure::Failure;
-use crate::node::{Core, handover, initialise};
 use crate::mirror::board::Heard;
+use crate::node::{Core, handover, initialise};
 use meta_core::outcome::MirrorState;
 use meta_core::read::{MirrorSummary, VolumeSummary, summary};
 use openraft::LogIdOptionExt as _;
