@@ -2,7 +2,8 @@
 
 use crate::spdx;
 use anyhow::{Context as _, Result};
-use cargo_metadata::Metadata;
+use cargo_metadata::{Metadata, Package};
+use std::collections::BTreeSet;
 use toml::{Table, Value};
 
 /// Packages whose version was decided: another one needs a decision, not an update.
@@ -33,10 +34,17 @@ struct Outside<'a> {
     registered: bool,
 }
 
-/// Packages that break a rule.
-pub(crate) fn check(metadata: &Metadata, deny: &str) -> Result<Vec<String>> {
+/// Packages that are built, as (name, version).
+pub(crate) type Built = BTreeSet<(String, String)>;
+
+/// Packages that are built and break a rule.
+pub(crate) fn check(metadata: &Metadata, built: &Built, deny: &str) -> Result<Vec<String>> {
     let policy = Policy::read(deny).context("deny.toml")?;
-    let packages = metadata.packages.iter().map(|package| Outside {
+    let is_built = |package: &&Package| {
+        built.contains(&(package.name.to_string(), package.version.to_string()))
+    };
+    let packages = metadata.packages.iter().filter(is_built);
+    let packages = packages.map(|package| Outside {
         name: package.name.as_str(),
         version: package.version.to_string(),
         licence: package.license.as_deref().unwrap_or_default(),

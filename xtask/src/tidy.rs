@@ -15,7 +15,11 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     found.extend(formats::check(&files));
     found.extend(manifests::check(&files));
     found.extend(arrows::check(&metadata, files.text("ARCHITECTURE.md")));
-    found.extend(policy::check(&metadata, files.text("deny.toml"))?);
+    found.extend(policy::check(
+        &metadata,
+        &shell::built(root)?,
+        files.text("deny.toml"),
+    )?);
     for problem in &found {
         eprintln!("tidy: {problem}");
     }
