@@ -28,8 +28,8 @@ pub(crate) struct FormatArgs {
     #[arg(long, value_enum, default_value_t = StorageKind::File)]
     storage: StorageKind,
     /// Where file data goes: with `file` a directory that every mount reaches by this path, with
-    /// `s3` a URL, http://HOST:PORT/BUCKET, https://BUCKET.s3.REGION.amazonaws.com or
-    /// https://s3.REGION.amazonaws.com/BUCKET, with /PREFIX behind it if wanted. Keys for it are
+    /// `s3` a URL, `http://HOST:PORT/BUCKET`, `https://BUCKET.s3.REGION.amazonaws.com` or
+    /// `https://s3.REGION.amazonaws.com/BUCKET`, with /PREFIX behind it if wanted. Keys for it are
     /// read from ACCESS_KEY, SECRET_KEY and SESSION_TOKEN, else from AWS_ACCESS_KEY_ID,
     /// AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, here and by each mount; they are never stored
     #[arg(long, value_name = "DIR|URL")]
