@@ -117,6 +117,8 @@ pub struct RowsHash {
     pub hash: u128,
     /// Whether no rows follow.
     pub end: bool,
+    /// The digest that the side stores of all rows, as of the mark.
+    pub digest: u128,
 }
 
 /// A range of rows as they were at a mark.
@@ -285,13 +287,16 @@ async fn hash_rows_at(
                 rows,
                 hash,
                 end,
+                digest,
             } = reply.into_inner();
             let hash = u128::from_le_bytes(sixteen(&hash)?);
+            let digest = u128::from_le_bytes(sixteen(&digest)?);
             Ok(Some(RowsHash {
                 through,
                 rows,
                 hash,
                 end,
+                digest,
             }))
         }
         Err(status) if status.code() == tonic::Code::NotFound => Ok(None),

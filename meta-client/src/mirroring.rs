@@ -56,8 +56,17 @@ pub struct Verified {
     pub rows: u64,
     /// The sum of their hashes at the origin, which is its digest at the mark.
     pub digest: u128,
+    /// Whether the digest that each side stores is the one that its rows have: origin, mirror.
+    pub digests_hold: (bool, bool),
     /// What differs; empty if the two agree.
     pub differences: Vec<Difference>,
+}
+
+impl Verified {
+    /// Whether both sides hold the same rows, and each stores the digest that they have.
+    pub fn agrees(&self) -> bool {
+        self.differences.is_empty() && self.digests_hold == (true, true)
+    }
 }
 
 impl Mirroring {
@@ -135,6 +144,7 @@ impl Mirroring {
                 mark,
                 rows: 0,
                 digest: 0,
+                digests_hold: (false, false),
                 differences: Vec::new(),
             },
         };
@@ -161,6 +171,7 @@ impl Comparison {
     /// Hashes ranges that the origin cuts, and looks closer where they differ.
     async fn run(&mut self) -> Result<(), ClientError> {
         let mut after = Vec::new();
+        let mut mirror_sum = 0_u128;
         loop {
             let end = vec![FIRST_LOCAL_TAG];
             let at_origin = hash(&self.origin, self.range(&after, &end, ROWS_PER_HASH)).await?;
@@ -168,10 +179,18 @@ impl Comparison {
             let at_mirror = hash(&self.mirror, self.range(&after, &through, u64::MAX)).await?;
             self.found.rows += at_origin.rows;
             self.found.digest = self.found.digest.wrapping_add(at_origin.hash);
+            mirror_sum = mirror_sum.wrapping_add(at_mirror.hash);
             if !same(&at_origin, &at_mirror) {
                 self.narrow(after, through.clone(), at_origin.rows).await?;
             }
-            if at_origin.end || self.found.differences.len() >= DIFFERENCES_MAX {
+            if at_origin.end {
+                self.found.digests_hold = (
+                    at_origin.digest == self.found.digest,
+                    at_mirror.digest == mirror_sum,
+                );
+                return Ok(());
+            }
+            if self.found.differences.len() >= DIFFERENCES_MAX {
                 return Ok(());
             }
             after = through;

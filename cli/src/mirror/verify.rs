@@ -45,6 +45,8 @@ struct MirrorReport {
     seq: u64,
     rows: u64,
     digest: String,
+    /// Whether the digest that a side stores is the one of its rows: origin, mirror.
+    digests_hold: (bool, bool),
     /// The last keys of ranges that differ: table tag and key in hexadecimal.
     differences: Vec<String>,
 }
@@ -91,7 +93,8 @@ fn report(name: String, verified: &Verified) -> MirrorReport {
     let differences = verified.differences.iter();
     MirrorReport {
         name,
-        agrees: verified.differences.is_empty(),
+        agrees: verified.agrees(),
+        digests_hold: verified.digests_hold,
         epoch: verified.mark.epoch.0,
         seq: verified.mark.seq.0,
         rows: verified.rows,
@@ -110,6 +113,14 @@ fn text(report: &Report) -> String {
             "{}: {agrees} at change {}:{}, {} rows, digest {}",
             mirror.name, mirror.epoch, mirror.seq, mirror.rows, mirror.digest
         );
+        for (side, holds) in [
+            ("the origin", mirror.digests_hold.0),
+            ("the mirror", mirror.digests_hold.1),
+        ] {
+            if !holds && mirror.differences.is_empty() {
+                let _infallible = writeln!(text, "  {side} stores another digest than its rows have");
+            }
+        }
         for difference in &mirror.differences {
             let _infallible = writeln!(text, "  up to key {difference}");
         }

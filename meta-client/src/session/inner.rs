@@ -69,7 +69,7 @@ impl Inner {
         let (asking, asked) = mpsc::channel(QUESTIONS_AHEAD);
         let lead = Lead::start(&url.addrs, asking);
         let volume = find(&lead, &url.volume, deadline).await?;
-        let era = open_era(&lead, volume.id, &options, deadline, Mood::Opening).await?;
+        let (era, token) = open_era(&lead, volume.id, &options, deadline, Mood::Opening).await?;
         lead.attach(era.id.0);
         let mirror = options
             .mirror
@@ -86,7 +86,8 @@ impl Inner {
             // Whoever waits for a slot is told also when the last handle is dropped.
             closing: stop.child_token(),
             stop,
-            token: Mutex::default(),
+            // Whatever was there before the session is seen by it, also at a mirror.
+            token: Mutex::new(token),
             queries: Semaphore::new(options.queries as usize),
             reopened: AtomicU64::new(0),
             options,
@@ -251,7 +252,9 @@ impl Inner {
         Ok(result?)
     }
 
-    /// An answer of the mirror, if one is read from and it can, else of the origin.
+    /// An answer of the mirror, if one is read from and it can, else of the origin. An opening to
+    /// write is the origin's to answer while it can: its mode may have changed since, and the file
+    /// may be gone.
     async fn read(
         &self,
         query: &Query,
@@ -260,9 +263,11 @@ impl Inner {
         let Some(route) = &self.mirror else {
             return Ok(self.lead.ask(query, deadline, Mood::Steady).await?);
         };
+        let mut origin_first = matches!(query.body, QueryBody::Open { write: true, .. });
         loop {
             let at_least = self.token();
-            if let Some(read) = route.ask(&query.caller, &query.body, at_least).await {
+            if !std::mem::take(&mut origin_first)
+                && let Some(read) = route.ask(&query.caller, &query.body, at_least).await {
                 return Ok(read);
             }
             let turn = deadline.within(ORIGIN_TURN);
@@ -284,7 +289,8 @@ impl Inner {
     /// Opens the next era; the keeper alone does so.
     pub(super) async fn reopen(&self, deadline: Deadline) -> Result<(), ClientError> {
         let (volume, mood) = (self.volume.id, Mood::Steady);
-        let era = open_era(&self.lead, volume, &self.options, deadline, mood).await?;
+        let (era, token) = open_era(&self.lead, volume, &self.options, deadline, mood).await?;
+        self.saw(token);
         self.lead.attach(era.id.0);
         self.reopened.fetch_add(1, Ordering::Relaxed);
         tracing::info!(session = era.id.0, "a new session is open");
@@ -409,7 +415,7 @@ async fn open_era(
     options: &SessionOptions,
     deadline: Deadline,
     mood: Mood,
-) -> Result<Arc<Era>, ClientError> {
+) -> Result<(Arc<Era>, Token), ClientError> {
     let (slots, info) = (options.slots, options.info.clone());
     let body = CommandBody::OpenSession {
         nonce: rand::random(),
@@ -423,7 +429,7 @@ async fn open_era(
     };
     match lead.propose(&command, deadline, mood).await {
         Proposed::Reply { reply, .. } => match reply.outcome {
-            Outcome::Done(Success::Session(id)) => Ok(Era::new(id, slots)),
+            Outcome::Done(Success::Session(id)) => Ok((Era::new(id, slots), reply.token)),
             Outcome::Refused(refusal) => Err(refusal.into()),
             other => Err(Failure::BadReply(format!("{other:?}")).into()),
         },

@@ -18,6 +18,7 @@ use proto::convert::Convert as _;
 use proto::v1;
 use proto::v1::client_frame::Body as Ask;
 use proto::v1::server_frame::Body as Tell;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -28,6 +29,9 @@ const ANSWER_SLACK: Duration = Duration::from_millis(300);
 /// A mirror that cannot be read (it is being loaded, it is of another volume) is left alone so
 /// long.
 const UNUSABLE_PAUSE: Duration = Duration::from_secs(1);
+
+/// A mirror that was behind is asked for what it has, without waiting, for so long.
+const LAGGING_PAUSE: Duration = Duration::from_secs(1);
 
 /// How often queries were answered where.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -56,7 +60,8 @@ pub struct MirrorRouteStatus {
 enum Found {
     #[default]
     NotYet,
-    At(VolumeId),
+    /// As a node of the mirror said over this link: behind another one may be another cluster.
+    At(VolumeId, Weak<Link>),
     /// Not to be asked before.
     Unusable(Instant, String),
 }
@@ -69,8 +74,9 @@ pub(super) struct MirrorRoute {
     uuid: VolumeUuid,
     wait: Duration,
     found: Mutex<Found>,
-    /// The last answer was that the mirror is behind: it is not waited for until it has caught up.
-    lagging: AtomicBool,
+    /// The last answer was that the mirror is behind: it is not waited for until it has caught up,
+    /// or until then.
+    lagging: Mutex<Option<Instant>>,
     served: AtomicU64,
     behind: AtomicU64,
     unavailable: AtomicU64,
@@ -95,7 +101,7 @@ impl MirrorRoute {
             uuid,
             wait: options.wait,
             found: Mutex::default(),
-            lagging: AtomicBool::new(false),
+            lagging: Mutex::default(),
             served: AtomicU64::new(0),
             behind: AtomicU64::new(0),
             unavailable: AtomicU64::new(0),
@@ -109,7 +115,7 @@ impl MirrorRoute {
     pub(super) fn status(&self) -> MirrorRouteStatus {
         let of_found = match &*self.found.lock() {
             Found::Unusable(_, why) => Some(why.clone()),
-            Found::NotYet | Found::At(_) => None,
+            Found::NotYet | Found::At(..) => None,
         };
         let of_lead = self.lead.trouble().map(|failure| failure.to_string());
         MirrorRouteStatus {
@@ -149,7 +155,8 @@ impl MirrorRoute {
         let link = self.lead.current().ok_or(Declined::Unavailable)?;
         let volume = self.volume(&link).await?;
         // Once it is known to lag, every read would wait in vain.
-        let wait = if self.lagging.load(Ordering::Relaxed) {
+        let lagging = self.lagging.lock().is_some_and(|until| Instant::now() < until);
+        let wait = if lagging {
             Duration::ZERO
         } else {
             self.wait
@@ -167,7 +174,7 @@ impl MirrorRoute {
         let told = self.call(&link, frame, wait + ANSWER_SLACK).await?;
         match told {
             Tell::Answer(answer) => {
-                self.lagging.store(false, Ordering::Relaxed);
+                *self.lagging.lock() = None;
                 let (token, result) = answer.convert().map_err(|_error| Declined::Unavailable)?;
                 if result == Err(Refusal::MirrorLoading) || result == Err(Refusal::UnknownVolume) {
                     self.unusable("it is being loaded");
@@ -180,7 +187,7 @@ impl MirrorRoute {
                 Ok((token, result))
             }
             Tell::Failure(failure) if failure.kind() == v1::FailureKind::Behind => {
-                self.lagging.store(true, Ordering::Relaxed);
+                self.lags();
                 Err(Declined::Behind)
             }
             Tell::Failure(_) => {
@@ -207,13 +214,15 @@ impl MirrorRoute {
     }
 
     /// The volume's number at the mirror.
-    async fn volume(&self, link: &Link) -> Result<VolumeId, Declined> {
+    async fn volume(&self, link: &Arc<Link>) -> Result<VolumeId, Declined> {
         match &*self.found.lock() {
-            Found::At(volume) => return Ok(*volume),
+            Found::At(volume, over) if std::ptr::eq(over.as_ptr(), &raw const **link) => {
+                return Ok(*volume);
+            }
             Found::Unusable(until, _) if Instant::now() < *until => {
                 return Err(Declined::Unavailable);
             }
-            Found::NotYet | Found::Unusable(..) => {}
+            Found::NotYet | Found::At(..) | Found::Unusable(..) => {}
         }
         let query = Query {
             volume: VolumeId::CLUSTER,
@@ -230,7 +239,7 @@ impl MirrorRoute {
         let result = answer.convert().map_err(|_error| Declined::Unavailable)?.1;
         match result {
             Ok(Answer::Volume(info)) if info.uuid == self.uuid => {
-                *self.found.lock() = Found::At(info.id);
+                *self.found.lock() = Found::At(info.id, Arc::downgrade(link));
                 Ok(info.id)
             }
             Ok(Answer::Volume(_)) => Err(self.unusable("it has another volume of this name")),
@@ -239,9 +248,26 @@ impl MirrorRoute {
         }
     }
 
+    /// Waiting is given up for a while: not for as long as the mirror is read from seldom.
+    fn lags(&self) {
+        let mut lagging = self.lagging.lock();
+        let now = Instant::now();
+        if lagging.is_none_or(|until| until <= now) {
+            *lagging = Some(now + LAGGING_PAUSE);
+        }
+    }
+
     fn unusable(&self, why: &str) -> Declined {
-        tracing::debug!(volume = self.name, why, "the mirror cannot be read");
-        *self.found.lock() = Found::Unusable(Instant::now() + UNUSABLE_PAUSE, why.to_owned());
+        let mut found = self.found.lock();
+        let known = matches!(&*found, Found::Unusable(_, before) if before == why);
+        if !known {
+            tracing::warn!(
+                volume = self.name,
+                why,
+                "the mirror cannot be read; the origin answers"
+            );
+        }
+        *found = Found::Unusable(Instant::now() + UNUSABLE_PAUSE, why.to_owned());
         Declined::Unavailable
     }
 }

@@ -24,6 +24,9 @@ pub(super) fn step(rows: usize, more: bool) -> Success {
     }
 }
 
+/// What the row of a file without names holds once its data has begun to go; nothing before.
+pub(crate) const GOING: &[u8] = &[1];
+
 /// Deletes a file without names, its data first.
 pub(super) fn reap<B: KvRead>(txn: &mut Txn<'_, B>, ino: Ino, rows_max: u32) -> Done {
     let volume = txn.volume();
@@ -44,6 +47,9 @@ pub(super) fn reap<B: KvRead>(txn: &mut Txn<'_, B>, ino: Ino, rows_max: u32) -> 
     }
     let rows = bounded(rows_max) - left;
     if left == 0 {
+        // From here on it is not what it was, and a reader of this state must not take the holes
+        // for its content.
+        txn.put(orphan, &Blob(GOING.to_vec()));
         return Ok(step(rows, true));
     }
     let inode = txn.tables().inode(ino)?;

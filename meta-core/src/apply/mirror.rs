@@ -184,8 +184,13 @@ impl<B: KvRead> Work<'_, '_, B> {
                 self.end_load(*stamp, *digest)
             }
             (MirrorStep::Apply(records), MirrorState::Following) => self.apply_all(records),
-            (MirrorStep::Stop { reason, at }, MirrorState::Following | MirrorState::Loading) => {
-                self.stop(*reason, *at);
+            (MirrorStep::Stop { reason, at }, MirrorState::Following) => {
+                self.stop(*reason, Seq(at.0.max(1)));
+                Ok(())
+            }
+            // Zero tells for ever that the rows are of no one moment.
+            (MirrorStep::Stop { reason, .. }, MirrorState::Loading) => {
+                self.stop(*reason, Seq(0));
                 Ok(())
             }
             // A leader that did not hear of the stop, or of the end of the loading, yet.

@@ -369,6 +369,64 @@ fn a_load_that_begins_again_replaces_what_the_first_one_left() {
 }
 
 #[test]
+fn what_was_stopped_while_it_loaded_is_never_read() {
+    let codec = Arc::new(ListCodec::default());
+    let origin = Side::origin(&codec);
+    let mut mirror = Side::mirror(&codec);
+    let refused = |mirror: &Side| {
+        let query = |body| crate::query::Query {
+            volume: mirror.volume,
+            caller: Caller::root(),
+            body,
+        };
+        let root = query(crate::query::QueryBody::GetAttr { ino: Ino::ROOT });
+        let asked = read::answer(&mirror.kv, &root);
+        matches!(
+            asked,
+            Err(crate::outcome::Stop::Refused(Refusal::MirrorLoading))
+        )
+    };
+    let stop = || MirrorStep::Stop {
+        reason: StopReason::WrongCluster,
+        at: Seq(7),
+    };
+    let head = read::snapshot_head(&origin.kv, origin.volume).expect("a sound store");
+    let head = head.expect("a volume");
+    mirror.step(MirrorStep::BeginLoad {
+        snapshot: head.token,
+        record_crc: head.record_crc,
+        again: false,
+    });
+    let page = read::snapshot_page(&origin.kv, origin.volume, &[], 2, usize::MAX);
+    let page = page.expect("a sound store");
+    mirror.step(MirrorStep::Load(LoadRows {
+        after: Vec::new(),
+        through: page.through,
+        rows: page.rows,
+    }));
+    assert!(refused(&mirror), "half of a snapshot");
+    let state = mirror.step(stop());
+    assert_eq!(state, MirrorState::Stopped(StopReason::WrongCluster));
+    assert!(refused(&mirror), "stopped in the middle of it");
+    // Who looks at all volumes passes it by.
+    let listed = read::answer(
+        &mirror.kv,
+        &crate::query::Query {
+            volume: VolumeId::CLUSTER,
+            caller: Caller::root(),
+            body: crate::query::QueryBody::Volumes {
+                after: VolumeId::CLUSTER,
+                count_max: 10,
+            },
+        },
+    );
+    assert!(listed.is_ok(), "{listed:?}");
+    let (_, mut followed) = pair();
+    followed.step(stop());
+    assert!(!refused(&followed), "its rows are of one moment");
+}
+
+#[test]
 fn a_snapshot_that_is_not_what_was_announced_is_not_followed() {
     let codec = Arc::new(ListCodec::default());
     let origin = Side::origin(&codec);

@@ -12,7 +12,7 @@ pub(crate) mod volume;
 mod write;
 pub(crate) mod xattr;
 
-pub(crate) use maintain::clipped;
+pub(crate) use maintain::{GOING, clipped};
 
 use crate::command::{CommandBody, Operation, Request};
 use crate::kv::KvRead;

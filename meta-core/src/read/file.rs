@@ -1,7 +1,7 @@
 //! Questions about files.
 
 use crate::access::{self, EXECUTE, READ, WRITE};
-use crate::apply::{clipped, xattr};
+use crate::apply::{GOING, clipped, xattr};
 use crate::attr::{Caller, FileKind};
 use crate::ids::{ChunkIndex, DentryNumber, Ino, SliceOrder};
 use crate::key::{self, Ids, Key, PREFIX_BYTES, Table};
@@ -136,8 +136,16 @@ fn read_slices<K: KvRead>(
     if inode.kind != FileKind::Regular {
         return Err(Refusal::InvalidArgument.into());
     }
-    let cuts = tables.cuts(ino)?;
     let volume = tables.volume();
+    if inode.nlink == 0 {
+        // Read at a mirror, a file may go while somebody holds it.
+        let orphan = key::by_ino(volume, Table::Orphan, ino);
+        let going = tables.row::<Blob>(&orphan)?;
+        if going.is_some_and(|Blob(said)| said == GOING) {
+            return Err(Refusal::Stale.into());
+        }
+    }
+    let cuts = tables.cuts(ino)?;
     let begin = key::slice(volume, ino, from.chunk, from.order);
     let end = key::slice(volume, ino, end, SliceOrder(0));
     let mut slices = Vec::new();

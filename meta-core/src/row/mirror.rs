@@ -20,7 +20,7 @@ pub struct Mirror {
     pub snapshot: Token,
     /// CRC of the snapshot's last record.
     pub snapshot_crc: u32,
-    /// The record that stopped it.
+    /// The record that stopped it; zero if it was stopped while it loaded.
     pub stopped_at: Seq,
     /// The last key loaded (tag and ids); empty before the first.
     pub cursor: Vec<u8>,
@@ -29,10 +29,11 @@ pub struct Mirror {
 impl Mirror {
     /// Whether the volume's rows are those of one moment of its origin.
     pub fn is_loaded(&self) -> bool {
-        !matches!(
-            self.state,
-            MirrorState::Loading | MirrorState::Stopped(StopReason::SnapshotDiffers)
-        )
+        match self.state {
+            MirrorState::Following => true,
+            MirrorState::Loading | MirrorState::Stopped(StopReason::SnapshotDiffers) => false,
+            MirrorState::Stopped(_) => self.stopped_at > Seq(0),
+        }
     }
 }
 

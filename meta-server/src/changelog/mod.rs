@@ -11,7 +11,7 @@ use follow::FollowStream;
 use futures::Stream;
 use load::LoadStream;
 use meta_core::ids::{Epoch, Seq, VolumeId};
-use meta_core::outcome::Token;
+use meta_core::outcome::{Fatal, Token};
 use meta_core::query::{Answer, QueryBody, VolumeInfo};
 use proto::limits::{CHANGELOG_VERSION_MAX, CHANGELOG_VERSION_MIN};
 use proto::v1;
@@ -134,19 +134,24 @@ impl v1::changelog_server::Changelog for ChangelogService {
             .core
             .reader
             .with_marked_view(volume.id, mark, move |view| {
-                meta_core::read::rows_hash(view, volume.id, &after, &through, rows_max)
+                let head = meta_core::read::snapshot_head(view, volume.id)?;
+                let head = head.ok_or(Fatal::Invariant("a marked volume has no head"))?;
+                let hash =
+                    meta_core::read::rows_hash(view, volume.id, &after, &through, rows_max)?;
+                Ok((head.digest, hash))
             });
         let Some(hashed) = hashed.await else {
             return Err(Status::not_found(
                 "the rows as of that mark are not kept here, or not any more",
             ));
         };
-        let found = hashed.map_err(|fatal| Status::unavailable(self.core.fatal(&fatal).message))?;
+        let (digest, found) = hashed.map_err(|fatal| Status::unavailable(self.core.fatal(&fatal).message))?;
         Ok(Response::new(v1::HashRowsReply {
             through: found.through,
             rows: found.rows,
             hash: found.hash.to_le_bytes().to_vec(),
             end: found.end,
+            digest: digest.to_le_bytes().to_vec(),
         }))
     }
 }

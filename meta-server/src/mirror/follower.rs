@@ -137,7 +137,7 @@ impl Follower {
         self.core.mirrors.trouble(self.volume, "");
         tracing::info!(volume = %self.volume, seq = %head.token.seq, "loading a snapshot of the origin");
         let (snapshot, record_crc) = (head.token, head.record_crc);
-        let again = false;
+        let again = place.summary.state == MirrorState::Following;
         self.step(MirrorStep::BeginLoad {
             snapshot,
             record_crc,
@@ -184,6 +184,11 @@ impl Follower {
         let followed = origin(place)?.follow(next, true).await;
         let (head, stream) = match followed {
             Ok(followed) => followed,
+            // Writes outran the loading, and nothing of this side's own hangs on the snapshot.
+            Err(ChangelogError::NotRetained(why)) if place.token == place.summary.snapshot => {
+                tracing::warn!(volume = %self.volume, why, "the snapshot is loaded anew");
+                return self.load(place).await;
+            }
             Err(error) => return self.refuse(error, next).await,
         };
         let wrong = stranger(place, head.cluster, head.volume)

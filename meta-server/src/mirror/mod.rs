@@ -21,9 +21,19 @@ use tokio::task::{AbortHandle, JoinSet};
 /// How often new mirrors are looked for, when nobody says that there is one.
 const INTERVAL: Duration = Duration::from_secs(2);
 
+/// Clears the board when it is dropped.
+struct Forgotten(Arc<Core>);
+
+impl Drop for Forgotten {
+    fn drop(&mut self) {
+        self.0.mirrors.clear();
+    }
+}
+
 /// Follows for all mirrors, until the leadership ends.
 pub(crate) async fn run(core: Arc<Core>) {
-    core.mirrors.clear();
+    // What was heard is forgotten with the leadership: it would grow old and look like a lag.
+    let _forgotten = Forgotten(Arc::clone(&core));
     // Dropping the set ends the followers.
     let mut tasks = JoinSet::new();
     let mut running: BTreeMap<VolumeId, AbortHandle> = BTreeMap::new();
