@@ -20,6 +20,8 @@ pub mod pair;
 pub mod playground;
 pub mod port;
 pub mod process;
+pub mod proxy;
+pub mod s3_server;
 pub mod scratch;
 pub mod seed;
 pub mod wait;

@@ -5,6 +5,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use jepsen::campaign::{self, CampaignOptions, Nemesis, Workload};
 use jepsen::demo::{self, DemoOptions};
 use jepsen::history::Verdict;
+use jepsen::s3_server;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -48,6 +50,15 @@ enum Command {
         /// Where randomness begins
         #[arg(long)]
         seed: u64,
+    },
+    /// Serves a directory as S3 on loopback, with fixed keys, until it is ended: for tests only
+    S3Server {
+        /// Whose directories are the buckets
+        #[arg(long)]
+        dir: PathBuf,
+        /// Where it listens
+        #[arg(long)]
+        addr: SocketAddr,
     },
 }
 
@@ -96,6 +107,10 @@ async fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<ExitCode> {
     let succeeded = match command {
+        Command::S3Server { dir, addr } => {
+            s3_server::serve(&dir, addr).await?;
+            true
+        }
         Command::Demo {
             dir,
             trees,

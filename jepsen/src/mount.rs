@@ -29,6 +29,20 @@ impl Mount {
     /// # Errors
     /// When it does not; the log's tail is in the error.
     pub fn start(url: &str, point: &Path, log: &Path, extra: &[&str]) -> Result<Self> {
+        Self::start_with(url, point, log, extra, &[])
+    }
+
+    /// As [`Mount::start`], with more variables in the environment.
+    ///
+    /// # Errors
+    /// As [`Mount::start`].
+    pub fn start_with(
+        url: &str,
+        point: &Path,
+        log: &Path,
+        extra: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
         fs::create_dir_all(point)
             .with_context(|| format!("cannot make the mount point {}", point.display()))?;
         if is_mounted(point)? {
@@ -36,6 +50,7 @@ impl Mount {
         }
         let mut command = Command::new(binary("curlew")?);
         command.arg("mount").arg(url).arg(point).args(extra);
+        command.envs(environment.iter().copied());
         let process = Process::spawn("curlew mount", &mut command, log)?;
         let mut mount = Self {
             process,

@@ -3,7 +3,7 @@
 use crate::cluster::{Cluster, ClusterOptions, agree};
 use crate::wait;
 use anyhow::{Context, Result, ensure};
-use meta_client::{MetaUrl, Mirroring, node_status};
+use meta_client::{MetaUrl, Mirroring, VolumeStatus, node_status};
 use std::time::Duration;
 
 /// How long one question to a node may take.
@@ -48,12 +48,26 @@ impl Pair {
         self.mirror.url(&self.volume)
     }
 
+    /// The volume at the origin, by way of `addr`.
+    pub fn origin_url_by(&self, addr: &str) -> String {
+        format!("curlew://{addr}/{}", self.volume)
+    }
+
     /// Both sides together, for administration.
     ///
     /// # Errors
     /// When one does not answer.
     pub async fn mirroring(&self) -> Result<Mirroring> {
-        let origin: MetaUrl = self.origin_url().parse().context("our own URL")?;
+        self.mirroring_by(&self.origin_url()).await
+    }
+
+    /// As [`Pair::mirroring`], with another URL of the origin: a mirror that is made with it
+    /// follows by that way.
+    ///
+    /// # Errors
+    /// When one does not answer.
+    pub async fn mirroring_by(&self, origin_url: &str) -> Result<Mirroring> {
+        let origin: MetaUrl = origin_url.parse().context("our own URL")?;
         let mirror: MetaUrl = self.mirror_url().parse().context("our own URL")?;
         let both = Mirroring::connect(&origin, &mirror, RETRY_FOR).await;
         both.with_context(|| self.log_tails(15))
@@ -90,6 +104,38 @@ impl Pair {
             Ok(Ok(()))
         });
         waited.await.with_context(|| self.log_tails(15))
+    }
+
+    /// Waits until the mirror has what the origin had when this was called; the seq that it is at.
+    ///
+    /// # Errors
+    /// When it has not within `within`.
+    pub async fn caught_up(&self, within: Duration) -> Result<u64> {
+        let mark = self.at(&self.origin).await?.seq;
+        let waited = wait::until("the mirror to catch up", within, async || {
+            Ok(match self.at_mirror().await {
+                Ok(volume) if volume.seq >= mark => Ok(volume.seq),
+                Ok(volume) => Err(format!("{} of {mark}: {:?}", volume.seq, volume.mirror)),
+                Err(error) => Err(format!("{error:#}")),
+            })
+        });
+        waited.await.with_context(|| self.log_tails(15))
+    }
+
+    /// The volume as the first node of the mirror has it.
+    ///
+    /// # Errors
+    /// When it does not answer, or has none.
+    pub async fn at_mirror(&self) -> Result<VolumeStatus> {
+        self.at(&self.mirror).await
+    }
+
+    async fn at(&self, side: &Cluster) -> Result<VolumeStatus> {
+        let addrs = side.addrs();
+        let addr = addrs.first().context("a cluster without nodes")?;
+        let status = node_status(addr, ASK).await?;
+        let own = status.volumes.into_iter().find(|v| v.name == self.volume);
+        own.with_context(|| format!("{addr} has no volume {}", self.volume))
     }
 
     /// Waits until all nodes of both sides hold the same; the seq that they are at.

@@ -118,7 +118,8 @@ fn text(report: &Report) -> String {
             ("the mirror", mirror.digests_hold.1),
         ] {
             if !holds && mirror.differences.is_empty() {
-                let _infallible = writeln!(text, "  {side} stores another digest than its rows have");
+                let _infallible =
+                    writeln!(text, "  {side} stores another digest than its rows have");
             }
         }
         for difference in &mirror.differences {

@@ -267,7 +267,8 @@ impl Inner {
         loop {
             let at_least = self.token();
             if !std::mem::take(&mut origin_first)
-                && let Some(read) = route.ask(&query.caller, &query.body, at_least).await {
+                && let Some(read) = route.ask(&query.caller, &query.body, at_least).await
+            {
                 return Ok(read);
             }
             let turn = deadline.within(ORIGIN_TURN);

@@ -18,8 +18,8 @@ use proto::convert::Convert as _;
 use proto::v1;
 use proto::v1::client_frame::Body as Ask;
 use proto::v1::server_frame::Body as Tell;
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -155,12 +155,11 @@ impl MirrorRoute {
         let link = self.lead.current().ok_or(Declined::Unavailable)?;
         let volume = self.volume(&link).await?;
         // Once it is known to lag, every read would wait in vain.
-        let lagging = self.lagging.lock().is_some_and(|until| Instant::now() < until);
-        let wait = if lagging {
-            Duration::ZERO
-        } else {
-            self.wait
-        };
+        let lagging = self
+            .lagging
+            .lock()
+            .is_some_and(|until| Instant::now() < until);
+        let wait = if lagging { Duration::ZERO } else { self.wait };
         let query = Query {
             volume,
             caller: caller.clone(),

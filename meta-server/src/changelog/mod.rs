@@ -30,7 +30,7 @@ use tonic::{Request, Response, Status};
 const STREAMS_MAX: usize = 256;
 /// Snapshots sent at a time: each keeps RocksDB from dropping what was replaced since it began.
 const LOADS_MAX: usize = 4;
-/// Frames that wait for a slow follower, about 1 MiB each at most.
+/// Frames that wait for a slow follower, of about 2 MiB and one record or row at most.
 const FRAMES_AHEAD: usize = 4;
 /// Rows hashed by one call.
 const HASH_ROWS_MAX: u64 = 1 << 20;
@@ -136,8 +136,7 @@ impl v1::changelog_server::Changelog for ChangelogService {
             .with_marked_view(volume.id, mark, move |view| {
                 let head = meta_core::read::snapshot_head(view, volume.id)?;
                 let head = head.ok_or(Fatal::Invariant("a marked volume has no head"))?;
-                let hash =
-                    meta_core::read::rows_hash(view, volume.id, &after, &through, rows_max)?;
+                let hash = meta_core::read::rows_hash(view, volume.id, &after, &through, rows_max)?;
                 Ok((head.digest, hash))
             });
         let Some(hashed) = hashed.await else {
@@ -145,7 +144,8 @@ impl v1::changelog_server::Changelog for ChangelogService {
                 "the rows as of that mark are not kept here, or not any more",
             ));
         };
-        let (digest, found) = hashed.map_err(|fatal| Status::unavailable(self.core.fatal(&fatal).message))?;
+        let (digest, found) =
+            hashed.map_err(|fatal| Status::unavailable(self.core.fatal(&fatal).message))?;
         Ok(Response::new(v1::HashRowsReply {
             through: found.through,
             rows: found.rows,

@@ -1,0 +1,274 @@
+//! A TCP proxy on loopback, in front of one address: a link that can be cut in the midst of what it
+//! carries, and that can fall silent.
+
+use crate::scratch::notice;
+use anyhow::{Context, Result};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// Connections at once; more of them wait to be accepted.
+const CONNECTIONS_MAX: usize = 64;
+/// Bytes that a direction of a connection holds while nothing is forwarded.
+const BUFFER_BYTES: usize = 16 << 10;
+
+/// A proxy that listens. Dropping it ends it and all its connections.
+#[derive(Debug)]
+pub struct Proxy {
+    addr: SocketAddr,
+    link: Arc<Link>,
+    listening: JoinHandle<()>,
+}
+
+/// What the proxy and its connections share.
+#[derive(Debug)]
+struct Link {
+    to: String,
+    /// Counted up to cut what is connected.
+    cut: watch::Sender<u64>,
+    held: watch::Sender<bool>,
+    limit: watch::Sender<Option<u64>>,
+    connections: AtomicU64,
+    cuts: AtomicU64,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    /// One of its two sides closed it.
+    Left,
+    /// The proxy did.
+    Cut,
+}
+
+impl Proxy {
+    /// Listens on a port of its own, and connects whoever comes with `to`.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub async fn start(to: &str) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let listener = listener.context("cannot listen on loopback")?;
+        let addr = listener.local_addr().context("a listener's own address")?;
+        let link = Arc::new(Link {
+            to: to.to_owned(),
+            cut: watch::Sender::new(0),
+            held: watch::Sender::new(false),
+            limit: watch::Sender::new(None),
+            connections: AtomicU64::new(0),
+            cuts: AtomicU64::new(0),
+        });
+        let listening = tokio::spawn(listen(listener, Arc::clone(&link)));
+        Ok(Self {
+            addr,
+            link,
+            listening,
+        })
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> String {
+        self.addr.to_string()
+    }
+
+    /// Cuts what is connected now, without a goodbye. It is done when [`Proxy::cuts`] has grown.
+    pub fn cut(&self) {
+        self.link.cut.send_modify(|count| *count += 1);
+    }
+
+    /// Each connection to come is cut after it brought so many bytes from the other side; `None`
+    /// lets them live.
+    pub fn cut_after(&self, bytes: Option<u64>) {
+        self.link.limit.send_replace(bytes);
+    }
+
+    /// A silent link accepts connections and keeps those it has, and forwards nothing.
+    pub fn hold(&self, silent: bool) {
+        self.link.held.send_replace(silent);
+    }
+
+    /// Connections accepted so far.
+    pub fn connections(&self) -> u64 {
+        self.link.connections.load(Ordering::SeqCst)
+    }
+
+    /// Connections cut by the proxy so far.
+    pub fn cuts(&self) -> u64 {
+        self.link.cuts.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+async fn listen(listener: TcpListener, link: Arc<Link>) {
+    // Dropping the set ends the connections.
+    let mut connections = JoinSet::new();
+    loop {
+        let client = match listener.accept().await {
+            Ok((client, _peer)) => client,
+            Err(error) => {
+                notice(&format!("the proxy to {} ends: {error}", link.to));
+                return;
+            }
+        };
+        let link = Arc::clone(&link);
+        // As of now, and not as of when the task begins.
+        let (cut, limit) = (link.cut.subscribe(), *link.limit.borrow());
+        link.connections.fetch_add(1, Ordering::SeqCst);
+        connections.spawn(async move { link.connect(client, cut, limit).await });
+        while connections.try_join_next().is_some() {}
+        if connections.len() >= CONNECTIONS_MAX {
+            let _ended = connections.join_next().await;
+        }
+    }
+}
+
+impl Link {
+    /// Carries one connection until a side leaves or it is cut.
+    async fn connect(
+        &self,
+        mut client: TcpStream,
+        mut cut: watch::Receiver<u64>,
+        limit: Option<u64>,
+    ) {
+        let Ok(mut upstream) = TcpStream::connect(&self.to).await else {
+            // Nobody listens there: the client sees its connection closed.
+            return;
+        };
+        let ended = tokio::select! {
+            _raised = cut.changed() => Ok(End::Cut),
+            ended = self.carry(&mut client, &mut upstream, limit) => ended,
+        };
+        if !matches!(ended, Ok(End::Cut)) {
+            return;
+        }
+        for stream in [client, upstream] {
+            // A reset instead of an orderly close. Without it the connection ends all the same.
+            let _orderly = stream.set_zero_linger();
+        }
+        self.cuts.fetch_add(1, Ordering::SeqCst);
+    }
+
+    async fn carry(
+        &self,
+        client: &mut TcpStream,
+        upstream: &mut TcpStream,
+        limit: Option<u64>,
+    ) -> io::Result<End> {
+        client.set_nodelay(true)?;
+        upstream.set_nodelay(true)?;
+        let (from_client, to_client) = client.split();
+        let (from_upstream, to_upstream) = upstream.split();
+        tokio::select! {
+            ended = pump(from_client, to_upstream, self.held.subscribe(), None) => ended,
+            ended = pump(from_upstream, to_client, self.held.subscribe(), limit) => ended,
+        }
+    }
+}
+
+/// Carries one direction.
+async fn pump(
+    from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    mut held: watch::Receiver<bool>,
+    limit: Option<u64>,
+) -> io::Result<End> {
+    let mut from = from.take(limit.unwrap_or(u64::MAX));
+    let mut buffer = Vec::<u8>::with_capacity(BUFFER_BYTES);
+    while from.limit() > 0 {
+        if from.read_buf(&mut buffer).await? == 0 {
+            return Ok(End::Left);
+        }
+        // What came while the link is silent goes on when it is not.
+        if held.wait_for(|silent| !*silent).await.is_err() {
+            return Ok(End::Left);
+        }
+        to.write_all(&buffer).await?;
+        buffer.clear();
+    }
+    Ok(End::Cut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wait;
+    use std::time::Duration;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// Sends everything back, on one connection after the other.
+    async fn echo() -> (String, JoinHandle<()>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let listener = listener.expect("a listener");
+        let addr = listener.local_addr().expect("its address").to_string();
+        let task = tokio::spawn(async move {
+            while let Ok((mut stream, _peer)) = listener.accept().await {
+                let (mut from, mut to) = stream.split();
+                let _cut = tokio::io::copy(&mut from, &mut to).await;
+            }
+        });
+        (addr, task)
+    }
+
+    async fn cuts(proxy: &Proxy, count: u64) {
+        let cut = wait::until("a cut", PATIENCE, async || {
+            let cuts = proxy.cuts();
+            Ok((cuts >= count).then_some(()).ok_or(format!("{cuts} cuts")))
+        });
+        cut.await.expect("cut");
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_cut_at_its_byte_and_on_demand() {
+        let (to, server) = echo().await;
+        let proxy = Proxy::start(&to).await.expect("a proxy");
+        proxy.cut_after(Some(3));
+        let mut limited = TcpStream::connect(proxy.addr()).await.expect("connected");
+        limited.write_all(b"hello").await.expect("sent");
+        cuts(&proxy, 1).await;
+        let mut came = Vec::new();
+        // It may end with a reset: what counts is that nothing came past the limit.
+        let _reset = limited.read_to_end(&mut came).await;
+        assert!(b"hel".starts_with(&came), "{came:?}");
+        proxy.cut_after(None);
+        let mut free = TcpStream::connect(proxy.addr()).await.expect("connected");
+        free.write_all(b"hello").await.expect("sent");
+        let mut came = [0; 5];
+        free.read_exact(&mut came).await.expect("it comes back");
+        assert_eq!(&came, b"hello");
+        proxy.cut();
+        cuts(&proxy, 2).await;
+        assert_eq!(proxy.connections(), 2);
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn a_silent_link_accepts_and_forwards_nothing_until_it_speaks_again() {
+        let (to, server) = echo().await;
+        let proxy = Proxy::start(&to).await.expect("a proxy");
+        proxy.hold(true);
+        let mut stream = TcpStream::connect(proxy.addr()).await.expect("connected");
+        stream.write_all(b"hello").await.expect("sent");
+        let mut came = [0; 5];
+        let silent = Duration::from_millis(100);
+        let early = tokio::time::timeout(silent, stream.read_exact(&mut came)).await;
+        assert!(early.is_err(), "{early:?}");
+        proxy.hold(false);
+        let late = tokio::time::timeout(PATIENCE, stream.read_exact(&mut came)).await;
+        late.expect("in time").expect("it comes back");
+        assert_eq!(&came, b"hello");
+        assert_eq!((proxy.connections(), proxy.cuts()), (1, 0));
+        server.abort();
+    }
+}
