@@ -2,10 +2,16 @@
 
 use crate::error::StorageError;
 use crate::object::{LocalDir, ObjectStore, S3Bucket, S3Store};
+use bytes::Bytes;
 use meta_core::ids::VolumeUuid;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a bucket is asked for a volume's marker, and the first pause between two tries.
+const MARKER_TRIES: u32 = 3;
+const MARKER_PAUSE: Duration = Duration::from_millis(500);
 
 /// A storage description: JSON in the volume, the same for all its clients, without secrets.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -35,14 +41,46 @@ impl StorageConfig {
 ///
 /// # Errors
 /// [`StorageError`] if the description is unknown here or the store cannot be written.
-pub fn prepare_volume(description: &[u8], volume: VolumeUuid) -> Result<(), StorageError> {
+pub async fn prepare_volume(description: &[u8], volume: VolumeUuid) -> Result<(), StorageError> {
     match serde_json::from_slice(description)? {
         StorageConfig::File { root } => {
             let place = root.join(volume.to_string());
             LocalDir::make(&place).map_err(|error| StorageError::Open { place, error })
         }
-        // A bucket is named for all the world: no other store can stand in its place unseen.
-        StorageConfig::S3(_) => Ok(()),
+        StorageConfig::S3(bucket) => {
+            let store = S3Store::open(&bucket)?;
+            let text = Bytes::from(volume.to_string());
+            let put = store.put(&marker(volume), text).await;
+            put.map_err(|error| StorageError::Bucket {
+                place: bucket.place(),
+                error,
+            })
+        }
+    }
+}
+
+/// The object that tells a volume's bucket from another one that the same address leads to
+/// elsewhere. No block has this name: theirs go on with an epoch.
+fn marker(volume: VolumeUuid) -> String {
+    format!("{volume}/curlew-volume")
+}
+
+/// Looks for a volume's marker, a few times if the store is only busy.
+async fn find_marker(bucket: &S3Bucket, volume: VolumeUuid) -> Result<(), StorageError> {
+    let (store, marker) = (S3Store::open(bucket)?, marker(volume));
+    let mut attempt = 1;
+    loop {
+        match store.head(&marker).await {
+            Ok(Some(_)) => return Ok(()),
+            Ok(None) => return Err(StorageError::OtherBucket(bucket.place())),
+            Err(error) if error.may_pass() && attempt < MARKER_TRIES => {}
+            Err(error) => {
+                let place = bucket.place();
+                return Err(StorageError::Bucket { place, error });
+            }
+        }
+        tokio::time::sleep(MARKER_PAUSE * attempt).await;
+        attempt += 1;
     }
 }
 
@@ -51,7 +89,7 @@ pub fn prepare_volume(description: &[u8], volume: VolumeUuid) -> Result<(), Stor
 ///
 /// # Errors
 /// [`StorageError`] if the description is unknown here, or the store does not open or is another.
-pub fn open_volume(
+pub async fn open_volume(
     description: &[u8],
     volume: VolumeUuid,
 ) -> Result<Arc<dyn ObjectStore>, StorageError> {
@@ -63,7 +101,7 @@ pub fn open_volume(
                 return Err(StorageError::NotThere(place));
             }
         }
-        StorageConfig::S3(_) => {}
+        StorageConfig::S3(bucket) => find_marker(&bucket, volume).await?,
     }
     Ok(store)
 }
@@ -128,18 +166,18 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_volume_is_opened_only_where_it_was_made() {
+    #[tokio::test]
+    async fn a_volume_is_opened_only_where_it_was_made() {
         let dir = tempfile::tempdir().expect("a directory");
         let root = dir.path().join("disk").join("bucket");
         LocalDir::make(&root).expect("made");
         LocalDir::make(&root).expect("there already");
         let json = StorageConfig::File { root: root.clone() }.to_json();
         let (json, volume) = (json.expect("text"), meta_core::ids::Uuid([7; 16]));
-        let opened = open_volume(&json, volume);
+        let opened = open_volume(&json, volume).await;
         assert!(matches!(opened, Err(StorageError::NotThere(_))));
-        prepare_volume(&json, volume).expect("prepared");
-        open_volume(&json, volume).expect("opened");
+        prepare_volume(&json, volume).await.expect("prepared");
+        open_volume(&json, volume).await.expect("opened");
     }
 
     #[test]

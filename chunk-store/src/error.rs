@@ -143,6 +143,20 @@ pub enum StorageError {
         /// Why not.
         error: io::Error,
     },
+    /// The bucket was reached and does not know the volume.
+    #[error(
+        "{0} is not where this volume was made, or was emptied: nothing is written there; check that its \
+         address leads to the same store from here"
+    )]
+    OtherBucket(String),
+    /// The bucket cannot be used now.
+    #[error("the volume's {place} cannot be used: {error}")]
+    Bucket {
+        /// Which.
+        place: String,
+        /// Why not.
+        error: ObjectError,
+    },
     /// The bucket's URL is not understood. It is not repeated: a key may stand in it.
     #[error(
         "the bucket's URL cannot be used: {0}; write http://HOST:PORT/BUCKET, \

@@ -75,7 +75,12 @@ impl NewVolume {
     /// What the arguments ask for. A directory is made if needed, a bucket is not.
     fn from_args(args: &FormatArgs) -> Result<Self> {
         let (name, block_bytes) = (&args.url.volume, args.block_size);
+        let is_url = args.bucket.to_string_lossy().contains("://");
         match args.storage {
+            // The value is not repeated: a key may stand in it.
+            StorageKind::File if is_url => Err(Usage::error(
+                "--bucket is a URL, and --storage is `file`: add --storage s3",
+            )),
             StorageKind::File => Self::in_directory(name, &args.bucket, Some(block_bytes)),
             StorageKind::S3 => Ok(Self {
                 name: name.clone(),
@@ -127,6 +132,7 @@ pub(crate) async fn create(cluster: &Cluster, volume: &NewVolume) -> Result<Volu
         .context("the object store does not work")?;
     let uuid = Uuid(*uuid::Uuid::new_v4().as_bytes());
     chunk_store::prepare_volume(&storage, uuid)
+        .await
         .context("cannot prepare the object store for the volume")?;
     let command = CreateVolume {
         name: volume.name.clone(),
@@ -191,6 +197,14 @@ mod tests {
         let described = [bucket.endpoint, bucket.bucket, bucket.prefix];
         assert_eq!(described, ["http://127.0.0.1:9000", "blocks", "a/"]);
         assert_eq!(made.block_bytes, BLOCK_BYTES);
+    }
+
+    #[test]
+    fn a_url_is_no_directory() {
+        let url = "http://key:secret@127.0.0.1:9000/blocks";
+        let error = volume(&["--bucket", url]).expect_err("wrong usage");
+        assert!(error.is::<Usage>(), "{error}");
+        assert!(!error.to_string().contains("secret"), "{error}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use jepsen::wait;
 use jepsen::writer::{Crew, check};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// More than the head of the changelog, which is all that is read when a mirror is made, and less
@@ -90,7 +90,12 @@ async fn cut_the_tail(pair: &Pair, proxy: &Proxy, rng: &mut StdRng) {
 
 /// The link neither ends nor brings anything: the follower has to notice that by itself.
 async fn fall_silent(pair: &Pair, proxy: &Proxy, crew: &Crew) {
+    // What is written after the cut came over a connection that has no limit.
+    sever(proxy).await;
+    crew.progress(20, PATIENCE).await.expect("writes");
+    pair.caught_up(PATIENCE).await.expect("a link");
     let (connections, cuts) = (proxy.connections(), proxy.cuts());
+    let begin = Instant::now();
     proxy.hold(true);
     let held_at = pair.at_mirror().await.expect("a volume").seq;
     let given_up = wait::until("the follower to try anew", PATIENCE, async || {
@@ -98,6 +103,8 @@ async fn fall_silent(pair: &Pair, proxy: &Proxy, crew: &Crew) {
         Ok((now > connections).then_some(()).ok_or(format!("{now}")))
     });
     given_up.await.expect("given up");
+    let silence = begin.elapsed();
+    assert!(silence > Duration::from_secs(1), "{silence:?}");
     crew.progress(50, PATIENCE).await.expect("writes go on");
     let silent = pair.at_mirror().await.expect("a volume");
     let trouble = silent.mirror.expect("a mirror").trouble;
@@ -106,7 +113,9 @@ async fn fall_silent(pair: &Pair, proxy: &Proxy, crew: &Crew) {
     proxy.hold(false);
     let seq = pair.caught_up(PATIENCE).await.expect("it goes on");
     pair.following(PATIENCE).await.expect("it follows");
-    notice(&format!("mirror_stream: silent at {held_at}, on to {seq}"));
+    notice(&format!(
+        "mirror_stream: silent at {held_at}, given up after {silence:?}, on to {seq}"
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

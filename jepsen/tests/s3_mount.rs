@@ -130,6 +130,16 @@ async fn files_in_a_bucket_survive_kills_of_its_server() {
     notice(&format!("s3: {FILES} files in {} objects", objects.len()));
     assert!(objects.len() >= FILES, "each file has its own blocks");
     cluster.digests_equal(PATIENCE).await.expect("sound");
+    // Another bucket at the same address is not taken for the volume's.
+    fs::rename(server.objects(), root.join("aside")).expect("renamed");
+    fs::create_dir(server.objects()).expect("an empty bucket");
+    let (point, log) = (cluster.dir().join("third"), cluster.dir().join("third.log"));
+    let third = Mount::start_with(&cluster.url("vol"), &point, &log, &[], &KEYS);
+    let refused = format!("{:#}", third.expect_err("not mounted"));
+    assert!(
+        refused.contains("not where this volume was made"),
+        "{refused}"
+    );
     // Neither the nodes' stores nor any log has a key of the bucket.
     for path in files(cluster.dir()) {
         let bytes = fs::read(&path).expect("readable");

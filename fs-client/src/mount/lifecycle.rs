@@ -114,7 +114,7 @@ async fn connect(
         Err(error) => return Err(MountError::Meta(error)),
     };
     let volume = session.volume().clone();
-    let slices = match slice_store(&volume, options) {
+    let slices = match slice_store(&volume, options).await {
         Ok(slices) => slices,
         Err(error) => {
             // The session was opened for nothing.
@@ -131,8 +131,12 @@ async fn connect(
     Ok((vfs, about))
 }
 
-fn slice_store(volume: &VolumeInfo, options: &MountOptions) -> Result<SliceStore, MountError> {
+async fn slice_store(
+    volume: &VolumeInfo,
+    options: &MountOptions,
+) -> Result<SliceStore, MountError> {
     let store = open_volume(&volume.storage, volume.uuid)
+        .await
         .map_err(|error| MountError::Storage(error.to_string()))?;
     let keys = VolumeKeys {
         uuid: volume.uuid,

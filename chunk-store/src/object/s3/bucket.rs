@@ -80,7 +80,7 @@ impl S3Bucket {
     }
 
     /// For people.
-    pub(super) fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         format!("bucket {} at {}", self.bucket, self.endpoint)
     }
 }

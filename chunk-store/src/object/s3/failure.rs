@@ -76,7 +76,7 @@ where
             let region = raw.headers().get("x-amz-bucket-region");
             return Self::Answered(Answer {
                 status: raw.status().as_u16(),
-                code: answer.code().unwrap_or_default().to_owned(),
+                code: shown(answer.code().unwrap_or_default()),
                 message: shown(answer.message().unwrap_or_default()),
                 region: region.map(shown),
             });

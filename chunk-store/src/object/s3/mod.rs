@@ -111,7 +111,14 @@ impl S3Store {
             request = request.if_none_match("*");
         }
         // Its time is bounded by the client: a body may be long under way.
-        request.send().await.map(drop).map_err(Failure::from)
+        let answer = request.send().await.map_err(Failure::from)?;
+        if answer.e_tag().is_none() {
+            // A portal or a proxy on the way may say 200 to anything, and then nothing is stored.
+            return Err(Failure::Silent(
+                "the answer is not one of S3: it names no ETag".to_owned(),
+            ));
+        }
+        Ok(())
     }
 
     /// What a put means that found an object under its key: an earlier attempt whose answer was
