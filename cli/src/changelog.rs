@@ -71,7 +71,9 @@ async fn print(changelog: &Changelog, args: &ChangelogArgs, next: &mut Seq) -> R
             } else {
                 text(&record)
             };
-            output::text_out(&line)?;
+            if !output::line_out(&line)? {
+                return Ok(());
+            }
             *next = Seq(record.seq.0 + 1);
         }
     }

@@ -14,10 +14,16 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Result<()> {
 
 /// Prints `text` as it is.
 pub(crate) fn text_out(text: &str) -> Result<()> {
+    line_out(text).map(|_listening| ())
+}
+
+/// [`text_out`] for output without an end: tells whether anybody still reads it.
+pub(crate) fn line_out(text: &str) -> Result<bool> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("stdout does not take the report"),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("stdout does not take the report"),
     }
 }
 

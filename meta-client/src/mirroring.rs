@@ -102,9 +102,10 @@ impl Mirroring {
     ///
     /// # Errors
     /// [`meta_core::outcome::Refusal::VolumeExists`] if the mirror's cluster has another volume of
-    /// that name.
+    /// that name, and [`Failure::BadRequest`] if the origin knows another mirror by this one's.
     pub async fn add(&self, name: &str) -> Result<(), ClientError> {
         let volume = self.origin.find_volume(&self.origin_url.volume).await?;
+        self.refuse_taken(volume.id, name).await?;
         let (head, _stream) = Changelog::new(&self.origin_url)
             .follow(Seq(0), false)
             .await
@@ -125,6 +126,24 @@ impl Mirroring {
         };
         self.mirror.create_mirror(create).await?;
         self.origin.note_follower(volume.id, name, info).await
+    }
+
+    async fn refuse_taken(&self, volume: VolumeId, name: &str) -> Result<(), ClientError> {
+        let followers = self.origin.followers(volume).await?;
+        let Some((_, info)) = followers.iter().find(|(known, _)| known == name) else {
+            return Ok(());
+        };
+        // What cannot be read is written anew.
+        match serde_json::from_slice::<MirrorInfo>(info) {
+            Ok(info) if info.mirror != self.mirror_url.to_string() => {
+                Err(Failure::BadRequest(format!(
+                    "a mirror called `{name}` is at {}: choose another name",
+                    info.mirror
+                ))
+                .into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Compares all rows of both sides as they are at one mark.

@@ -82,11 +82,13 @@ pub struct MirrorStatus {
     pub state: String,
     /// Whether it applies its origin's records as they come.
     pub following: bool,
+    /// Whether it stopped for good, for the reason that `state` names.
+    pub stopped: bool,
     /// The cluster that it follows.
     pub origin: Uuid,
     /// The snapshot that it was loaded from, or is being loaded.
     pub snapshot_seq: u64,
-    /// The record that stopped it; 0 if it is not stopped.
+    /// The record that stopped it; 0 if it is not stopped, or stopped before it had any.
     pub stopped_at: u64,
     /// Where the origin is and what the mirror is called there: JSON.
     pub info: Vec<u8>,
@@ -288,10 +290,12 @@ fn mirror_status(message: v1::MirrorStatus) -> Result<MirrorStatus, Failure> {
         heard_ms,
         lag_ms,
         trouble,
+        stopped,
     } = message;
     Ok(MirrorStatus {
         state,
         following,
+        stopped,
         origin: uuid(&origin)?,
         snapshot_seq,
         stopped_at,

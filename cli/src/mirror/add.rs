@@ -35,7 +35,7 @@ pub(crate) struct AddArgs {
 /// Runs the command.
 pub(crate) async fn run(args: AddArgs) -> Result<Finding> {
     let progress = Progress::new();
-    add(
+    let added = add(
         &args.origin,
         &args.mirror,
         &args.name,
@@ -44,11 +44,23 @@ pub(crate) async fn run(args: AddArgs) -> Result<Finding> {
     )
     .await?;
     drop(progress);
+    if let Added::Stopped(why) = added {
+        bail!("the mirror has {why}");
+    }
     output::text_out(&format!(
         "mirror {} follows {}: read from it with\n  curlew mount {} MOUNTPOINT --mirror {}\n",
         args.name, args.origin, args.origin, args.mirror
     ))?;
     Ok(Finding::Fine)
+}
+
+/// What became of a mirror.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Added {
+    /// It follows, or is left to come to that by itself.
+    Follows,
+    /// It stopped for good, and why.
+    Stopped(String),
 }
 
 /// Makes a mirror and waits until it follows.
@@ -58,7 +70,7 @@ pub(crate) async fn add(
     name: &str,
     timeout: Duration,
     progress: &Progress,
-) -> Result<()> {
+) -> Result<Added> {
     progress.step("asking both clusters");
     let both = Mirroring::connect(origin, mirror, CLUSTER_LIMIT).await?;
     match both.add(name).await {
@@ -77,12 +89,8 @@ pub(crate) async fn add(
     while !timeout.is_zero() {
         let said = sides::ask(mirror).await;
         let state = match &said {
-            Ok(said) if said.mirror.following => return Ok(()),
-            Ok(said) if said.mirror.stopped_at > 0 => bail!(
-                "the mirror has stopped ({}) at record {}",
-                said.mirror.state,
-                said.mirror.stopped_at
-            ),
+            Ok(said) if said.mirror.following => return Ok(Added::Follows),
+            Ok(said) if said.mirror.stopped => return Ok(Added::Stopped(said.stop())),
             Ok(said) if said.mirror.trouble.is_empty() => said.mirror.state.clone(),
             Ok(said) => output::plain(&said.mirror.trouble),
             Err(error) => format!("{error:#}"),
@@ -96,5 +104,5 @@ pub(crate) async fn add(
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
-    Ok(())
+    Ok(Added::Follows)
 }

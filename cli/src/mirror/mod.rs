@@ -8,7 +8,7 @@ mod status;
 mod verify;
 mod wait;
 
-pub(crate) use add::add;
+pub(crate) use add::{Added, add};
 pub(crate) use args::MirrorArgs;
 
 use crate::exit::Finding;

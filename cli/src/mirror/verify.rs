@@ -65,7 +65,9 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<Finding> {
     let mut mirrors = Vec::new();
     for known in known {
         progress.step(&format!("comparing mirror {}", known.name));
-        let both = Mirroring::connect(&url, &known.url, args.timeout).await;
+        let mirror = known.url.map_err(anyhow::Error::msg);
+        let mirror = mirror.with_context(|| format!("mirror {}", known.name))?;
+        let both = Mirroring::connect(&url, &mirror, args.timeout).await;
         let both = both.with_context(|| format!("mirror {}", known.name))?;
         let verified = both.verify().await;
         let verified = verified.with_context(|| format!("mirror {}", known.name))?;
@@ -85,7 +87,9 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<Finding> {
     if agree {
         return Ok(Finding::Fine);
     }
-    eprintln!("curlew: a mirror differs from its origin: do not read from it; make it anew");
+    eprintln!(
+        "curlew: a mirror differs from its origin: do not read from it; make another with `curlew mirror add`"
+    );
     Ok(Finding::Wrong)
 }
 

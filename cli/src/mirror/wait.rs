@@ -1,12 +1,20 @@
 //! `curlew mirror wait`.
 
+use super::sides;
 use crate::exit::Finding;
 use crate::{duration, output};
-use anyhow::Result;
-use meta_client::{ClientError, Cluster, Failure, MetaUrl};
+use anyhow::{Result, anyhow};
+use meta_client::{ClientError, Cluster, MetaUrl};
 use meta_core::ids::{Epoch, Seq};
-use meta_core::outcome::Token;
+use meta_core::outcome::{Refusal, Token};
+use meta_core::query::VolumeStat;
 use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long one question may take, before it is looked whether the mirror stopped meanwhile.
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
+/// Between two looks at a mirror that is not to be waited for by a question.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Wait until a mirror has applied a change
 #[derive(Debug, clap::Args)]
@@ -24,20 +32,41 @@ pub(crate) struct WaitArgs {
 
 /// Runs the command.
 pub(crate) async fn run(args: WaitArgs) -> Result<Finding> {
-    let cluster = Cluster::connect(&args.url.addrs, args.timeout).await?;
-    let volume = cluster.find_volume(&args.url.volume).await?;
-    match cluster.reach(volume.id, args.seq).await {
-        Ok(stat) => {
-            let (epoch, seq) = (stat.token.epoch, stat.token.seq);
-            output::text_out(&format!("reached: the mirror is at {epoch}:{seq}\n"))?;
-            Ok(Finding::Fine)
+    let until = Instant::now() + args.timeout;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let why = match reach(&args, left.min(LOOK_LIMIT)).await {
+            Ok(stat) => {
+                let (epoch, seq) = (stat.token.epoch, stat.token.seq);
+                output::text_out(&format!("reached: the mirror is at {epoch}:{seq}\n"))?;
+                return Ok(Finding::Fine);
+            }
+            Err(ClientError::Refused(refusal)) if refusal != Refusal::MirrorLoading => {
+                return Err(ClientError::Refused(refusal).into());
+            }
+            Err(error) => anyhow!(error),
+        };
+        let state = match sides::ask(&args.url).await {
+            Ok(said) if said.mirror.stopped => {
+                eprintln!("curlew: the mirror has {}", said.stop());
+                return Ok(Finding::Wrong);
+            }
+            Ok(said) if said.mirror.following => format!("{why:#}"),
+            Ok(said) => output::plain(&format!("{}: {why:#}", said.mirror.state)),
+            Err(_it_was_asked_before) => format!("{why:#}"),
+        };
+        if Instant::now() + LOOK_INTERVAL >= until {
+            eprintln!("curlew: not reached in time: {state}");
+            return Ok(Finding::Wrong);
         }
-        Err(ClientError::Failed(Failure::Behind(why))) => {
-            eprintln!("curlew: not reached in time: {why}");
-            Ok(Finding::Wrong)
-        }
-        Err(error) => Err(error.into()),
+        tokio::time::sleep(LOOK_INTERVAL).await;
     }
+}
+
+async fn reach(args: &WaitArgs, limit: Duration) -> Result<VolumeStat, ClientError> {
+    let cluster = Cluster::connect(&args.url.addrs, limit).await?;
+    let volume = cluster.find_volume(&args.url.volume).await?;
+    cluster.reach(volume.id, args.seq).await
 }
 
 fn parse_token(text: &str) -> Result<Token, String> {

@@ -8,6 +8,7 @@ use super::state::{NodeState, Side, State};
 use super::{record, stop};
 use crate::detach::Detached;
 use crate::format::{self, NewVolume};
+use crate::mirror::Added;
 use crate::mount::{MountArgs, start_detached};
 use crate::mount_table;
 use crate::progress::Progress;
@@ -94,7 +95,13 @@ async fn start_parts(
     if let Some(mirror_url) = plan.mirror_url() {
         make_cluster(layout, program, &mut mirror_nodes).await?;
         let mirror = parse(&mirror_url)?;
-        crate::mirror::add(&url, &mirror, MIRROR, MIRROR_LIMIT, progress).await?;
+        let added = crate::mirror::add(&url, &mirror, MIRROR, MIRROR_LIMIT, progress).await?;
+        if let Added::Stopped(why) = added {
+            // What the origin holds is not out of reach for that.
+            progress.note(&format!(
+                "curlew: the mirror has {why}; its mount reads from the origin"
+            ));
+        }
         progress.step(&format!("mounting {}", at_mirror.point.display()));
         let args = MountArgs::of(url, at_mirror.point.clone()).with_mirror(mirror);
         mounts.push(start_mount(&at_mirror, args).await?);

@@ -3,7 +3,7 @@
 
 use super::report::{NodeReport, StatusReport};
 use anyhow::{Context, Result, bail};
-use meta_client::{Cluster, MetaUrl, NodeStatus};
+use meta_client::{Cluster, MetaUrl, MirrorStatus, NodeStatus, VolumeStatus};
 use meta_core::attr::Caller;
 use meta_core::ids::SessionId;
 use meta_core::query::{Answer, Query, QueryBody, SessionInfo, VolumeInfo, VolumeStat};
@@ -91,11 +91,17 @@ impl Sight {
     }
 
     pub(super) fn role(&self) -> Option<String> {
-        let volumes = &self.leader()?.volumes;
-        let own = volumes
-            .iter()
-            .find(|volume| volume.name == self.url.volume)?;
-        Some(own.role.clone())
+        Some(self.copy_of_leader()?.role.clone())
+    }
+
+    /// How a mirror follows, as its leader knows it.
+    pub(super) fn mirror(&self) -> Option<&MirrorStatus> {
+        self.copy_of_leader()?.mirror.as_ref()
+    }
+
+    fn copy_of_leader(&self) -> Option<&VolumeStatus> {
+        let mut volumes = self.leader()?.volumes.iter();
+        volumes.find(|volume| volume.name == self.url.volume)
     }
 }
 

@@ -16,6 +16,11 @@ pub(super) fn render(sight: &Sight) -> String {
     if let Ok(volume) = &sight.volume {
         facts(&mut text, sight, volume);
     }
+    if let Some(mirror) = sight.mirror() {
+        let lag = mirror.lag_ms.map(|ms| format!(", {ms} ms behind"));
+        let state = plain(&mirror.state) + &lag.unwrap_or_default();
+        fact(&mut text, "Mirror", &state);
+    }
     let leader = sight
         .leader()
         .map_or("none".into(), |leader| format!("node {}", leader.node_id));

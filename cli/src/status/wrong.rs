@@ -2,6 +2,7 @@
 
 use super::gather::{NodeSight, Sight};
 use crate::output;
+use meta_client::MirrorStatus;
 use std::collections::BTreeMap;
 
 /// All that is wrong.
@@ -17,6 +18,7 @@ pub(super) fn list(sight: &Sight) -> Vec<String> {
     if let Err(why) = &sight.volume {
         wrong.push(why.clone());
     }
+    wrong.extend(sight.mirror().and_then(of_mirror));
     wrong.extend(diverged(sight));
     wrong
 }
@@ -44,6 +46,25 @@ fn of_node(node: &NodeSight) -> Option<String> {
         )),
         Ok(_fine) => None,
     }
+}
+
+fn of_mirror(mirror: &MirrorStatus) -> Option<String> {
+    let state = output::plain(&mirror.state);
+    if mirror.stopped {
+        return Some(match mirror.stopped_at {
+            0 => format!(
+                "the mirror has {state}, while it was loading: make another with `curlew mirror add`"
+            ),
+            seq => format!(
+                "the mirror has {state}, at record {seq}: make another with `curlew mirror add`"
+            ),
+        });
+    }
+    if !mirror.trouble.is_empty() {
+        let why = output::plain(&mirror.trouble);
+        return Some(format!("the mirror hears nothing of its origin: {why}"));
+    }
+    (!mirror.following).then(|| format!("the mirror is {state}: it is not read until it follows"))
 }
 
 /// Copies that have applied the same changes must have the same digest.
@@ -77,4 +98,26 @@ fn diverged(sight: &Sight) -> Option<String> {
          back up, then compare them",
         nodes.join(", ")
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mirror_is_wrong_unless_it_follows_undisturbed() {
+        let mirror = |state: &str, following, stopped, trouble: &str| MirrorStatus {
+            state: state.into(),
+            following,
+            stopped,
+            trouble: trouble.into(),
+            ..MirrorStatus::default()
+        };
+        let words = |mirror: MirrorStatus| of_mirror(&mirror).unwrap_or_default();
+        assert_eq!(words(mirror("following", true, false, "")), "");
+        let stopped = words(mirror("stopped: gap", false, true, "cut"));
+        assert!(stopped.contains("stopped: gap"), "{stopped}");
+        assert!(words(mirror("following", true, false, "refused")).contains("refused"));
+        assert!(words(mirror("loading", false, false, "")).contains("loading"));
+    }
 }

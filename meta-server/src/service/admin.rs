@@ -77,6 +77,7 @@ fn mirror_status(mirror: MirrorSummary, heard: Heard) -> v1::MirrorStatus {
     v1::MirrorStatus {
         state: mirror.state.name().to_owned(),
         following: mirror.state == MirrorState::Following,
+        stopped: matches!(mirror.state, MirrorState::Stopped(_)),
         origin: mirror.origin.0.to_vec(),
         snapshot_seq: mirror.snapshot.seq.0,
         stopped_at: mirror.stopped_at.0,
