@@ -32,8 +32,14 @@ impl RetryBudget {
         let left = deadline.saturating_duration_since(now);
         let doublings = attempt.saturating_sub(1).min(DOUBLINGS_MAX);
         let pause = (FIRST_PAUSE * (1 << doublings)).min(LONGEST_PAUSE);
-        (!left.is_zero()).then(|| pause.min(left))
+        (!left.is_zero()).then(|| spread(pause).min(left))
     }
+}
+
+/// Somewhere from half of a pause to all of it: those that failed together must not come back
+/// together.
+fn spread(pause: Duration) -> Duration {
+    pause.mul_f64(rand::random_range(0.5..=1.0))
 }
 
 #[cfg(test)]
@@ -43,9 +49,20 @@ mod tests {
     #[test]
     fn pauses_grow_and_end_with_the_budget() {
         let budget = RetryBudget::new(Duration::from_secs(3600));
-        assert_eq!(budget.pause(1), Some(FIRST_PAUSE));
-        assert_eq!(budget.pause(3), Some(FIRST_PAUSE * 4));
-        assert_eq!(budget.pause(1_000_000), Some(LONGEST_PAUSE));
+        for (attempt, longest) in [
+            (1, FIRST_PAUSE),
+            (3, FIRST_PAUSE * 4),
+            (1_000_000, LONGEST_PAUSE),
+        ] {
+            let pauses = (0..100).map(|_| budget.pause(attempt).expect("time is left"));
+            let pauses: Vec<_> = pauses.collect();
+            let bounds = longest / 2..=longest;
+            assert!(
+                pauses.iter().all(|pause| bounds.contains(pause)),
+                "{pauses:?}"
+            );
+            assert!(pauses.iter().any(|pause| *pause != pauses[0]), "all alike");
+        }
         assert_eq!(RetryBudget::new(Duration::ZERO).pause(1), None);
     }
 }

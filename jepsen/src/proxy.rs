@@ -1,5 +1,5 @@
 //! A TCP proxy on loopback, in front of one address: a link that can be cut in the midst of what it
-//! carries, and that can fall silent.
+//! carries, that can damage it, and that can fall silent.
 
 use crate::scratch::notice;
 use anyhow::{Context, Result};
@@ -34,8 +34,19 @@ struct Link {
     cut: watch::Sender<u64>,
     held: watch::Sender<bool>,
     limit: watch::Sender<Option<u64>>,
+    flip: watch::Sender<Option<u64>>,
     connections: AtomicU64,
     cuts: AtomicU64,
+    flips: AtomicU64,
+}
+
+/// What happens to what a connection brings from the other side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Faults {
+    /// The bytes after which it is cut.
+    limit: Option<u64>,
+    /// The bit that is flipped.
+    flip: Option<u64>,
 }
 
 /// How a connection ended.
@@ -61,8 +72,10 @@ impl Proxy {
             cut: watch::Sender::new(0),
             held: watch::Sender::new(false),
             limit: watch::Sender::new(None),
+            flip: watch::Sender::new(None),
             connections: AtomicU64::new(0),
             cuts: AtomicU64::new(0),
+            flips: AtomicU64::new(0),
         });
         let listening = tokio::spawn(listen(listener, Arc::clone(&link)));
         Ok(Self {
@@ -88,6 +101,12 @@ impl Proxy {
         self.link.limit.send_replace(bytes);
     }
 
+    /// Of what each connection to come brings from the other side, this bit is flipped; `None` leaves
+    /// all as it is.
+    pub fn flip(&self, bit: Option<u64>) {
+        self.link.flip.send_replace(bit);
+    }
+
     /// A silent link accepts connections and keeps those it has, and forwards nothing.
     pub fn hold(&self, silent: bool) {
         self.link.held.send_replace(silent);
@@ -101,6 +120,11 @@ impl Proxy {
     /// Connections cut by the proxy so far.
     pub fn cuts(&self) -> u64 {
         self.link.cuts.load(Ordering::SeqCst)
+    }
+
+    /// Bits flipped so far.
+    pub fn flips(&self) -> u64 {
+        self.link.flips.load(Ordering::SeqCst)
     }
 }
 
@@ -123,9 +147,13 @@ async fn listen(listener: TcpListener, link: Arc<Link>) {
         };
         let link = Arc::clone(&link);
         // As of now, and not as of when the task begins.
-        let (cut, limit) = (link.cut.subscribe(), *link.limit.borrow());
+        let cut = link.cut.subscribe();
+        let faults = Faults {
+            limit: *link.limit.borrow(),
+            flip: *link.flip.borrow(),
+        };
         link.connections.fetch_add(1, Ordering::SeqCst);
-        connections.spawn(async move { link.connect(client, cut, limit).await });
+        connections.spawn(async move { link.connect(client, cut, faults).await });
         while connections.try_join_next().is_some() {}
         if connections.len() >= CONNECTIONS_MAX {
             let _ended = connections.join_next().await;
@@ -135,19 +163,14 @@ async fn listen(listener: TcpListener, link: Arc<Link>) {
 
 impl Link {
     /// Carries one connection until a side leaves or it is cut.
-    async fn connect(
-        &self,
-        mut client: TcpStream,
-        mut cut: watch::Receiver<u64>,
-        limit: Option<u64>,
-    ) {
+    async fn connect(&self, mut client: TcpStream, mut cut: watch::Receiver<u64>, faults: Faults) {
         let Ok(mut upstream) = TcpStream::connect(&self.to).await else {
             // Nobody listens there: the client sees its connection closed.
             return;
         };
         let ended = tokio::select! {
             _raised = cut.changed() => Ok(End::Cut),
-            ended = self.carry(&mut client, &mut upstream, limit) => ended,
+            ended = self.carry(&mut client, &mut upstream, faults) => ended,
         };
         if !matches!(ended, Ok(End::Cut)) {
             return;
@@ -163,40 +186,60 @@ impl Link {
         &self,
         client: &mut TcpStream,
         upstream: &mut TcpStream,
-        limit: Option<u64>,
+        faults: Faults,
     ) -> io::Result<End> {
         client.set_nodelay(true)?;
         upstream.set_nodelay(true)?;
         let (from_client, to_client) = client.split();
         let (from_upstream, to_upstream) = upstream.split();
         tokio::select! {
-            ended = pump(from_client, to_upstream, self.held.subscribe(), None) => ended,
-            ended = pump(from_upstream, to_client, self.held.subscribe(), limit) => ended,
+            ended = self.pump(from_client, to_upstream, Faults::default()) => ended,
+            ended = self.pump(from_upstream, to_client, faults) => ended,
         }
+    }
+
+    /// Carries one direction.
+    async fn pump(
+        &self,
+        from: ReadHalf<'_>,
+        mut to: WriteHalf<'_>,
+        faults: Faults,
+    ) -> io::Result<End> {
+        let mut held = self.held.subscribe();
+        let mut from = from.take(faults.limit.unwrap_or(u64::MAX));
+        let mut buffer = Vec::<u8>::with_capacity(BUFFER_BYTES);
+        let mut carried = 0;
+        while from.limit() > 0 {
+            if from.read_buf(&mut buffer).await? == 0 {
+                return Ok(End::Left);
+            }
+            // What came while the link is silent goes on when it is not.
+            if held.wait_for(|silent| !*silent).await.is_err() {
+                return Ok(End::Left);
+            }
+            if let Some(bit) = faults.flip
+                && flip(&mut buffer, carried, bit)
+            {
+                self.flips.fetch_add(1, Ordering::SeqCst);
+            }
+            carried += buffer.len() as u64;
+            to.write_all(&buffer).await?;
+            buffer.clear();
+        }
+        Ok(End::Cut)
     }
 }
 
-/// Carries one direction.
-async fn pump(
-    from: ReadHalf<'_>,
-    mut to: WriteHalf<'_>,
-    mut held: watch::Receiver<bool>,
-    limit: Option<u64>,
-) -> io::Result<End> {
-    let mut from = from.take(limit.unwrap_or(u64::MAX));
-    let mut buffer = Vec::<u8>::with_capacity(BUFFER_BYTES);
-    while from.limit() > 0 {
-        if from.read_buf(&mut buffer).await? == 0 {
-            return Ok(End::Left);
-        }
-        // What came while the link is silent goes on when it is not.
-        if held.wait_for(|silent| !*silent).await.is_err() {
-            return Ok(End::Left);
-        }
-        to.write_all(&buffer).await?;
-        buffer.clear();
-    }
-    Ok(End::Cut)
+/// Flips a bit, counted from the first byte of a connection, if it is in what comes behind the
+/// first `carried` bytes.
+fn flip(buffer: &mut [u8], carried: u64, bit: u64) -> bool {
+    let place = (bit / 8).checked_sub(carried);
+    let place = place.and_then(|place| usize::try_from(place).ok());
+    let Some(byte) = place.and_then(|place| buffer.get_mut(place)) else {
+        return false;
+    };
+    *byte ^= 1 << (bit % 8);
+    true
 }
 
 #[cfg(test)]
@@ -250,6 +293,23 @@ mod tests {
         proxy.cut();
         cuts(&proxy, 2).await;
         assert_eq!(proxy.connections(), 2);
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn one_bit_of_a_connection_is_flipped() {
+        let (to, server) = echo().await;
+        let proxy = Proxy::start(&to).await.expect("a proxy");
+        proxy.flip(Some(2 * 8 + 1));
+        let mut stream = TcpStream::connect(proxy.addr()).await.expect("connected");
+        let mut came = [0; 4];
+        for sent in [b"aaaa", b"aaaa"] {
+            stream.write_all(sent).await.expect("sent");
+            stream.read_exact(&mut came).await.expect("it comes back");
+            let flipped = proxy.flips() == 1 && came == *b"aaca";
+            assert!(flipped || came == *b"aaaa", "{came:?}");
+        }
+        assert_eq!(proxy.flips(), 1);
         server.abort();
     }
 

@@ -1,4 +1,4 @@
-//! A mirror whose link to its origin is cut at whatever byte and falls silent, while the origin is
+//! A mirror whose link to its origin is cut at whatever byte, flips bits and falls silent, while the origin is
 //! written to: it ends with the origin's records, each of them once.
 
 use jepsen::alone::alone;
@@ -23,6 +23,7 @@ const LOADING_LIMITS: [u64; 8] = [0, 60, 300, 1_000, 3_000, 8_000, 16_000, 24_00
 const WRITTEN_FIRST: u64 = 2_500;
 const TAIL_CUTS: u64 = 30;
 const TAIL_LIMIT_MAX: u64 = 20_000;
+const TAIL_FLIPS: u64 = 30;
 
 /// Waits until the proxy has cut more than `before` connections.
 async fn cut_past(proxy: &Proxy, before: u64) {
@@ -88,6 +89,24 @@ async fn cut_the_tail(pair: &Pair, proxy: &Proxy, rng: &mut StdRng) {
     }
 }
 
+/// What the network damaged is asked for again: the mirror neither takes it in nor stops.
+async fn damage_the_tail(pair: &Pair, proxy: &Proxy, rng: &mut StdRng) {
+    for round in 0..TAIL_FLIPS {
+        let before = proxy.flips();
+        let bit = rng.random_range(0..TAIL_LIMIT_MAX * 8);
+        proxy.flip(Some(bit));
+        sever(proxy).await;
+        let flipped = wait::until("a bit to be flipped", PATIENCE, async || {
+            let flips = proxy.flips();
+            Ok((flips > before).then_some(()).ok_or(format!("{flips}")))
+        });
+        flipped.await.expect("flipped");
+        proxy.flip(None);
+        let on = pair.caught_up(PATIENCE).await;
+        on.unwrap_or_else(|e| panic!("round {round}, bit {bit} flipped: {e:#}"));
+    }
+}
+
 /// The link neither ends nor brings anything: the follower has to notice that by itself.
 async fn fall_silent(pair: &Pair, proxy: &Proxy, crew: &Crew) {
     // What is written after the cut came over a connection that has no limit.
@@ -133,6 +152,7 @@ async fn an_interrupted_stream_loses_and_repeats_no_record() {
     make(&pair, &proxy).await;
     cut_the_loading(&pair, &proxy).await;
     cut_the_tail(&pair, &proxy, &mut rng).await;
+    damage_the_tail(&pair, &proxy, &mut rng).await;
     fall_silent(&pair, &proxy, &crew).await;
     let written = crew.stop(PATIENCE).await.expect("the writers end");
     // What was lost or taken in twice would show in the seq or in the digest.
@@ -146,10 +166,13 @@ async fn an_interrupted_stream_loses_and_repeats_no_record() {
         .expect("nothing wrong");
     let (connections, cuts) = (proxy.connections(), proxy.cuts());
     notice(&format!(
-        "mirror_stream: {checked:?}; both sides at {seq}; {cuts} of {connections} connections cut"
+        "mirror_stream: {checked:?}; both sides at {seq}; {cuts} of {connections} connections cut, \
+         {} bits flipped",
+        proxy.flips()
     ));
     let loading = u64::try_from(LOADING_LIMITS.len()).expect("few");
-    assert!(cuts >= loading + 2 * TAIL_CUTS, "{cuts} cuts");
+    let least = loading + 2 * TAIL_CUTS + TAIL_FLIPS;
+    assert!(cuts >= least, "{cuts} cuts");
     assert!(connections > cuts, "the last ones lived");
     pair.origin.check_stores(PATIENCE).await.expect("sound");
     pair.mirror.check_stores(PATIENCE).await.expect("sound");

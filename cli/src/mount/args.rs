@@ -10,6 +10,9 @@ use std::time::Duration;
 const MIRROR_WAIT: Duration = Duration::from_millis(200);
 
 /// Mount a volume; stays in the foreground unless told -d
+///
+/// The keys of a volume in S3 come from the environment: `ACCESS_KEY`, `SECRET_KEY` and
+/// `SESSION_TOKEN`, else `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct MountArgs {
     /// curlew://HOST:PORT[,HOST:PORT...]/VOLUME

@@ -3,12 +3,16 @@
 use crate::engine::Engine;
 use meta_core::attr::Caller;
 use meta_core::command::{
-    Commit, Create, Existing, NewNode, NewSlice, Operation, RenameMode, SetAttr, XattrMode,
+    CommandBody, Commit, Create, Existing, NewNode, NewSlice, Operation, RenameMode, SetAttr,
+    XattrMode,
 };
 use meta_core::ids::{ChunkIndex, Ino};
 use meta_core::key::Table;
 use meta_core::kv::Family;
-use meta_core::limits::{CUTS_MAX, DEPTH_MAX, FILE_BYTES_MAX, XATTR_BYTES_MAX};
+use meta_core::limits::{
+    CHUNK_BYTES, COMMIT_SLICES_MAX, CUTS_MAX, DEPTH_MAX, FILE_BYTES_MAX, FRAME_BYTES,
+    MAINTENANCE_ROWS_MAX, MIRROR_BYTES_MAX, XATTR_BYTES_MAX,
+};
 use meta_core::name::Name;
 use meta_core::outcome::{Outcome, Refusal, Success};
 use meta_core::query::QueryBody;
@@ -104,6 +108,53 @@ fn truncations_that_nobody_trims_stay_few() {
     let rows = engine.kv.rows(Family::State).keys();
     let cuts = rows.filter(|key| key.get(4) == Some(&(Table::Cut as u8)));
     assert!(cuts.count() <= CUTS_MAX + 1);
+}
+
+/// A mirror takes a record in one command, which is bounded.
+#[test]
+fn cutting_the_largest_slices_makes_no_record_too_large_for_a_mirror() {
+    let mut engine = Engine::new();
+    let ino = create(&mut engine, Ino::ROOT, "large", NewNode::Regular);
+    let (len, frames) = (CHUNK_BYTES, CHUNK_BYTES / u64::from(FRAME_BYTES));
+    let (len, frames) = (
+        u32::try_from(len).expect("it fits"),
+        usize::try_from(frames),
+    );
+    let frame_crcs = vec![u32::MAX; frames.expect("it fits")];
+    let all = (0..4 * MAINTENANCE_ROWS_MAX).collect::<Vec<_>>();
+    for some in all.chunks(COMMIT_SLICES_MAX) {
+        let slices = some.iter().map(|_| NewSlice {
+            chunk: ChunkIndex(0),
+            at: 0,
+            id: engine.slice(),
+            len,
+            frame_crcs: frame_crcs.clone(),
+        });
+        let slices = slices.collect();
+        let mtime = None;
+        let commit = Operation::Commit(Commit { ino, slices, mtime });
+        let outcome = engine.request(&Caller::root(), commit).1;
+        assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    }
+    let before = engine.codec.record_bytes_max();
+    let outcome = truncate(&mut engine, ino, CHUNK_BYTES - 1);
+    assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    let trim = CommandBody::Trim {
+        ino,
+        rows_max: MAINTENANCE_ROWS_MAX,
+    };
+    let step = |engine: &mut Engine| engine.run(trim.clone()).outcome;
+    let done = (0..all.len()).find(|_| {
+        let outcome = step(&mut engine);
+        !matches!(
+            outcome,
+            Outcome::Done(Success::Maintained { more: true, .. })
+        )
+    });
+    assert!(done.is_some_and(|steps| steps > 2), "{done:?}");
+    let largest = engine.codec.record_bytes_max();
+    assert!(largest > before, "the slices were not cut");
+    assert!(largest <= 2 * MIRROR_BYTES_MAX, "{largest}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Encodings that suit one process: replies and records by their debug text, which is the same for
 //! equal ones.
 
-use meta_core::changelog::Record;
+use meta_core::changelog::{Record, RowChange};
 use meta_core::codec::Codec;
 use meta_core::command::Command;
 use meta_core::outcome::{Fatal, Reply};
@@ -12,6 +12,20 @@ use std::sync::Mutex;
 pub(crate) struct TextCodec {
     replies: Mutex<HashMap<Vec<u8>, Reply>>,
     records: Mutex<HashMap<Vec<u8>, Record>>,
+}
+
+impl TextCodec {
+    /// Bytes of the keys and rows of the largest record so far.
+    pub(crate) fn record_bytes_max(&self) -> usize {
+        let known = self.records.lock().expect("not poisoned");
+        let bytes = |record: &Record| {
+            let changes = record.changes.iter();
+            let one =
+                |change: &RowChange| change.key.len() + change.new.as_ref().map_or(0, Vec::len);
+            changes.map(one).sum::<usize>()
+        };
+        known.values().map(bytes).max().unwrap_or(0)
+    }
 }
 
 impl Codec for TextCodec {

@@ -26,6 +26,9 @@ const STOPPED_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a step waits for room among the commands in flight.
 const ROOM_PAUSE: Duration = Duration::from_millis(20);
 const ROOM_TRIES: usize = 500;
+/// How often the same place of the stream may come damaged before the damage is the origin's, not
+/// the network's.
+const DAMAGED_MAX: u32 = 3;
 
 /// What an administrator said of the mirror, as it is stored.
 #[derive(Deserialize)]
@@ -63,6 +66,8 @@ pub(super) struct Follower {
     volume: VolumeId,
     /// Something came from the origin since the last trouble.
     useful: bool,
+    /// Where the stream came damaged last, and how often in a row it was there.
+    damaged: (Seq, u32),
 }
 
 impl Follower {
@@ -71,6 +76,7 @@ impl Follower {
             core,
             volume,
             useful: false,
+            damaged: (Seq(0), 0),
         }
     }
 
@@ -237,6 +243,14 @@ impl Follower {
                 FollowEvent::Records(records, last) => {
                     self.heard(last, Seq(0));
                     for record in records {
+                        if !record.is_intact() && self.may_heal(batch.next()) {
+                            let going = self.propose(&mut batch).await?;
+                            return if going {
+                                Err(ChangelogError::Damaged.into())
+                            } else {
+                                Ok(())
+                            };
+                        }
                         if batch.is_full(&record) && !self.propose(&mut batch).await? {
                             return Ok(());
                         }
@@ -272,12 +286,22 @@ impl Follower {
         Ok(state == MirrorState::Following)
     }
 
+    /// Whether damage before the record `next` may be gone when the stream is asked for again.
+    fn may_heal(&mut self, next: Seq) -> bool {
+        if self.damaged.0 != next {
+            self.damaged = (next, 0);
+        }
+        self.damaged.1 += 1;
+        self.damaged.1 < DAMAGED_MAX
+    }
+
     /// What an end of the stream means for the mirror.
-    async fn refuse(&self, error: ChangelogError, next: Seq) -> Result<(), Trouble> {
+    async fn refuse(&mut self, error: ChangelogError, next: Seq) -> Result<(), Trouble> {
         let reason = match &error {
             ChangelogError::NotRetained(_) => StopReason::NeedsResync,
             // The origin lost what it once had, or it is another history under the same names.
             ChangelogError::PastEnd(_) => StopReason::Forked,
+            ChangelogError::Damaged if self.may_heal(next) => return Err(error.into()),
             ChangelogError::Damaged => StopReason::WrongCrc,
             ChangelogError::Unreadable(_) => StopReason::UnreadableRecord,
             ChangelogError::Failed(_) | ChangelogError::UnknownVolume(_) => {
