@@ -49,7 +49,7 @@ pub const PAGE_BYTES_MAX: usize = 2 << 20;
 /// Truncations of one file that wait for trimming, before a further one trims as well.
 pub const CUTS_MAX: usize = 64;
 /// Rows that one maintenance command touches.
-pub const MAINTENANCE_ROWS_MAX: u32 = 256;
+pub const MAINTENANCE_ROWS_MAX: u32 = 1024;
 /// Directories above a file that are followed: a move of a directory to below that is refused, and
 /// so is the question for a path from there.
 pub const DEPTH_MAX: u32 = 1 << 14;

@@ -6,7 +6,7 @@ use crate::attr::FileKind;
 use crate::ids::{ChunkIndex, Ino, Seq, SliceId, SliceOrder};
 use crate::key::{self, Ids, PREFIX_BYTES, Table};
 use crate::kv::{Family, KvRead};
-use crate::limits::{CHUNK_BYTES, MAINTENANCE_ROWS_MAX};
+use crate::limits::{CHUNK_BYTES, MAINTENANCE_ROWS_MAX, MIRROR_BYTES_MAX};
 use crate::outcome::{Fatal, Refusal, Stop, Success};
 use crate::row::{Blob, Cut, Head, PendingDelete, SliceRow};
 use crate::tables::{Tables, cut_at, last_id};
@@ -143,6 +143,12 @@ fn pend<B: KvRead>(txn: &mut Txn<'_, B>, id: SliceId, size: u32) {
 
 /// Deletes or shortens slices behind truncations, from where the last step stopped.
 pub(super) fn trim<B: KvRead>(txn: &mut Txn<'_, B>, ino: Ino, rows_max: u32) -> Done {
+    trim_rows(txn, ino, bounded(rows_max))
+}
+
+/// [`trim`] of so many rows, or of fewer if what is written anew is long: a mirror takes the record
+/// of it in one command.
+pub(super) fn trim_rows<B: KvRead>(txn: &mut Txn<'_, B>, ino: Ino, count_max: usize) -> Done {
     let cuts = txn.tables().cuts(ino)?;
     let Some((last_key, _, last)) = cuts.last() else {
         return Ok(step(0, false));
@@ -150,15 +156,19 @@ pub(super) fn trim<B: KvRead>(txn: &mut Txn<'_, B>, ino: Ino, rows_max: u32) -> 
     let volume = txn.volume();
     let begin = key::slice(volume, ino, last.chunk, last.order);
     let end = key::prefix_end(&key::by_ino(volume, Table::Slice, ino));
-    let count_max = bounded(rows_max);
     let rows: Vec<(Vec<u8>, SliceRow)> = txn.tables().rows_from(&begin, &end, count_max)?;
-    let seen = rows.len();
+    let found = rows.len();
     let mut stopped = (last.chunk, last.order);
+    let (mut seen, mut bytes) = (0, 0);
     for (key, row) in rows {
         stopped = place(&key)?;
-        trim_slice(txn, ino, key, row, cut_at(&cuts, stopped.1.0))?;
+        bytes += trim_slice(txn, ino, key, row, cut_at(&cuts, stopped.1.0))?;
+        seen += 1;
+        if bytes >= MIRROR_BYTES_MAX {
+            break;
+        }
     }
-    if seen == count_max {
+    if seen == count_max || seen < found {
         let next = SliceOrder(
             stopped
                 .1
@@ -180,21 +190,24 @@ pub(super) fn trim<B: KvRead>(txn: &mut Txn<'_, B>, ino: Ino, rows_max: u32) -> 
     Ok(step(seen, false))
 }
 
+/// Tells how many bytes of checksums were written anew.
 fn trim_slice<B: KvRead>(
     txn: &mut Txn<'_, B>,
     ino: Ino,
     key: Vec<u8>,
     row: SliceRow,
     end: u64,
-) -> Result<(), Fatal> {
+) -> Result<usize, Fatal> {
     let (chunk, _) = place(&key)?;
     let len = clipped(chunk, &row, end);
     if len == 0 {
         delete_slice(txn, ino, key, &row)?;
     } else if len < row.len {
+        let bytes = row.frame_crcs.len() * size_of::<u32>();
         txn.put(key, &SliceRow { len, ..row });
+        return Ok(bytes);
     }
-    Ok(())
+    Ok(0)
 }
 
 /// Bytes of a slice's part that lie before the file offset `end`.

@@ -203,8 +203,10 @@ fn cut<B: KvRead>(
     };
     txn.put(key::cut(txn.volume(), ino, order), &row);
     if kept >= CUTS_MAX {
-        // Who truncates faster than the leader trims, trims.
-        maintain::trim(txn, ino, MAINTENANCE_ROWS_MAX)?;
+        // Who truncates faster than the leader trims, trims: the more the more of them wait, so that
+        // their count stays in proportion to the slices of the chunk that each begins with.
+        let rows = MAINTENANCE_ROWS_MAX as usize * (kept / CUTS_MAX);
+        maintain::trim_rows(txn, ino, rows)?;
     }
     Ok(())
 }

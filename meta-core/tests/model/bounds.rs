@@ -246,3 +246,20 @@ fn nobody_takes_hold_of_a_file_that_has_lost_its_names() {
     assert_eq!(engine.ask(&Caller::root(), open), Err(Refusal::Stale));
     assert!(engine.attr(ino).is_ok(), "who holds it still sees it");
 }
+
+/// Each truncation begins the work on its chunk anew, and one step is less than a chunk of so many
+/// slices.
+#[test]
+fn truncations_of_a_chunk_of_many_slices_stay_few() {
+    let mut engine = Engine::new();
+    let ino = create(&mut engine, Ino::ROOT, "f", NewNode::Regular);
+    for n in 1..4 * MAINTENANCE_ROWS_MAX {
+        write(&mut engine, &Caller::root(), ino, n * 10, 100);
+        let outcome = truncate(&mut engine, ino, u64::from(n) * 10 + 5);
+        assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    }
+    let rows = engine.kv.rows(Family::State).keys();
+    let cuts = rows.filter(|key| key.get(4) == Some(&(Table::Cut as u8)));
+    let cuts = cuts.count();
+    assert!(cuts <= 6 * CUTS_MAX, "{cuts}");
+}
