@@ -28,6 +28,8 @@ pub mod offline;
 mod proposer;
 mod raft_config;
 mod reads;
+#[cfg(feature = "rocksdb")]
+pub mod recover;
 mod service;
 mod session_table;
 mod space;

@@ -1,6 +1,9 @@
 //! `curlew-meta`: one metadata node, and the command that initialises its cluster.
 
+mod members_command;
+
 use clap::{Parser, Subcommand};
+use members_command::Cluster;
 use meta_server::config::NodeConfig;
 use meta_server::{Node, logging};
 use proto::v1;
@@ -48,14 +51,72 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
+    /// Make a running node without data a member of a cluster; safe to repeat.
+    Join {
+        /// The new node's configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// Nodes of the cluster: HOST:PORT[,HOST:PORT...]
+        #[arg(long)]
+        cluster: Cluster,
+    },
+    /// Make a member that has lost its data a member again: it runs with its number, its address
+    /// and an empty data_dir; safe to repeat.
+    Replace {
+        /// The node's configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// Nodes of the cluster: HOST:PORT[,HOST:PORT...]
+        #[arg(long)]
+        cluster: Cluster,
+    },
+    /// Take a node out of its cluster, whether it runs or not; safe to repeat.
+    Leave {
+        /// The node's number.
+        #[arg(long)]
+        id: u64,
+        /// Nodes of the cluster: HOST:PORT[,HOST:PORT...]
+        #[arg(long)]
+        cluster: Cluster,
+    },
+    /// Show the members of a cluster.
+    Members {
+        /// Nodes of the cluster: HOST:PORT[,HOST:PORT...]
+        #[arg(long)]
+        cluster: Cluster,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a node that does not run the only member of its cluster, after more than half of the
+    /// members were lost for good.
+    Recover {
+        /// The configuration file of the node that has the newest data.
+        #[arg(long)]
+        config: PathBuf,
+        /// That the other members never run again with the data they have.
+        #[arg(long)]
+        the_others_are_lost: bool,
+    },
+}
+
+impl Command {
+    fn config(&self) -> Option<&Path> {
+        match self {
+            Self::Serve { config }
+            | Self::Check { config, .. }
+            | Self::Init { config }
+            | Self::Join { config, .. }
+            | Self::Replace { config, .. }
+            | Self::Recover { config, .. } => Some(config),
+            Self::Leave { .. } | Self::Members { .. } => None,
+        }
+    }
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let (Command::Serve { config: path }
-    | Command::Init { config: path }
-    | Command::Check { config: path, .. }) = &arguments.command;
-    let config = match NodeConfig::load(path) {
+    let config = match arguments.command.config().map(NodeConfig::load).transpose() {
         Ok(config) => config,
         Err(error) => return end(USAGE, &format!("bad configuration: {error}")),
     };
@@ -66,10 +127,30 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return end(FAILED, &format!("cannot start threads: {error}")),
     };
-    let done = match &arguments.command {
-        Command::Serve { .. } => runtime.block_on(serve(config)),
-        Command::Init { .. } => runtime.block_on(init(&config, path)),
-        Command::Check { json, .. } => check(&config, *json),
+    let done = match (arguments.command, config) {
+        (Command::Serve { .. }, Some(config)) => runtime.block_on(serve(config)),
+        (Command::Init { config: path }, Some(config)) => runtime.block_on(init(&config, &path)),
+        (Command::Check { json, .. }, Some(config)) => check(&config, json),
+        (Command::Join { cluster, .. }, Some(config)) => {
+            runtime.block_on(members_command::join(&config, &cluster))
+        }
+        (Command::Replace { cluster, .. }, Some(config)) => {
+            runtime.block_on(members_command::replace(&config, &cluster))
+        }
+        (
+            Command::Recover {
+                the_others_are_lost,
+                ..
+            },
+            Some(config),
+        ) => runtime.block_on(recover(&config, the_others_are_lost)),
+        (Command::Leave { id, cluster }, _) => {
+            runtime.block_on(members_command::leave(id, &cluster))
+        }
+        (Command::Members { cluster, json }, _) => {
+            runtime.block_on(members_command::members(&cluster, json))
+        }
+        (_, None) => Err(anyhow::anyhow!("no configuration was read")),
     };
     // Blocking work that is left over must not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(2));
@@ -137,12 +218,24 @@ fn check(config: &NodeConfig, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+async fn recover(config: &NodeConfig, the_others_are_lost: bool) -> anyhow::Result<()> {
+    let found = meta_server::recover::look(config).await?;
+    println!("{found}");
+    if !the_others_are_lost {
+        anyhow::bail!(
+            "nothing was changed. Compare this with the other nodes that are left and choose the one \
+             with the newest log entry: what it lacks is lost. Then run this again there with \
+             --the-others-are-lost, start that node, and let each other node join with an empty \
+             data_dir"
+        );
+    }
+    meta_server::recover::recover(config).await?;
+    println!("this node is the only member now: start it, and let others join");
+    Ok(())
+}
+
 async fn init(config: &NodeConfig, path: &Path) -> anyhow::Result<()> {
-    let addr = config
-        .peers
-        .get(&config.node_id)
-        .cloned()
-        .unwrap_or(config.listen.to_string());
+    let addr = members_command::own_addr(config);
     let endpoint = Endpoint::from_shared(format!("http://{addr}"))?;
     let channel = endpoint
         .connect_timeout(Duration::from_secs(5))

@@ -39,7 +39,6 @@ pub(crate) struct Proposer {
     clock: Arc<ClockCheck>,
     space: Arc<SpaceWatch>,
     metrics: Arc<Metrics>,
-    peers: usize,
     clients_kib: Semaphore,
     duties_kib: Semaphore,
 }
@@ -67,7 +66,6 @@ impl Proposer {
         clock: Arc<ClockCheck>,
         space: Arc<SpaceWatch>,
         metrics: Arc<Metrics>,
-        peers: usize,
     ) -> Self {
         Self {
             raft,
@@ -76,7 +74,6 @@ impl Proposer {
             clock,
             space,
             metrics,
-            peers,
             clients_kib: Semaphore::new(IN_FLIGHT_KIB_MAX - DUTIES_KIB),
             duties_kib: Semaphore::new(DUTIES_KIB),
         }
@@ -153,7 +150,8 @@ impl Proposer {
     }
 
     fn check_clock(&self) -> Result<(), Failure> {
-        if self.clock.is_off(self.peers) {
+        let voters = self.raft.voter_ids().count();
+        if self.clock.is_off(voters.saturating_sub(1)) {
             return Err(Failure::unavailable(
                 "the leader's clock is more than a second off the clocks of its peers; \
                  leadership is given away",

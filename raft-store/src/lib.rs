@@ -29,6 +29,7 @@ mod options;
 mod poison;
 #[cfg(test)]
 mod raft_test;
+pub mod recover;
 #[cfg(feature = "rocksdb")]
 mod rocks;
 mod snapshot;
@@ -50,6 +51,6 @@ pub use state::{SnapshotBuilder, StateMachine, StateReader, StoreStats, View};
 pub use store::open;
 pub use store::{Store, open_memory};
 pub use types::{
-    Applied, CommandBytes, Entry, LogId, Membership, NodeId, NodeInfo, SnapshotMeta,
+    Applied, CommandBytes, Entry, Incarnation, LogId, Membership, NodeId, NodeInfo, SnapshotMeta,
     StoredMembership, TypeConfig, Vote,
 };

@@ -89,7 +89,11 @@ fn commands(end: u64) -> Vec<CommandBytes> {
 const WAIT: Option<Duration> = Some(Duration::from_secs(20));
 
 async fn lead(node: &Node) {
-    let members = BTreeMap::from([(1, NodeInfo { addr: "a:1".into() })]);
+    let info = NodeInfo {
+        addr: "a:1".into(),
+        ..NodeInfo::default()
+    };
+    let members = BTreeMap::from([(1, info)]);
     node.initialize(members).await.unwrap();
     node.wait(WAIT).current_leader(1, "it leads").await.unwrap();
 }

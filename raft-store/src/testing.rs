@@ -169,6 +169,7 @@ pub(crate) fn members(addrs: &[(u64, &str)]) -> Membership {
                 *id,
                 NodeInfo {
                     addr: (*addr).into(),
+                    ..NodeInfo::default()
                 },
             )
         })

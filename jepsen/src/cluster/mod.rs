@@ -58,22 +58,10 @@ impl Cluster {
             .data_root
             .clone()
             .unwrap_or_else(|| scratch.path().to_owned());
-        let seats: Vec<Seat> = (1..=options.nodes)
-            .map(|id| {
-                Ok(Seat {
-                    id,
-                    addr: crate::port::free_addr()?,
-                    metrics: crate::port::free_addr()?,
-                    data: root.join(format!("node{id}")),
-                })
-            })
-            .collect::<Result<_>>()?;
-        let mut nodes = Vec::new();
-        for seat in &seats {
-            let config = scratch.path().join(format!("node{}.toml", seat.id));
-            let log = scratch.path().join(format!("node{}.log", seat.id));
-            nodes.push(Node::new(seat.clone(), config, log));
-        }
+        let seats = (1..=options.nodes).map(|id| Seat::new(id, &root, false));
+        let seats: Vec<Seat> = seats.collect::<Result<_>>()?;
+        let nodes = seats.into_iter();
+        let nodes = nodes.map(|seat| Node::new(seat, scratch.path())).collect();
         let cluster = Self {
             nodes,
             options,
@@ -93,13 +81,75 @@ impl Cluster {
     }
 
     fn write_configs(&self) -> Result<()> {
-        let seats: Vec<Seat> = self.nodes.iter().map(|node| node.seat.clone()).collect();
+        let founders = self.nodes.iter().filter(|node| !node.seat.came_later);
+        let founders: Vec<Seat> = founders.map(|node| node.seat.clone()).collect();
         for node in &self.nodes {
-            let text = node_toml(&self.options, &node.seat, &seats);
+            let peers = if node.seat.came_later {
+                std::slice::from_ref(&node.seat)
+            } else {
+                &founders[..]
+            };
+            let text = node_toml(&self.options, &node.seat, peers);
             fs::write(&node.config, text)
                 .with_context(|| format!("cannot write {}", node.config.display()))?;
         }
         Ok(())
+    }
+
+    /// Starts a node that belongs to no cluster yet, and gives its id.
+    ///
+    /// # Errors
+    /// When its files cannot be written or it cannot be started.
+    pub fn newcomer(&mut self) -> Result<u64> {
+        let id = self.ids().into_iter().max().unwrap_or(0) + 1;
+        let seat = Seat::new(id, self.scratch.path(), true)?;
+        self.nodes.push(Node::new(seat, self.scratch.path()));
+        self.write_configs()?;
+        self.node(id)?.start()?;
+        Ok(id)
+    }
+
+    /// Ends a node that is no member any more, if it runs, and forgets it.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be ended.
+    pub fn forget(&mut self, id: u64) -> Result<()> {
+        let node = self.node(id)?;
+        if node.running()? {
+            node.kill()?;
+        }
+        self.nodes.retain(|node| node.id() != id);
+        Ok(())
+    }
+
+    /// Runs `curlew-meta` with these arguments and the addresses of nodes after `--cluster`, and
+    /// gives what it said.
+    ///
+    /// # Errors
+    /// When it fails; what it said is in the error.
+    pub fn administer(&mut self, command: &str, id: u64) -> Result<String> {
+        let config = self.node(id)?.config().to_owned();
+        let mut meta = Command::new(binary("curlew-meta")?);
+        meta.arg(command);
+        if command == "leave" {
+            meta.arg("--id").arg(id.to_string());
+        } else {
+            meta.arg("--config").arg(config);
+        }
+        let others = self.nodes.iter().filter(|node| node.id() != id);
+        let others: Vec<&str> = others.map(Node::addr).collect();
+        meta.arg("--cluster").arg(others.join(","));
+        said(&mut meta)
+    }
+
+    /// Runs `curlew-meta recover` for a node that does not run.
+    ///
+    /// # Errors
+    /// When it fails; what it said is in the error.
+    pub fn recover(&mut self, id: u64, arguments: &[&str]) -> Result<String> {
+        let mut meta = Command::new(binary("curlew-meta")?);
+        meta.arg("recover").arg("--config");
+        said(meta.arg(self.node(id)?.config()).args(arguments))
     }
 
     /// Starts every node that does not run.
@@ -277,6 +327,15 @@ impl Cluster {
     pub fn log_tails(&self, lines: usize) -> String {
         self.nodes.iter().map(|node| node.log_tail(lines)).collect()
     }
+}
+
+/// Runs a command to its end and gives all that it said.
+fn said(command: &mut Command) -> Result<String> {
+    let output = command.output().context("cannot run curlew-meta")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{text}{errors}");
+    Ok(text)
 }
 
 /// The leader as the nodes at `addrs` see it: one of them must say that it leads.

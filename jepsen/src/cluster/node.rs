@@ -5,7 +5,7 @@ use crate::binaries::binary;
 use crate::process::{Process, log_tail};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -20,11 +20,12 @@ pub struct Node {
 }
 
 impl Node {
-    pub(super) fn new(seat: Seat, config: PathBuf, log: PathBuf) -> Self {
+    pub(super) fn new(seat: Seat, dir: &Path) -> Self {
+        let id = seat.id;
         Self {
             seat,
-            config,
-            log,
+            config: dir.join(format!("node{id}.toml")),
+            log: dir.join(format!("node{id}.log")),
             process: None,
             paused: false,
         }
@@ -46,7 +47,7 @@ impl Node {
     }
 
     /// Its configuration file.
-    pub fn config(&self) -> &std::path::Path {
+    pub fn config(&self) -> &Path {
         &self.config
     }
 
@@ -64,6 +65,18 @@ impl Node {
     /// Whether it was stopped by [`Self::pause`].
     pub fn paused(&self) -> bool {
         self.paused
+    }
+
+    /// Deletes all that it has, as when its disk is lost. It must not run.
+    ///
+    /// # Errors
+    /// When it runs, or its files cannot be deleted.
+    pub fn wipe(&mut self) -> Result<()> {
+        if self.running()? {
+            bail!("node {} runs", self.seat.id);
+        }
+        let data = &self.seat.data;
+        std::fs::remove_dir_all(data).with_context(|| format!("cannot delete {}", data.display()))
     }
 
     /// Starts it.

@@ -1,14 +1,15 @@
 //! What differs from one test cluster to the next.
 
+use anyhow::Result;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A test cluster's settings. `None` leaves a setting to the node's default.
 #[derive(Clone, Debug)]
 pub struct ClusterOptions {
     /// In the names of its directory.
     pub name: String,
-    /// Voters: 1 or 3.
+    /// Voters that it begins with.
     pub nodes: u64,
     /// Log entries between snapshots.
     pub snapshot_entries: Option<u64>,
@@ -44,6 +45,21 @@ pub(super) struct Seat {
     pub(super) addr: String,
     pub(super) metrics: String,
     pub(super) data: PathBuf,
+    /// Not one of those that the cluster began with.
+    pub(super) came_later: bool,
+}
+
+impl Seat {
+    /// A seat at free ports.
+    pub(super) fn new(id: u64, root: &Path, came_later: bool) -> Result<Self> {
+        Ok(Self {
+            id,
+            addr: crate::port::free_addr()?,
+            metrics: crate::port::free_addr()?,
+            data: root.join(format!("node{id}")),
+            came_later,
+        })
+    }
 }
 
 /// The text of node.toml.

@@ -10,10 +10,9 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// Looks until the leadership ends.
 pub(super) async fn run(core: Arc<Core>) {
-    let peers = core.config.peers.len().saturating_sub(1);
     loop {
         tokio::time::sleep(INTERVAL).await;
-        if !core.clock.is_off(peers) {
+        if !core.clock.is_off(core.peers()) {
             continue;
         }
         tracing::error!(

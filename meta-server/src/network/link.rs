@@ -16,7 +16,7 @@ use openraft::type_config::alias::{SnapshotOf, VoteOf};
 use proto::v1;
 use proto::v1::raft_client::RaftClient;
 use raft_store::wire::{self, Message};
-use raft_store::{NodeId, SnapshotFiles, TypeConfig};
+use raft_store::{Incarnation, NodeId, SnapshotFiles, TypeConfig};
 use std::future::Future;
 use std::time::Duration;
 use tonic::Code;
@@ -30,6 +30,7 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 16 << 20;
 pub(crate) struct Link {
     pub(super) network: Network,
     pub(super) target: NodeId,
+    pub(super) incarnation: Incarnation,
     channel: Result<Channel, AddressError>,
 }
 
@@ -65,11 +66,13 @@ impl Link {
     pub(super) fn new(
         network: Network,
         target: NodeId,
+        incarnation: Incarnation,
         channel: Result<Channel, AddressError>,
     ) -> Self {
         Self {
             network,
             target,
+            incarnation,
             channel,
         }
     }
@@ -110,6 +113,7 @@ impl Link {
             target: self.target,
             sender_clock_ns: nanoseconds(sent),
             payload: payload.into(),
+            target_incarnation: self.incarnation.0,
         };
         let mut client = self.client()?;
         let answering = async {

@@ -47,14 +47,12 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Link;
 
     async fn new_client(&mut self, target: NodeId, node: &NodeInfo) -> Link {
-        Link::new(
-            self.clone(),
-            target,
-            self.channels.messages(target, &node.addr),
-        )
+        let channel = self.channels.messages(target, &node.addr);
+        Link::new(self.clone(), target, node.incarnation, channel)
     }
 
     async fn new_snapshot_client(&mut self, target: NodeId, node: &NodeInfo) -> Link {
-        Link::new(self.clone(), target, self.channels.bulk(target, &node.addr))
+        let channel = self.channels.bulk(target, &node.addr);
+        Link::new(self.clone(), target, node.incarnation, channel)
     }
 }

@@ -43,6 +43,7 @@ pub(super) async fn send(
         target: link.target,
         sender_clock_ns: nanoseconds(link.network.wall.now()),
         payload: payload.into(),
+        target_incarnation: link.incarnation.0,
     };
     tracing::info!(peer = link.target, meta = %header.meta, "sending a snapshot");
     let (parts, stream) = mpsc::channel(CHUNKS_AHEAD);

@@ -18,7 +18,7 @@ use meta_core::query::{Answer, Query, QueryBody};
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::{LogIdOptionExt as _, ServerState};
 use parking_lot::Mutex;
-use raft_store::{NodeId, Poison, StateMachine, StateReader, TypeConfig};
+use raft_store::{Incarnation, NodeId, Poison, StateMachine, StateReader, TypeConfig};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +35,8 @@ const LISTINGS_MAX: usize = 16;
 /// Everything that the services and the leader's duties need.
 pub(crate) struct Core {
     pub(crate) config: NodeConfig,
+    /// Of this node's data.
+    pub(crate) incarnation: Incarnation,
     pub(crate) raft: Raft,
     pub(crate) reader: StateReader,
     pub(crate) poison: Poison,
@@ -293,6 +295,12 @@ impl Core {
         self.poison
             .reason()
             .or_else(|| self.failed.borrow().clone())
+    }
+
+    /// How many other voters there are.
+    pub(crate) fn peers(&self) -> usize {
+        let own = self.config.node_id;
+        self.raft.voter_ids().filter(|id| *id != own).count()
     }
 
     /// Why the node is not ready, if it is not.

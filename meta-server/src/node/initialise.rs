@@ -8,7 +8,7 @@ use meta_core::ids::{ClusterId, Uuid, VolumeId};
 use openraft::errors::{InitializeError, RaftError};
 use proto::v1;
 use proto::v1::admin_client::AdminClient;
-use raft_store::NodeInfo;
+use raft_store::{Incarnation, NodeId, NodeInfo};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,24 +29,26 @@ pub(crate) async fn initialise(core: &Arc<Core>) -> Result<(ClusterId, bool), St
     if !core.lead().has_members {
         // A node that lost its data must not found a second cluster beside the first. One that does
         // not answer may belong to it.
-        for (peer, membership) in ask_peers(core).await {
-            match membership {
-                Some(false) => {}
-                Some(true) => {
-                    return Err(format!(
-                        "node {peer} belongs to an initialised cluster already, and this node is \
-                         not a member of it; if this node lost its data, restore its data_dir"
-                    ));
-                }
-                None => {
-                    return Err(format!(
-                        "node {peer} does not answer: start every node under peers, then run init \
-                         again"
-                    ));
-                }
+        let mut members = BTreeMap::from([own(core)]);
+        for (peer, status) in ask_peers(core).await {
+            let Some(status) = status else {
+                return Err(format!(
+                    "node {peer} does not answer: start every node under peers, then run init \
+                     again"
+                ));
+            };
+            if status.initialised || !status.members.is_empty() {
+                return Err(format!(
+                    "node {peer} belongs to an initialised cluster already, and this node is not a \
+                     member of it: `curlew-meta join` makes it one, and `curlew-meta replace` if \
+                     it was one and lost its data"
+                ));
             }
+            let addr = core.config.peers.get(&peer).cloned().unwrap_or_default();
+            let incarnation = Incarnation(status.incarnation);
+            members.insert(peer, NodeInfo { addr, incarnation });
         }
-        found(core).await?;
+        found(core, members).await?;
     }
     while Instant::now() < deadline {
         if let Some(done) = step(core).await? {
@@ -64,15 +66,20 @@ fn known(core: &Core) -> Result<Option<ClusterId>, String> {
     core.cluster_id().map_err(|failure| failure.message)
 }
 
+/// This node as a member.
+fn own(core: &Core) -> (NodeId, NodeInfo) {
+    let id = core.config.node_id;
+    let addr = core.config.peers.get(&id).cloned();
+    let info = NodeInfo {
+        addr: addr.unwrap_or_else(|| core.config.listen.to_string()),
+        incarnation: core.incarnation,
+    };
+    (id, info)
+}
+
 /// Writes the members into this node's log; it then stands for election.
-async fn found(core: &Core) -> Result<(), String> {
-    let members: BTreeMap<_, _> = core
-        .config
-        .peers
-        .iter()
-        .map(|(id, addr)| (*id, NodeInfo { addr: addr.clone() }))
-        .collect();
-    tracing::info!(members = ?core.config.peers, "initialising the cluster");
+async fn found(core: &Core, members: BTreeMap<NodeId, NodeInfo>) -> Result<(), String> {
+    tracing::info!(?members, "initialising the cluster");
     match core.raft.initialize(members).await {
         Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
         Err(error) => Err(error.to_string()),
@@ -128,24 +135,24 @@ async fn ask_leader(core: &Core, leader: u64, addr: &str) -> Option<(ClusterId, 
     Some((Uuid(id), reply.already))
 }
 
-/// Whether each peer belongs to a cluster, as it says.
-async fn ask_peers(core: &Core) -> Vec<(u64, Option<bool>)> {
+/// What each peer says of itself.
+async fn ask_peers(core: &Core) -> Vec<(NodeId, Option<v1::StatusReply>)> {
     let others = core
         .config
         .peers
         .iter()
         .filter(|(id, _)| **id != core.config.node_id);
-    let asking = others.map(|(id, addr)| async move { (*id, belongs(core, *id, addr).await) });
+    let asking = others.map(|(id, addr)| async move { (*id, ask(core, *id, addr).await) });
     futures::future::join_all(asking).await
 }
 
-async fn belongs(core: &Core, id: u64, addr: &str) -> Option<bool> {
+/// What the node at an address says of itself.
+pub(super) async fn ask(core: &Core, id: NodeId, addr: &str) -> Option<v1::StatusReply> {
     let channel = core.channels.messages(id, addr).ok()?;
     let status = async move { AdminClient::new(channel).status(v1::StatusRequest {}).await };
     let status = tokio::time::timeout(CALL_TIMEOUT, status)
         .await
         .ok()?
         .ok()?;
-    let status = status.into_inner();
-    Some(status.initialised || !status.members.is_empty())
+    Some(status.into_inner())
 }

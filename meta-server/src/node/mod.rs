@@ -2,9 +2,10 @@
 
 mod core;
 pub(crate) mod handover;
-mod identity;
+pub(crate) mod identity;
 pub(crate) mod initialise;
 mod log_bound;
+pub(crate) mod members;
 
 use self::core::listings;
 pub(crate) use self::core::{Core, Raft};
@@ -30,7 +31,7 @@ use meta_core::codec::Codec;
 use parking_lot::Mutex;
 use proto::ProstCodec;
 use proto::v1;
-use raft_store::{NodeId, Store, StoreError};
+use raft_store::{Incarnation, NodeId, Store, StoreError};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -108,6 +109,8 @@ pub struct NodeParts {
     pub space: Box<dyn FreeSpace>,
     /// The time of day.
     pub wall: Arc<dyn WallClock>,
+    /// Of what is in the store.
+    pub incarnation: Incarnation,
 }
 
 /// A running node.
@@ -146,7 +149,7 @@ impl Node {
             Some(addr) => Some(bind("metrics_listen", addr).await?),
             None => None,
         };
-        identity::claim(&config.data_dir, config.node_id)?;
+        let incarnation = identity::claim(&config.data_dir, config.node_id)?;
         let options = raft_store::StoreOptions::new(config.data_dir.clone());
         // Opening reads and checks the whole log.
         let opening =
@@ -162,6 +165,7 @@ impl Node {
             store,
             space,
             wall,
+            incarnation,
         };
         Self::start_with(config, parts).await
     }
@@ -177,6 +181,7 @@ impl Node {
             store,
             space,
             wall,
+            incarnation,
         } = parts;
         let addr = listener.local_addr().map_err(unbound(config.listen))?;
         let metrics_addr = metrics_listener.as_ref().and_then(|l| l.local_addr().ok());
@@ -188,7 +193,12 @@ impl Node {
             })?;
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let core = assemble(config, store, Arc::new(space), wall, &tasks, &stop).await?;
+        let outside = Outside {
+            space: Arc::new(space),
+            wall,
+            incarnation,
+        };
+        let core = assemble(config, store, outside, &tasks, &stop).await?;
         let node = Self {
             core,
             addr,
@@ -346,15 +356,26 @@ fn handover_possible(core: &Core) -> bool {
     core.raft.voter_ids().count() > 1
 }
 
+/// What a node did not make itself.
+struct Outside {
+    space: Arc<SpaceWatch>,
+    wall: Arc<dyn WallClock>,
+    incarnation: Incarnation,
+}
+
 /// Builds Raft and everything that shares it. Raft does not run yet.
 async fn assemble(
     config: NodeConfig,
     store: Store,
-    space: Arc<SpaceWatch>,
-    wall: Arc<dyn WallClock>,
+    outside: Outside,
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> Result<Arc<Core>, StartError> {
+    let Outside {
+        space,
+        wall,
+        incarnation,
+    } = outside;
     let settings = Arc::new(raft_config(&config)?);
     let metrics = Arc::new(Metrics::default());
     let clock = Arc::new(ClockCheck::default());
@@ -388,10 +409,10 @@ async fn assemble(
         Arc::clone(&clock),
         Arc::clone(&space),
         Arc::clone(&metrics),
-        config.peers.len().saturating_sub(1),
     );
     Ok(Arc::new(Core {
         config,
+        incarnation,
         raft,
         reader,
         poison,

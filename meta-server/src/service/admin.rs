@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::mirror::board::Heard;
+use crate::node::members::{self, MembersError};
 use crate::node::{Core, handover, initialise};
 use meta_core::outcome::MirrorState;
 use meta_core::read::{MirrorSummary, VolumeSummary, summary};
@@ -9,6 +10,7 @@ use openraft::LogIdOptionExt as _;
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver as _;
 use proto::v1;
+use raft_store::{Incarnation, NodeInfo};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -31,6 +33,19 @@ impl AdminService {
         Self {
             core,
             status_calls: Arc::new(Semaphore::new(STATUS_CALLS_MAX)),
+        }
+    }
+
+    fn members(
+        &self,
+        changed: Result<(), MembersError>,
+    ) -> Result<Response<v1::MembersReply>, Status> {
+        match changed {
+            Ok(()) => Ok(Response::new(v1::MembersReply {
+                members: members::list(&self.core),
+            })),
+            Err(MembersError::Refused(why)) => Err(Status::failed_precondition(why)),
+            Err(MembersError::Later(why)) => Err(Status::unavailable(why)),
         }
     }
 
@@ -123,11 +138,7 @@ impl v1::admin_server::Admin for AdminService {
         let (leader_id, leader_addr) = lead.leader.clone().unwrap_or_default();
         let watched = core.raft.metrics();
         let raft = watched.borrow_watched().clone();
-        let nodes = raft.membership_config.membership().nodes();
-        let members = nodes.map(|(id, node)| v1::Member {
-            id: *id,
-            addr: node.addr.clone(),
-        });
+        let members = members::list(core);
         Ok(Response::new(v1::StatusReply {
             node_id: core.config.node_id,
             state: state_name(core, lead.state).to_owned(),
@@ -140,12 +151,14 @@ impl v1::admin_server::Admin for AdminService {
             free_bytes: core.space.free_bytes(),
             reserve_bytes: core.space.reserve_bytes(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            members: members.collect(),
+            members,
             volumes,
             initialised: cluster.is_some(),
             cluster_id: cluster
                 .map(|cluster| cluster.0.to_vec())
                 .unwrap_or_default(),
+            incarnation: core.incarnation.0,
+            changing_members: raft.membership_config.membership().get_joint_config().len() > 1,
         }))
     }
 
@@ -180,6 +193,37 @@ impl v1::admin_server::Admin for AdminService {
         Err(Status::deadline_exceeded(format!(
             "node {to} did not take over in time; look at its log and try again"
         )))
+    }
+
+    async fn add_learner(
+        &self,
+        request: Request<v1::AddLearnerRequest>,
+    ) -> Result<Response<v1::MembersReply>, Status> {
+        let v1::AddLearnerRequest {
+            id,
+            addr,
+            incarnation,
+        } = request.into_inner();
+        let incarnation = Incarnation(incarnation);
+        let node = NodeInfo { addr, incarnation };
+        let added = members::add_learner(&self.core, id, node).await;
+        self.members(added)
+    }
+
+    async fn promote(
+        &self,
+        request: Request<v1::PromoteRequest>,
+    ) -> Result<Response<v1::MembersReply>, Status> {
+        let promoted = members::promote(&self.core, request.into_inner().id).await;
+        self.members(promoted)
+    }
+
+    async fn remove(
+        &self,
+        request: Request<v1::RemoveRequest>,
+    ) -> Result<Response<v1::MembersReply>, Status> {
+        let removed = members::remove(&self.core, request.into_inner().id).await;
+        self.members(removed)
     }
 
     async fn trigger_snapshot(

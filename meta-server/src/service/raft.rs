@@ -4,6 +4,7 @@ use super::snapshot_intake;
 use crate::clock::nanoseconds;
 use crate::node::Core;
 use proto::v1;
+use raft_store::Incarnation;
 use raft_store::wire::{self, Message};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -28,16 +29,24 @@ impl RaftService {
     /// Checks that a message is meant for this node, and reads it.
     fn take_in<Q: Message>(&self, request: Request<v1::RaftRequest>) -> Result<Q, Status> {
         let request = request.into_inner();
-        self.check_target(request.group, request.target)?;
+        let data = Incarnation(request.target_incarnation);
+        self.check_target(request.group, request.target, data)?;
         wire::decode(&request.payload).map_err(|error| Status::invalid_argument(error.to_string()))
     }
 
-    fn check_target(&self, group: u32, target: u64) -> Result<(), Status> {
+    fn check_target(&self, group: u32, target: u64, data: Incarnation) -> Result<(), Status> {
         let own = self.core.config.node_id;
         if group != 0 || target != own {
             return Err(Status::failed_precondition(format!(
                 "this is node {own}, and the message is for node {target} of group {group}; \
                  check the addresses under peers"
+            )));
+        }
+        if !data.admits(self.core.incarnation) {
+            // Its data may lack what it has acknowledged, so it neither votes nor takes part.
+            return Err(Status::failed_precondition(format!(
+                "node {own} has not the data that it was a member with: if they are lost, \
+                 `curlew-meta replace` makes it a member anew"
             )));
         }
         Ok(())
@@ -115,7 +124,8 @@ impl v1::raft_server::Raft for RaftService {
         };
         let mut parts = request.into_inner();
         let head = snapshot_intake::head(&mut parts).await?;
-        self.check_target(head.group, head.target)?;
+        let data = Incarnation(head.target_incarnation);
+        self.check_target(head.group, head.target, data)?;
         let answer = snapshot_intake::receive(&self.core, &head, parts).await?;
         let payload = wire::encode(&answer).map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(v1::SnapshotDone {

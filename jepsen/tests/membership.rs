@@ -1,0 +1,184 @@
+//! Nodes come, go, lose their disks and are replaced while a cluster is written to.
+
+use jepsen::alone::alone;
+use jepsen::cluster::{Cluster, ClusterOptions};
+use jepsen::http;
+use jepsen::scratch::notice;
+use jepsen::seed::seed;
+use jepsen::wait;
+use jepsen::writer::{Crew, Written, check};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Elections that a node without a majority begins in vain, before it counts as without a chance.
+const VAIN: f64 = 5.0;
+const VOTES_IN_VAIN: &str = "curlew_peer_failures_total{call=\"pre_vote\"}";
+
+/// Small snapshots, and a log that does not reach back to the beginning: who comes is sent one.
+fn options(name: &str) -> ClusterOptions {
+    ClusterOptions {
+        snapshot_entries: Some(500),
+        keep_entries: Some(100),
+        ..ClusterOptions::new(name, 3)
+    }
+}
+
+async fn begin(name: &str, seed: u64) -> (Cluster, Crew) {
+    let cluster = Cluster::start(options(name)).await.expect("a cluster");
+    cluster.format("vol").await.expect("a volume");
+    let crew = Crew::begin(&cluster.url("vol"), 2, 4, seed).await;
+    let crew = crew.expect("writers");
+    crew.progress(1_500, PATIENCE).await.expect("writes");
+    (cluster, crew)
+}
+
+/// Nothing that was acknowledged is missing, and all members have the same.
+async fn end(cluster: &mut Cluster, url: &str, written: &[Written]) {
+    let agreement = cluster.digests_equal(PATIENCE).await.expect("equal digests");
+    let checked = check(url, written).await.expect("readable").expect("nothing wrong");
+    notice(&format!("membership: {checked:?}; {agreement}"));
+    cluster.check_stores(PATIENCE).await.expect("sound stores");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_come_and_go_under_writers_and_nothing_is_lost() {
+    let _alone = alone().expect("the turn");
+    let (mut cluster, crew) = begin("members", seed("membership").expect("a seed")).await;
+    let url = cluster.url("vol");
+    for voters in [4, 5] {
+        let id = cluster.newcomer().expect("a node");
+        let said = cluster.administer("join", id).expect("joined");
+        assert!(said.contains(&format!("one of {voters}")), "{said}");
+        cluster.administer("join", id).expect("joined once");
+        crew.progress(100, PATIENCE).await.expect("writes go on");
+    }
+    // Two of five may be away.
+    let leader = cluster.leader(PATIENCE).await.expect("a leader");
+    let other = cluster.ids().into_iter().find(|id| *id != leader).expect("five");
+    for id in [leader, other] {
+        cluster.node(id).expect("a node").kill().expect("killed");
+    }
+    crew.progress(100, PATIENCE).await.expect("three of five go on");
+    // A third must not be taken out: the two that would be left could not decide.
+    let third = cluster.leader(PATIENCE).await.expect("a leader");
+    let more = cluster.ids().into_iter().find(|id| ![leader, other, third].contains(id));
+    let refused = cluster.administer("leave", more.expect("five"));
+    let why = refused.expect_err("it was taken out").to_string();
+    assert!(why.contains("start the others first"), "{why}");
+    cluster.start_all().expect("started");
+    cluster.wait_ready(PATIENCE).await.expect("all are there");
+
+    // The leader goes, and then one that is dead.
+    let gone = cluster.leader(PATIENCE).await.expect("a leader");
+    let said = cluster.administer("leave", gone).expect("taken out");
+    assert!(said.contains("no member any more"), "{said}");
+    cluster.administer("leave", gone).expect("taken out once");
+    cluster.forget(gone).expect("forgotten");
+    crew.progress(100, PATIENCE).await.expect("writes go on");
+    let dead = cluster.ids()[0];
+    cluster.node(dead).expect("a node").kill().expect("killed");
+    cluster.administer("leave", dead).expect("taken out");
+    cluster.forget(dead).expect("forgotten");
+    crew.progress(100, PATIENCE).await.expect("writes go on");
+
+    // One of the three that are left loses its disk.
+    let lost = cluster.ids()[0];
+    cluster.node(lost).expect("a node").kill().expect("killed");
+    cluster.node(lost).expect("a node").wipe().expect("wiped");
+    cluster.node(lost).expect("a node").start().expect("started");
+    crew.progress(100, PATIENCE).await.expect("two of three go on");
+    let why = cluster.administer("join", lost).expect_err("it is a member").to_string();
+    assert!(why.contains("curlew-meta replace"), "{why}");
+    cluster.administer("replace", lost).expect("replaced");
+    cluster.administer("replace", lost).expect("replaced once");
+    cluster.wait_ready(PATIENCE).await.expect("all are there");
+    crew.progress(100, PATIENCE).await.expect("writes go on");
+
+    let written = crew.stop(PATIENCE).await.expect("the writers end");
+    assert_eq!(cluster.ids().len(), 3);
+    let now = cluster.url("vol");
+    assert_ne!(now, url, "others are left than it began with");
+    end(&mut cluster, &now, &written).await;
+}
+
+/// The votes that a node asked for in vain.
+async fn vain(addr: &str) -> Result<f64, String> {
+    http::metric(addr, VOTES_IN_VAIN, PATIENCE).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_voter_that_lost_its_data_has_no_vote() {
+    let _alone = alone().expect("the turn");
+    let (mut cluster, crew) = begin("wiped", seed("membership").expect("a seed")).await;
+    let url = cluster.url("vol");
+    // What is acknowledged from here on, 1 and 2 have, and 3 has not.
+    cluster.node(3).expect("a node").kill().expect("killed");
+    crew.progress(300, PATIENCE).await.expect("two of three go on");
+    for id in [1, 2] {
+        cluster.node(id).expect("a node").kill().expect("killed");
+    }
+    cluster.node(2).expect("a node").wipe().expect("wiped");
+    for id in [2, 3] {
+        cluster.node(id).expect("a node").start().expect("started");
+    }
+    // 3 asks 2, which would know nothing better, again and again.
+    let metrics = cluster.node(3).expect("a node").metrics_addr().to_owned();
+    let tried = wait::until("elections in vain", PATIENCE, async || {
+        let count = vain(&metrics).await.unwrap_or(0.0);
+        Ok((count >= VAIN).then_some(()).ok_or(format!("{count}")))
+    });
+    tried.await.expect("node 3 stands for election");
+    let addrs = cluster.addrs();
+    let led = jepsen::cluster::leader_among(&addrs).await;
+    assert!(led.is_err(), "node {led:?} leads without what was acknowledged");
+    // Nor does the node found a cluster of its own.
+    let addr = cluster.node(2).expect("a node").addr().to_owned();
+    let founded = meta_client::init(&addr, Duration::from_secs(5)).await;
+    assert!(founded.is_err(), "{founded:?}");
+
+    cluster.node(1).expect("a node").start().expect("started");
+    crew.progress(100, PATIENCE).await.expect("two of three go on");
+    cluster.administer("replace", 2).expect("replaced");
+    cluster.wait_ready(PATIENCE).await.expect("all are there");
+    let written = crew.stop(PATIENCE).await.expect("the writers end");
+    end(&mut cluster, &url, &written).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_lost_its_majority_goes_on_from_the_one_that_is_left() {
+    let _alone = alone().expect("the turn");
+    let (mut cluster, crew) = begin("recover", seed("membership").expect("a seed")).await;
+    let url = cluster.url("vol");
+    let written = crew.stop(PATIENCE).await.expect("the writers end");
+    cluster.digests_equal(PATIENCE).await.expect("equal digests");
+    for id in cluster.ids() {
+        cluster.node(id).expect("a node").kill().expect("killed");
+    }
+    cluster.node(2).expect("a node").wipe().expect("wiped");
+
+    let why = cluster.recover(1, &[]).expect_err("it was not said").to_string();
+    assert!(why.contains("nothing was changed") && why.contains("voters 1, 2, 3"), "{why}");
+    let said = cluster.recover(1, &["--the-others-are-lost"]);
+    assert!(said.expect("recovered").contains("the only member"));
+    cluster.node(1).expect("a node").start().expect("started");
+    let leader = cluster.leader(PATIENCE).await.expect("a leader");
+    assert_eq!(leader, 1);
+    check(&url, &written).await.expect("readable").expect("nothing wrong");
+
+    // One that comes back with the old data is no member, and is not made one by a slip.
+    cluster.node(3).expect("a node").start().expect("started");
+    let why = cluster.administer("join", 3).expect_err("it has data").to_string();
+    assert!(why.contains("empty data_dir"), "{why}");
+    cluster.node(3).expect("a node").kill().expect("killed");
+    cluster.node(3).expect("a node").wipe().expect("wiped");
+    cluster.start_all().expect("started");
+    for id in [2, 3] {
+        cluster.administer("join", id).expect("joined");
+    }
+    cluster.wait_ready(PATIENCE).await.expect("all are there");
+    cluster.node(1).expect("a node").kill().expect("killed");
+    cluster.leader(PATIENCE).await.expect("the other two go on");
+    cluster.start_all().expect("started");
+    cluster.wait_ready(PATIENCE).await.expect("all are there");
+    end(&mut cluster, &url, &written).await;
+}
