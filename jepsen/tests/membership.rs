@@ -12,7 +12,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Elections that a node without a majority begins in vain, before it counts as without a chance.
 const VAIN: f64 = 5.0;
-const VOTES_IN_VAIN: &str = "curlew_peer_failures_total{call=\"pre_vote\"}";
+const VOTES_IN_VAIN: &str = "curlew_meta_peer_failures_total{call=\"pre_vote\"}";
 
 /// Small snapshots, and a log that does not reach back to the beginning: who comes is sent one.
 fn options(name: &str) -> ClusterOptions {
@@ -34,8 +34,14 @@ async fn begin(name: &str, seed: u64) -> (Cluster, Crew) {
 
 /// Nothing that was acknowledged is missing, and all members have the same.
 async fn end(cluster: &mut Cluster, url: &str, written: &[Written]) {
-    let agreement = cluster.digests_equal(PATIENCE).await.expect("equal digests");
-    let checked = check(url, written).await.expect("readable").expect("nothing wrong");
+    let agreement = cluster
+        .digests_equal(PATIENCE)
+        .await
+        .expect("equal digests");
+    let checked = check(url, written)
+        .await
+        .expect("readable")
+        .expect("nothing wrong");
     notice(&format!("membership: {checked:?}; {agreement}"));
     cluster.check_stores(PATIENCE).await.expect("sound stores");
 }
@@ -54,14 +60,23 @@ async fn members_come_and_go_under_writers_and_nothing_is_lost() {
     }
     // Two of five may be away.
     let leader = cluster.leader(PATIENCE).await.expect("a leader");
-    let other = cluster.ids().into_iter().find(|id| *id != leader).expect("five");
+    let other = cluster
+        .ids()
+        .into_iter()
+        .find(|id| *id != leader)
+        .expect("five");
     for id in [leader, other] {
         cluster.node(id).expect("a node").kill().expect("killed");
     }
-    crew.progress(100, PATIENCE).await.expect("three of five go on");
+    crew.progress(100, PATIENCE)
+        .await
+        .expect("three of five go on");
     // A third must not be taken out: the two that would be left could not decide.
     let third = cluster.leader(PATIENCE).await.expect("a leader");
-    let more = cluster.ids().into_iter().find(|id| ![leader, other, third].contains(id));
+    let more = cluster
+        .ids()
+        .into_iter()
+        .find(|id| ![leader, other, third].contains(id));
     let refused = cluster.administer("leave", more.expect("five"));
     let why = refused.expect_err("it was taken out").to_string();
     assert!(why.contains("start the others first"), "{why}");
@@ -85,9 +100,18 @@ async fn members_come_and_go_under_writers_and_nothing_is_lost() {
     let lost = cluster.ids()[0];
     cluster.node(lost).expect("a node").kill().expect("killed");
     cluster.node(lost).expect("a node").wipe().expect("wiped");
-    cluster.node(lost).expect("a node").start().expect("started");
-    crew.progress(100, PATIENCE).await.expect("two of three go on");
-    let why = cluster.administer("join", lost).expect_err("it is a member").to_string();
+    cluster
+        .node(lost)
+        .expect("a node")
+        .start()
+        .expect("started");
+    crew.progress(100, PATIENCE)
+        .await
+        .expect("two of three go on");
+    let why = cluster
+        .administer("join", lost)
+        .expect_err("it is a member")
+        .to_string();
     assert!(why.contains("curlew-meta replace"), "{why}");
     cluster.administer("replace", lost).expect("replaced");
     cluster.administer("replace", lost).expect("replaced once");
@@ -113,7 +137,9 @@ async fn a_voter_that_lost_its_data_has_no_vote() {
     let url = cluster.url("vol");
     // What is acknowledged from here on, 1 and 2 have, and 3 has not.
     cluster.node(3).expect("a node").kill().expect("killed");
-    crew.progress(300, PATIENCE).await.expect("two of three go on");
+    crew.progress(300, PATIENCE)
+        .await
+        .expect("two of three go on");
     for id in [1, 2] {
         cluster.node(id).expect("a node").kill().expect("killed");
     }
@@ -130,14 +156,19 @@ async fn a_voter_that_lost_its_data_has_no_vote() {
     tried.await.expect("node 3 stands for election");
     let addrs = cluster.addrs();
     let led = jepsen::cluster::leader_among(&addrs).await;
-    assert!(led.is_err(), "node {led:?} leads without what was acknowledged");
+    assert!(
+        led.is_err(),
+        "node {led:?} leads without what was acknowledged"
+    );
     // Nor does the node found a cluster of its own.
     let addr = cluster.node(2).expect("a node").addr().to_owned();
     let founded = meta_client::init(&addr, Duration::from_secs(5)).await;
     assert!(founded.is_err(), "{founded:?}");
 
     cluster.node(1).expect("a node").start().expect("started");
-    crew.progress(100, PATIENCE).await.expect("two of three go on");
+    crew.progress(100, PATIENCE)
+        .await
+        .expect("two of three go on");
     cluster.administer("replace", 2).expect("replaced");
     cluster.wait_ready(PATIENCE).await.expect("all are there");
     let written = crew.stop(PATIENCE).await.expect("the writers end");
@@ -150,24 +181,39 @@ async fn a_cluster_that_lost_its_majority_goes_on_from_the_one_that_is_left() {
     let (mut cluster, crew) = begin("recover", seed("membership").expect("a seed")).await;
     let url = cluster.url("vol");
     let written = crew.stop(PATIENCE).await.expect("the writers end");
-    cluster.digests_equal(PATIENCE).await.expect("equal digests");
+    cluster
+        .digests_equal(PATIENCE)
+        .await
+        .expect("equal digests");
     for id in cluster.ids() {
         cluster.node(id).expect("a node").kill().expect("killed");
     }
     cluster.node(2).expect("a node").wipe().expect("wiped");
 
-    let why = cluster.recover(1, &[]).expect_err("it was not said").to_string();
-    assert!(why.contains("nothing was changed") && why.contains("voters 1, 2, 3"), "{why}");
+    let why = cluster
+        .recover(1, &[])
+        .expect_err("it was not said")
+        .to_string();
+    assert!(
+        why.contains("nothing was changed") && why.contains("voters 1, 2, 3"),
+        "{why}"
+    );
     let said = cluster.recover(1, &["--the-others-are-lost"]);
     assert!(said.expect("recovered").contains("the only member"));
     cluster.node(1).expect("a node").start().expect("started");
     let leader = cluster.leader(PATIENCE).await.expect("a leader");
     assert_eq!(leader, 1);
-    check(&url, &written).await.expect("readable").expect("nothing wrong");
+    check(&url, &written)
+        .await
+        .expect("readable")
+        .expect("nothing wrong");
 
     // One that comes back with the old data is no member, and is not made one by a slip.
     cluster.node(3).expect("a node").start().expect("started");
-    let why = cluster.administer("join", 3).expect_err("it has data").to_string();
+    let why = cluster
+        .administer("join", 3)
+        .expect_err("it has data")
+        .to_string();
     assert!(why.contains("empty data_dir"), "{why}");
     cluster.node(3).expect("a node").kill().expect("killed");
     cluster.node(3).expect("a node").wipe().expect("wiped");

@@ -41,6 +41,10 @@ pub struct NodeStatus {
     pub cluster_id: Option<Uuid>,
     /// Whether the cluster has its identity.
     pub initialised: bool,
+    /// Which data it has; another number after they were lost.
+    pub incarnation: u64,
+    /// Whether a change of the members was begun and has not ended.
+    pub changing_members: bool,
 }
 
 /// A node of a cluster.
@@ -50,6 +54,10 @@ pub struct Member {
     pub id: u64,
     /// Where it listens.
     pub addr: String,
+    /// The data that it must have; 0 if any will do.
+    pub incarnation: u64,
+    /// Whether it decides with the others.
+    pub voter: bool,
 }
 
 /// A volume as one node has applied it.
@@ -225,10 +233,15 @@ fn status(reply: v1::StatusReply) -> Result<NodeStatus, Failure> {
         volumes,
         cluster_id,
         initialised,
+        incarnation,
+        changing_members,
     } = reply;
-    let members = members
-        .into_iter()
-        .map(|v1::Member { id, addr }| Member { id, addr });
+    let members = members.into_iter().map(|member| Member {
+        id: member.id,
+        addr: member.addr,
+        incarnation: member.incarnation,
+        voter: member.voter,
+    });
     let cluster_id = if cluster_id.is_empty() {
         None
     } else {
@@ -250,6 +263,8 @@ fn status(reply: v1::StatusReply) -> Result<NodeStatus, Failure> {
         volumes: volumes.into_iter().map(volume).collect::<Result<_, _>>()?,
         cluster_id,
         initialised,
+        incarnation,
+        changing_members,
     })
 }
 

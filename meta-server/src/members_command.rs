@@ -14,6 +14,8 @@ use tonic::{Code, Response, Status};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(300);
+/// A node that was started comes up in.
+const START_LIMIT: Duration = Duration::from_secs(10);
 /// An election, or the end of a change that somebody else has begun.
 const STEP_LIMIT: Duration = Duration::from_secs(30);
 /// A newcomer may have to receive everything first.
@@ -58,6 +60,17 @@ async fn status(addr: &str) -> Result<v1::StatusReply> {
     let status = connect(addr).await?.status(v1::StatusRequest {}).await;
     let status = status.map_err(|status| anyhow::anyhow!("{addr}: {}", status.message()))?;
     Ok(status.into_inner())
+}
+
+/// What the node that is to be a member says. It may have been started just now.
+async fn own_status(addr: &str) -> Result<v1::StatusReply> {
+    let until = Instant::now() + START_LIMIT;
+    loop {
+        match status(addr).await {
+            Err(_not_yet) if Instant::now() < until => tokio::time::sleep(PAUSE).await,
+            said => return said.context("start it first"),
+        }
+    }
 }
 
 impl Cluster {
@@ -115,7 +128,7 @@ impl Cluster {
 pub(crate) async fn join(config: &NodeConfig, cluster: &Cluster) -> Result<()> {
     let id = config.node_id;
     let addr = own_addr(config);
-    let own = status(&addr).await.context("start it first")?;
+    let own = own_status(&addr).await?;
     let add = async |mut client: Client| {
         let (addr, incarnation) = (addr.clone(), own.incarnation);
         let request = v1::AddLearnerRequest {
@@ -172,7 +185,7 @@ async fn catch_up(cluster: &Cluster, id: u64) -> Result<()> {
 /// Takes a node whose data are lost out, and the one that runs with its number in.
 pub(crate) async fn replace(config: &NodeConfig, cluster: &Cluster) -> Result<()> {
     let id = config.node_id;
-    let own = status(&own_addr(config)).await.context("start it first")?;
+    let own = own_status(&own_addr(config)).await?;
     let (_, leader) = cluster.leader().await?;
     let known = leader.members.iter().find(|member| member.id == id);
     match known {

@@ -3,7 +3,7 @@
 
 use crate::error::StoreError;
 use crate::store::Store;
-use crate::types::{Entry, LogId, Membership, NodeId, NodeInfo, TypeConfig, Vote};
+use crate::types::{Entry, LogId, Membership, NodeId, NodeInfo, Vote};
 use openraft::StorageHelper;
 use openraft::entry::EntryPayload;
 use openraft::storage::{RaftLogReader as _, RaftLogStorage as _, RaftLogStorageExt as _};

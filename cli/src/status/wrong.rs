@@ -2,7 +2,7 @@
 
 use super::gather::{NodeSight, Sight};
 use crate::output;
-use meta_client::MirrorStatus;
+use meta_client::{MirrorStatus, NodeStatus};
 use std::collections::BTreeMap;
 
 /// All that is wrong.
@@ -18,6 +18,7 @@ pub(super) fn list(sight: &Sight) -> Vec<String> {
     if let Err(why) = &sight.volume {
         wrong.push(why.clone());
     }
+    wrong.extend(sight.leader().and_then(of_members));
     wrong.extend(sight.mirror().and_then(of_mirror));
     wrong.extend(diverged(sight));
     wrong
@@ -35,8 +36,8 @@ fn of_node(node: &NodeSight) -> Option<String> {
              its disk or its data"
         )),
         Ok(status) if !status.initialised => Some(format!(
-            "{name} belongs to no cluster yet: run `curlew-meta init --config` with its \
-             configuration file"
+            "{name} belongs to no cluster: `curlew-meta init` makes a new one, `join` takes it into \
+             one, and `replace` takes it back if it has lost its data"
         )),
         Ok(status) if status.free_bytes < status.reserve_bytes => Some(format!(
             "{name} has {} left, below its reserve of {}: new data is refused until space is \
@@ -46,6 +47,12 @@ fn of_node(node: &NodeSight) -> Option<String> {
         )),
         Ok(_fine) => None,
     }
+}
+
+fn of_members(leader: &NodeStatus) -> Option<String> {
+    leader.changing_members.then(|| {
+        "a change of the cluster's members was begun and has not ended: run it again".to_owned()
+    })
 }
 
 fn of_mirror(mirror: &MirrorStatus) -> Option<String> {

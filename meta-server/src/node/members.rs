@@ -9,13 +9,12 @@ use super::handover::give_away;
 use super::initialise::ask;
 use super::{Core, Raft};
 use openraft::ChangeMembers;
-use openraft::async_runtime::WatchReceiver as _;
+use openraft::async_runtime::{Instant as _, WatchReceiver as _};
 use openraft::errors::{ClientWriteError, RaftError};
 use proto::v1;
 use raft_store::{Incarnation, Membership, NodeId, NodeInfo, TypeConfig};
 use std::collections::BTreeSet;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Members of one cluster.
 const MEMBERS_MAX: usize = 9;
@@ -73,7 +72,7 @@ fn heard(core: &Core, id: NodeId) -> Option<Duration> {
         return Some(Duration::ZERO);
     }
     let at = **answers.get(&id)?.as_ref()?;
-    Some(Instant::now().saturating_duration_since(at))
+    Some(at.elapsed())
 }
 
 /// Takes in a node as a learner: it receives everything, and has no vote.

@@ -7,6 +7,7 @@ use proto::v1;
 use raft_store::Incarnation;
 use raft_store::wire::{self, Message};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -16,6 +17,8 @@ pub(crate) struct RaftService {
     core: Arc<Core>,
     /// One snapshot is received at a time.
     intake: Arc<Semaphore>,
+    /// A peer meant a member that this node is not any more; that was told.
+    stranger: Arc<AtomicBool>,
 }
 
 impl RaftService {
@@ -23,6 +26,7 @@ impl RaftService {
         Self {
             core,
             intake: Arc::new(Semaphore::new(1)),
+            stranger: Arc::default(),
         }
     }
 
@@ -44,6 +48,12 @@ impl RaftService {
         }
         if !data.admits(self.core.incarnation) {
             // Its data may lack what it has acknowledged, so it neither votes nor takes part.
+            if !self.stranger.swap(true, Ordering::Relaxed) {
+                tracing::error!(
+                    "peers know this node by other data than it has: if those are lost, \
+                     `curlew-meta replace` makes it a member anew"
+                );
+            }
             return Err(Status::failed_precondition(format!(
                 "node {own} has not the data that it was a member with: if they are lost, \
                  `curlew-meta replace` makes it a member anew"

@@ -374,6 +374,7 @@ impl v1::admin_server::Admin for Service {
             members: vec![v1::Member {
                 id: 1,
                 addr: "a:1".into(),
+                ..v1::Member::default()
             }],
             volumes: vec![volume],
             cluster_id: if initialised { vec![5; 16] } else { Vec::new() },
@@ -397,5 +398,26 @@ impl v1::admin_server::Admin for Service {
         _request: Request<v1::TriggerSnapshotRequest>,
     ) -> Result<Response<v1::TriggerSnapshotReply>, Status> {
         Ok(Response::new(v1::TriggerSnapshotReply {}))
+    }
+
+    async fn add_learner(
+        &self,
+        _request: Request<v1::AddLearnerRequest>,
+    ) -> Result<Response<v1::MembersReply>, Status> {
+        Err(Status::unimplemented("clients do not change members"))
+    }
+
+    async fn promote(
+        &self,
+        _request: Request<v1::PromoteRequest>,
+    ) -> Result<Response<v1::MembersReply>, Status> {
+        Err(Status::unimplemented("clients do not change members"))
+    }
+
+    async fn remove(
+        &self,
+        _request: Request<v1::RemoveRequest>,
+    ) -> Result<Response<v1::MembersReply>, Status> {
+        Err(Status::unimplemented("clients do not change members"))
     }
 }
