@@ -46,11 +46,8 @@ async fn end(cluster: &mut Cluster, url: &str, written: &[Written]) {
     cluster.check_stores(PATIENCE).await.expect("sound stores");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn members_come_and_go_under_writers_and_nothing_is_lost() {
-    let _alone = alone().expect("the turn");
-    let (mut cluster, crew) = begin("members", seed("membership").expect("a seed")).await;
-    let url = cluster.url("vol");
+/// Two nodes come; then two of five may be away, and none of the others may be taken out.
+async fn grow(cluster: &mut Cluster, crew: &Crew) {
     for voters in [4, 5] {
         let id = cluster.newcomer().expect("a node");
         let said = cluster.administer("join", id).expect("joined");
@@ -58,32 +55,26 @@ async fn members_come_and_go_under_writers_and_nothing_is_lost() {
         cluster.administer("join", id).expect("joined once");
         crew.progress(100, PATIENCE).await.expect("writes go on");
     }
-    // Two of five may be away.
     let leader = cluster.leader(PATIENCE).await.expect("a leader");
-    let other = cluster
-        .ids()
-        .into_iter()
-        .find(|id| *id != leader)
-        .expect("five");
-    for id in [leader, other] {
+    let mut ids = cluster.ids();
+    ids.retain(|id| *id != leader);
+    for id in [leader, ids[0]] {
         cluster.node(id).expect("a node").kill().expect("killed");
     }
     crew.progress(100, PATIENCE)
         .await
         .expect("three of five go on");
-    // A third must not be taken out: the two that would be left could not decide.
     let third = cluster.leader(PATIENCE).await.expect("a leader");
-    let more = cluster
-        .ids()
-        .into_iter()
-        .find(|id| ![leader, other, third].contains(id));
-    let refused = cluster.administer("leave", more.expect("five"));
+    let follower = ids.into_iter().rfind(|id| *id != third).expect("five");
+    let refused = cluster.administer("leave", follower);
     let why = refused.expect_err("it was taken out").to_string();
     assert!(why.contains("start the others first"), "{why}");
     cluster.start_all().expect("started");
     cluster.wait_ready(PATIENCE).await.expect("all are there");
+}
 
-    // The leader goes, and then one that is dead.
+/// The leader goes, and then one that is dead.
+async fn shrink(cluster: &mut Cluster, crew: &Crew) {
     let gone = cluster.leader(PATIENCE).await.expect("a leader");
     let said = cluster.administer("leave", gone).expect("taken out");
     assert!(said.contains("no member any more"), "{said}");
@@ -95,8 +86,10 @@ async fn members_come_and_go_under_writers_and_nothing_is_lost() {
     cluster.administer("leave", dead).expect("taken out");
     cluster.forget(dead).expect("forgotten");
     crew.progress(100, PATIENCE).await.expect("writes go on");
+}
 
-    // One of the three that are left loses its disk.
+/// A node loses its disk, and is taken in anew.
+async fn lose_and_replace(cluster: &mut Cluster, crew: &Crew) {
     let lost = cluster.ids()[0];
     cluster.node(lost).expect("a node").kill().expect("killed");
     cluster.node(lost).expect("a node").wipe().expect("wiped");
@@ -108,21 +101,28 @@ async fn members_come_and_go_under_writers_and_nothing_is_lost() {
     crew.progress(100, PATIENCE)
         .await
         .expect("two of three go on");
-    let why = cluster
-        .administer("join", lost)
-        .expect_err("it is a member")
-        .to_string();
+    let refused = cluster.administer("join", lost);
+    let why = refused.expect_err("it is a member").to_string();
     assert!(why.contains("curlew-meta replace"), "{why}");
     cluster.administer("replace", lost).expect("replaced");
     cluster.administer("replace", lost).expect("replaced once");
     cluster.wait_ready(PATIENCE).await.expect("all are there");
     crew.progress(100, PATIENCE).await.expect("writes go on");
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_come_and_go_under_writers_and_nothing_is_lost() {
+    let _alone = alone().expect("the turn");
+    let (mut cluster, crew) = begin("members", seed("membership").expect("a seed")).await;
+    let first = cluster.url("vol");
+    grow(&mut cluster, &crew).await;
+    shrink(&mut cluster, &crew).await;
+    lose_and_replace(&mut cluster, &crew).await;
     let written = crew.stop(PATIENCE).await.expect("the writers end");
     assert_eq!(cluster.ids().len(), 3);
-    let now = cluster.url("vol");
-    assert_ne!(now, url, "others are left than it began with");
-    end(&mut cluster, &now, &written).await;
+    let url = cluster.url("vol");
+    assert_ne!(url, first, "others are left than it began with");
+    end(&mut cluster, &url, &written).await;
 }
 
 /// The votes that a node asked for in vain.
