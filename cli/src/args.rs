@@ -2,6 +2,7 @@
 
 use crate::changelog::ChangelogArgs;
 use crate::detach::LauncherArgs;
+use crate::dump::{DumpArgs, LoadArgs};
 use crate::format::FormatArgs;
 use crate::info::InfoArgs;
 use crate::mirror::MirrorArgs;
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     Info(InfoArgs),
     Changelog(ChangelogArgs),
     Mirror(MirrorArgs),
+    Dump(DumpArgs),
+    Load(LoadArgs),
     Playground(PlaygroundArgs),
     /// Print the version
     Version,
@@ -76,6 +79,8 @@ mod tests {
             "info",
             "changelog",
             "mirror",
+            "dump",
+            "load",
             "playground",
             "version",
         ];

@@ -41,7 +41,7 @@ pub(crate) struct FormatArgs {
 
 /// The object stores of this version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-enum StorageKind {
+pub(crate) enum StorageKind {
     /// A local directory
     File,
     /// A bucket of S3, or of a store that speaks its protocol
@@ -88,6 +88,18 @@ impl NewVolume {
                 block_bytes,
             }),
         }
+    }
+}
+
+/// An object store that is there already.
+pub(crate) fn storage_of(kind: StorageKind, bucket: &Path) -> Result<StorageConfig> {
+    match kind {
+        StorageKind::File => {
+            let root = bucket.canonicalize();
+            let root = root.with_context(|| format!("no bucket at {}", bucket.display()))?;
+            Ok(StorageConfig::File { root })
+        }
+        StorageKind::S3 => parse_bucket(bucket).map(StorageConfig::S3),
     }
 }
 

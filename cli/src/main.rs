@@ -6,6 +6,7 @@ mod args;
 mod atomic_file;
 mod changelog;
 mod detach;
+mod dump;
 mod duration;
 mod exit;
 mod format;
@@ -52,6 +53,8 @@ fn run(command: Command) -> Result<Finding> {
         Command::Status(args) => block_on(status::run(args)),
         Command::Info(args) => block_on(info::run(args)),
         Command::Changelog(args) => block_on(changelog::run(args)),
+        Command::Dump(args) => block_on(dump::run(args)),
+        Command::Load(args) => block_on(dump::run_load(args)),
         Command::Mirror(args) => block_on(mirror::run(args)),
         Command::Playground(args) => block_on(playground::run(args)),
         Command::Version => version::run().map(|()| Finding::Fine),

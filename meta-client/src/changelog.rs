@@ -194,19 +194,7 @@ impl Changelog {
         };
         let (frames, first) = self.open::<v1::LoadFrame>(&Ask::Load(request)).await?;
         match first.frame {
-            Some(v1::load_frame::Frame::Head(head)) => {
-                let token = head.token.ok_or(unreadable("a head without a token"))?;
-                let stamp = head.stamp.ok_or(unreadable("a head without a stamp"))?;
-                let head = LoadHead {
-                    cluster: uuid(&head.cluster)?,
-                    volume: uuid(&head.uuid)?,
-                    token: converted(token.convert())?,
-                    record_crc: head.record_crc,
-                    stamp: converted(stamp.convert())?,
-                    digest: u128::from_le_bytes(sixteen(&head.digest)?),
-                };
-                Ok((head, Loading { frames }))
-            }
+            Some(v1::load_frame::Frame::Head(head)) => Ok((load_head(head)?, Loading { frames })),
             _ => Err(unreadable("rows without a head")),
         }
     }
@@ -471,6 +459,33 @@ impl Loading {
             Some(Frame::Head(_)) => Err(unreadable("a second head")),
             None => Err(unreadable("a frame of a kind that is unknown here")),
         }
+    }
+}
+
+/// Reads a snapshot's head.
+pub(crate) fn load_head(head: v1::LoadHead) -> Result<LoadHead, ChangelogError> {
+    let token = head.token.ok_or(unreadable("a head without a token"))?;
+    let stamp = head.stamp.ok_or(unreadable("a head without a stamp"))?;
+    Ok(LoadHead {
+        cluster: uuid(&head.cluster)?,
+        volume: uuid(&head.uuid)?,
+        token: converted(token.convert())?,
+        record_crc: head.record_crc,
+        stamp: converted(stamp.convert())?,
+        digest: u128::from_le_bytes(sixteen(&head.digest)?),
+    })
+}
+
+/// The message that [`load_head`] reads.
+pub(crate) fn load_head_message(head: &LoadHead) -> v1::LoadHead {
+    v1::LoadHead {
+        version: CHANGELOG_VERSION_MAX,
+        cluster: head.cluster.0.to_vec(),
+        uuid: head.volume.0.to_vec(),
+        token: Some(head.token.into()),
+        record_crc: head.record_crc,
+        stamp: Some(head.stamp.into()),
+        digest: head.digest.to_le_bytes().to_vec(),
     }
 }
 

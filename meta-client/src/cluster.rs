@@ -6,7 +6,9 @@ use crate::lead::{Lead, Mood};
 use crate::precheck;
 use crate::propose::Proposed;
 use meta_core::attr::{Caller, Timestamp};
-use meta_core::command::{Command, CommandBody, CreateMirror, CreateVolume};
+use meta_core::command::{
+    BeginRestore, Command, CommandBody, CreateMirror, CreateVolume, LoadRows,
+};
 use meta_core::ids::{SessionId, VolumeId};
 use meta_core::outcome::{Outcome, Refusal, Success, Token};
 use meta_core::query::{Answer, Query, QueryBody, SessionInfo, VolumeInfo, VolumeStat};
@@ -175,6 +177,60 @@ impl Cluster {
         match success {
             Success::Volume(id) => Ok(id),
             _ => Err(other_answer()),
+        }
+    }
+
+    /// Makes a volume here that a dump is loaded into; again it begins anew.
+    pub(crate) async fn begin_restore(&self, begin: BeginRestore) -> Result<VolumeId, ClientError> {
+        let body = CommandBody::BeginRestore(begin);
+        let begun = self.again(VolumeId::CLUSTER, body).await?;
+        match begun {
+            Success::Volume(id) => Ok(id),
+            _ => Err(other_answer()),
+        }
+    }
+
+    /// Sends rows of a dump. True if they have to be sent once more.
+    pub(crate) async fn restore_rows(
+        &self,
+        volume: VolumeId,
+        rows: LoadRows,
+    ) -> Result<bool, ClientError> {
+        let body = CommandBody::RestoreRows(rows);
+        match self.command(volume, body, self.deadline()).await?.1 {
+            Success::Maintained { more, .. } => Ok(more),
+            _ => Err(other_answer()),
+        }
+    }
+
+    /// Makes an origin of a volume that all rows of a dump were sent to.
+    pub(crate) async fn end_restore(
+        &self,
+        volume: VolumeId,
+        stamp: Timestamp,
+        digest: u128,
+    ) -> Result<(), ClientError> {
+        let body = CommandBody::EndRestore { stamp, digest };
+        match self.command(volume, body, self.deadline()).await {
+            Ok(_ended) => Ok(()),
+            // An origin answers, and what is still being restored does not.
+            Err(ClientError::Unknown(why)) => match self.mark(volume).await {
+                Ok(_origin) => Ok(()),
+                Err(_not_ended) => Err(ClientError::Unknown(why)),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A command that may be done twice.
+    async fn again(&self, volume: VolumeId, body: CommandBody) -> Result<Success, ClientError> {
+        let deadline = self.deadline();
+        loop {
+            match self.command(volume, body.clone(), deadline).await {
+                Ok((_, success)) => return Ok(success),
+                Err(ClientError::Unknown(_)) if !deadline.is_over() => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 

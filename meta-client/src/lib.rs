@@ -12,6 +12,7 @@ mod backoff;
 mod changelog;
 mod cluster;
 mod deadline;
+mod dump;
 mod endpoint;
 mod error;
 mod hunt;
@@ -32,6 +33,7 @@ pub use changelog::{
     RowsHash, RowsRange, read_record,
 };
 pub use cluster::Cluster;
+pub use dump::{Dump, DumpError, DumpInfo, Dumped, dump};
 pub use error::{ClientError, Failure};
 pub use meta_core;
 pub use mirroring::{Difference, MirrorInfo, Mirroring, Verified};

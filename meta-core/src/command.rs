@@ -86,6 +86,34 @@ pub enum CommandBody {
     CreateMirror(CreateMirror),
     /// On a mirror: what its origin sends.
     Mirror(MirrorStep),
+    /// Makes a volume that a dump is loaded into.
+    BeginRestore(BeginRestore),
+    /// The dump's next rows.
+    RestoreRows(LoadRows),
+    /// All rows were sent: the volume becomes an origin, in a new epoch.
+    EndRestore {
+        /// The stamp of the last change before the dump.
+        stamp: Timestamp,
+        /// The digest of all its rows.
+        digest: u128,
+    },
+}
+
+/// How a dump begins to be loaded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BeginRestore {
+    /// The volume's name here.
+    pub name: String,
+    /// The volume that was dumped.
+    pub uuid: VolumeUuid,
+    /// The cluster that dumped it.
+    pub origin: ClusterId,
+    /// Where its blocks lie: JSON, opaque to the engine.
+    pub storage: Vec<u8>,
+    /// The volume's state in the dump.
+    pub snapshot: Token,
+    /// CRC of its last record.
+    pub record_crc: u32,
 }
 
 /// How a mirror is made.

@@ -1,6 +1,7 @@
 //! The state machine's door: one command in, a reply and pending writes out.
 
 use crate::apply;
+use crate::apply::restore::Restoring;
 use crate::attr::Timestamp;
 use crate::changelog::RecordKind;
 use crate::codec::Codec;
@@ -66,6 +67,9 @@ fn run<B: KvRead>(
         (CommandBody::CreateMirror(create), Some(cluster)) => {
             apply::mirror::create(pending, command.stamp, create, cluster)
         }
+        (CommandBody::BeginRestore(begin), Some(cluster)) => {
+            apply::restore::begin(pending, command.stamp, begin, cluster)
+        }
         (_, Some(cluster)) => on_volume(pending, codec, command, cluster),
     }
 }
@@ -83,7 +87,7 @@ fn on_volume<B: KvRead>(
         ));
     };
     if let Some(mirror) = Tables::new(pending, command.volume).mirror()? {
-        return on_mirror(pending, codec, command, head, mirror);
+        return on_mirror(pending, codec, command, head, mirror, &cluster);
     }
     // Time never goes back in a volume, whatever the clocks of its leaders say.
     let stamp = command.stamp.max(head.stamp.next());
@@ -120,14 +124,36 @@ fn on_mirror<B: KvRead>(
     command: &Command,
     head: Head,
     mirror: Mirror,
+    cluster: &Cluster,
 ) -> Result<(Writes, Reply), Fatal> {
     let before = head.token;
+    let volume = command.volume;
     let (writes, token, outcome) = match &command.body {
         CommandBody::Mirror(step) => {
-            apply::mirror::step(pending, codec, command.volume, head, mirror, step)?
+            apply::mirror::step(pending, codec, volume, head, mirror, step)?
+        }
+        CommandBody::RestoreRows(rows) => {
+            let restoring = Restoring {
+                pending,
+                codec,
+                volume,
+                head,
+                mirror,
+            };
+            restoring.rows(rows)?
+        }
+        CommandBody::EndRestore { stamp, digest } => {
+            let restoring = Restoring {
+                pending,
+                codec,
+                volume,
+                head,
+                mirror,
+            };
+            restoring.end(cluster, command.stamp, *stamp, *digest)?
         }
         CommandBody::TrimChangelog { keep_from } => {
-            apply::mirror::trim_changelog(pending, command.volume, head, *keep_from)?
+            apply::mirror::trim_changelog(pending, volume, head, *keep_from)?
         }
         _ => (Writes::new(), before, Outcome::Refused(Refusal::Mirror)),
     };

@@ -131,6 +131,8 @@ pub enum MirrorState {
     Following,
     /// It met what must not be: it goes on only by being loaded again.
     Stopped(StopReason),
+    /// It is no mirror: a dump is being loaded into it.
+    Restoring,
 }
 
 impl MirrorState {
@@ -140,6 +142,7 @@ impl MirrorState {
             Self::Loading => "loading",
             Self::Following => "following",
             Self::Stopped(reason) => reason.name(),
+            Self::Restoring => "restoring",
         }
     }
 }

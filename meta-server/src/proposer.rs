@@ -177,7 +177,11 @@ pub(crate) fn clients_may_send(body: &CommandBody) -> bool {
         | CommandBody::Request(_)
         | CommandBody::Mark
         | CommandBody::NoteFollower { .. }
-        | CommandBody::CreateMirror(_) => true,
+        | CommandBody::CreateMirror(_)
+        // A volume that is being restored is nobody's yet, and no other one takes them.
+        | CommandBody::BeginRestore(_)
+        | CommandBody::RestoreRows(_)
+        | CommandBody::EndRestore { .. } => true,
         CommandBody::InitCluster { .. }
         | CommandBody::ExpireSessions { .. }
         | CommandBody::Reap { .. }

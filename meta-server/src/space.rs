@@ -172,6 +172,8 @@ fn grows(body: &CommandBody) -> bool {
         CommandBody::CreateVolume(_)
         | CommandBody::NoteFollower { .. }
         | CommandBody::CreateMirror(_)
+        | CommandBody::BeginRestore(_)
+        | CommandBody::RestoreRows(_)
         | CommandBody::Mirror(MirrorStep::Load(_) | MirrorStep::Apply(_)) => true,
         CommandBody::Request(request) => match &request.operation {
             Operation::Create(_)
@@ -198,6 +200,7 @@ fn grows(body: &CommandBody) -> bool {
         | CommandBody::TrimChangelog { .. }
         | CommandBody::RaiseLevel { .. }
         | CommandBody::Mark
+        | CommandBody::EndRestore { .. }
         | CommandBody::Mirror(_) => false,
     }
 }

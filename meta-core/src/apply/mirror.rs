@@ -48,10 +48,10 @@ pub(crate) fn create<B: KvRead>(
     let name_key = key::volume_name(&create.name);
     let tables = Tables::new(pending, VolumeId::CLUSTER);
     if let Some(VolumeRef(found)) = tables.row(&name_key)? {
-        let same = tables
-            .of(found)
-            .mirror()?
-            .is_some_and(|mirror| mirror.uuid == create.uuid && mirror.origin == create.origin);
+        let same = tables.of(found).mirror()?.is_some_and(|mirror| {
+            mirror.state != MirrorState::Restoring
+                && (mirror.uuid, mirror.origin) == (create.uuid, create.origin)
+        });
         if !same {
             let refused = Outcome::Refused(Refusal::VolumeExists);
             return Ok((Writes::new(), answer(refused)));
@@ -94,7 +94,7 @@ pub(crate) fn create<B: KvRead>(
     Ok((writes, answer(Outcome::Done(Success::Volume(id)))))
 }
 
-fn put<R: Row>(writes: &mut Writes, key: Vec<u8>, row: &R) {
+pub(super) fn put<R: Row>(writes: &mut Writes, key: Vec<u8>, row: &R) {
     let bytes = row.encode(&key);
     writes.insert((Family::State, key), Some(bytes));
 }
@@ -109,13 +109,7 @@ pub(crate) fn step<B: KvRead>(
     step: &MirrorStep,
 ) -> Result<(Writes, Token, Outcome), Fatal> {
     let before = head.token;
-    let mut work = Work {
-        kv: Overlay::new(pending),
-        codec,
-        volume,
-        head,
-        mirror,
-    };
+    let mut work = Work::new(pending, codec, volume, head, mirror);
     match work.run(step) {
         Ok(()) => {
             let state = work.mirror.state;
@@ -155,7 +149,7 @@ pub(crate) fn trim_changelog<B: KvRead>(
     Ok((writes, token, Outcome::Done(done)))
 }
 
-struct Work<'p, 'c, B> {
+pub(super) struct Work<'p, 'c, B> {
     kv: Overlay<&'p Overlay<B>>,
     codec: &'c dyn Codec,
     volume: VolumeId,
@@ -163,7 +157,32 @@ struct Work<'p, 'c, B> {
     mirror: Mirror,
 }
 
-impl<B: KvRead> Work<'_, '_, B> {
+impl<'p, 'c, B: KvRead> Work<'p, 'c, B> {
+    pub(super) fn new(
+        pending: &'p Overlay<B>,
+        codec: &'c dyn Codec,
+        volume: VolumeId,
+        head: Head,
+        mirror: Mirror,
+    ) -> Self {
+        Self {
+            kv: Overlay::new(pending),
+            codec,
+            volume,
+            head,
+            mirror,
+        }
+    }
+
+    pub(super) fn state(&self) -> MirrorState {
+        self.mirror.state
+    }
+
+    /// Whether all rows up to a key are those that were sent.
+    pub(super) fn has_loaded(&self, through: &[u8]) -> bool {
+        self.mirror.cursor == through
+    }
+
     fn run(&mut self, step: &MirrorStep) -> Result<(), Stop> {
         match (step, self.mirror.state) {
             (
@@ -174,7 +193,7 @@ impl<B: KvRead> Work<'_, '_, B> {
                 },
                 state,
             ) => {
-                if state != MirrorState::Loading && !again {
+                if state == MirrorState::Restoring || state != MirrorState::Loading && !again {
                     return Err(Refusal::InvalidArgument.into());
                 }
                 self.begin_load(*snapshot, *record_crc)
@@ -199,7 +218,7 @@ impl<B: KvRead> Work<'_, '_, B> {
         }
     }
 
-    fn finish(mut self) -> (Writes, Token) {
+    pub(super) fn finish(mut self) -> (Writes, Token) {
         let head_key = key::single(self.volume, Table::Head);
         let bytes = self.head.encode(&head_key);
         self.kv.put(Family::State, head_key, bytes);
@@ -235,7 +254,7 @@ impl<B: KvRead> Work<'_, '_, B> {
     }
 
     /// Replaces the rows of a range of keys.
-    fn load(&mut self, load: &LoadRows) -> Result<(), Stop> {
+    pub(super) fn load(&mut self, load: &LoadRows) -> Result<(), Stop> {
         if load.after != self.mirror.cursor {
             return Err(Refusal::MirrorGap.into());
         }
@@ -477,4 +496,4 @@ fn is_replicated(tag_and_ids: &[u8]) -> bool {
 
 #[cfg(test)]
 #[path = "mirror_test.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -18,16 +18,16 @@ const ORIGIN: Uuid = Uuid([1; 16]);
 const VOLUME: Uuid = Uuid([2; 16]);
 
 /// One cluster with one volume.
-struct Side {
-    kv: MemKv,
-    codec: Arc<ListCodec>,
-    volume: VolumeId,
-    clock: i64,
-    sequence: u64,
+pub(crate) struct Side {
+    pub(crate) kv: MemKv,
+    pub(crate) codec: Arc<ListCodec>,
+    pub(crate) volume: VolumeId,
+    pub(crate) clock: i64,
+    pub(crate) sequence: u64,
 }
 
 impl Side {
-    fn new(cluster: Uuid, codec: &Arc<ListCodec>) -> Self {
+    pub(crate) fn new(cluster: Uuid, codec: &Arc<ListCodec>) -> Self {
         let mut side = Self {
             kv: MemKv::default(),
             codec: Arc::clone(codec),
@@ -39,7 +39,7 @@ impl Side {
         side
     }
 
-    fn origin(codec: &Arc<ListCodec>) -> Self {
+    pub(crate) fn origin(codec: &Arc<ListCodec>) -> Self {
         let mut side = Self::new(ORIGIN, codec);
         let create = CreateVolume {
             name: "vol".to_owned(),
@@ -71,7 +71,7 @@ impl Side {
         side
     }
 
-    fn run(&mut self, body: CommandBody) -> Reply {
+    pub(crate) fn run(&mut self, body: CommandBody) -> Reply {
         self.clock += 1;
         let command = Command {
             volume: self.volume,
@@ -88,21 +88,21 @@ impl Side {
         reply
     }
 
-    fn done(&mut self, body: CommandBody) -> Success {
+    pub(crate) fn done(&mut self, body: CommandBody) -> Success {
         match self.run(body).outcome {
             Outcome::Done(success) => success,
             other => panic!("{other:?}"),
         }
     }
 
-    fn made(&mut self, body: CommandBody) -> VolumeId {
+    pub(crate) fn made(&mut self, body: CommandBody) -> VolumeId {
         match self.done(body) {
             Success::Volume(id) => id,
             other => panic!("{other:?}"),
         }
     }
 
-    fn operation(&mut self, operation: Operation) {
+    pub(crate) fn operation(&mut self, operation: Operation) {
         self.sequence += 1;
         let request = Request {
             session: SessionId(1),
@@ -114,7 +114,7 @@ impl Side {
         self.done(CommandBody::Request(request));
     }
 
-    fn create(&mut self, name: &str) {
+    pub(crate) fn create(&mut self, name: &str) {
         self.operation(Operation::Create(Create {
             parent: Ino::ROOT,
             name: Name::new(name).expect("a valid name"),
@@ -124,7 +124,7 @@ impl Side {
         }));
     }
 
-    fn unlink(&mut self, name: &str) {
+    pub(crate) fn unlink(&mut self, name: &str) {
         let name = Name::new(name).expect("a valid name");
         self.operation(Operation::Unlink {
             parent: Ino::ROOT,
@@ -146,24 +146,24 @@ impl Side {
         }
     }
 
-    fn head(&self) -> read::SnapshotHead {
+    pub(crate) fn head(&self) -> read::SnapshotHead {
         let head = read::snapshot_head(&self.kv, self.volume).expect("a sound store");
         head.expect("a volume")
     }
 
-    fn records(&self, from: u64) -> Vec<SealedRecord> {
+    pub(crate) fn records(&self, from: u64) -> Vec<SealedRecord> {
         let records = read::records(&self.kv, self.volume, Seq(from), usize::MAX);
         let records = records.expect("a sound store").into_iter();
         records.map(|(_, record)| record).collect()
     }
 
     /// Replicated rows without the volume's number.
-    fn rows(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+    pub(crate) fn rows(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
         let page = read::snapshot_page(&self.kv, self.volume, &[], usize::MAX, usize::MAX);
         page.expect("a sound store").rows
     }
 
-    fn state(&self) -> MirrorState {
+    pub(crate) fn state(&self) -> MirrorState {
         let summary = read::summary(&self.kv).expect("a sound store");
         let own = summary.into_iter().find(|found| found.id == self.volume);
         own.and_then(|own| own.mirror).expect("a mirror").state

@@ -6,6 +6,7 @@ pub(crate) mod mirror;
 mod names;
 mod remove;
 mod rename;
+pub(crate) mod restore;
 mod session;
 mod setattr;
 pub(crate) mod volume;
@@ -92,6 +93,9 @@ pub(crate) fn maintain<B: KvRead>(
         | CommandBody::CreateVolume(_)
         | CommandBody::CreateMirror(_)
         | CommandBody::Mirror(_)
+        | CommandBody::BeginRestore(_)
+        | CommandBody::RestoreRows(_)
+        | CommandBody::EndRestore { .. }
         | CommandBody::Request(_) => Err(Refusal::InvalidArgument.into()),
     }
 }

@@ -64,7 +64,7 @@ pub(super) fn followers<K: KvRead>(tables: Tables<'_, K>) -> Result<Answer, Fata
     Ok(Answer::Followers(followers.collect()))
 }
 
-fn volume_ids<K: KvRead>(tables: Tables<'_, K>) -> Result<Vec<VolumeId>, Fatal> {
+pub(crate) fn volume_ids<K: KvRead>(tables: Tables<'_, K>) -> Result<Vec<VolumeId>, Fatal> {
     let prefix = Key::new(VolumeId::CLUSTER, Table::VolumeName).done();
     let rows: Vec<(Vec<u8>, VolumeRef)> = tables.rows(&prefix, usize::MAX)?;
     let mut ids: Vec<VolumeId> = rows.into_iter().map(|(_, row)| row.0).collect();
@@ -237,7 +237,8 @@ pub fn mirrors<K: KvRead>(view: &K) -> Result<Vec<VolumeId>, Fatal> {
     let cluster = Tables::new(view, VolumeId::CLUSTER);
     let mut found = Vec::new();
     for id in volume_ids(cluster)? {
-        if cluster.of(id).mirror()?.is_some() {
+        let mirror = cluster.of(id).mirror()?;
+        if mirror.is_some_and(|mirror| mirror.state != MirrorState::Restoring) {
             found.push(id);
         }
     }

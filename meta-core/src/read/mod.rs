@@ -4,6 +4,7 @@ mod cluster;
 mod file;
 mod rows;
 
+pub(crate) use cluster::volume_ids;
 pub use cluster::{
     MirrorPlace, MirrorSummary, VolumeSummary, is_initialised, mirror_place, mirrors, records,
     summary,

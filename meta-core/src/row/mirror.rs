@@ -31,7 +31,9 @@ impl Mirror {
     pub fn is_loaded(&self) -> bool {
         match self.state {
             MirrorState::Following => true,
-            MirrorState::Loading | MirrorState::Stopped(StopReason::SnapshotDiffers) => false,
+            MirrorState::Loading
+            | MirrorState::Restoring
+            | MirrorState::Stopped(StopReason::SnapshotDiffers) => false,
             MirrorState::Stopped(_) => self.stopped_at > Seq(0),
         }
     }
@@ -58,6 +60,7 @@ impl Row for Mirror {
             MirrorState::Loading => (1, 0),
             MirrorState::Following => (2, 0),
             MirrorState::Stopped(reason) => (3, reason as u8),
+            MirrorState::Restoring => (4, 0),
         };
         let raw = RawMirror {
             state,
@@ -78,6 +81,7 @@ impl Row for Mirror {
             (1, None) => MirrorState::Loading,
             (2, None) => MirrorState::Following,
             (3, Some(reason)) => MirrorState::Stopped(reason),
+            (4, None) => MirrorState::Restoring,
             _ => return Err(damaged(Self::WHAT, key, "the state is unknown")),
         };
         Ok(Self {

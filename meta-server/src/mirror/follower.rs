@@ -111,6 +111,7 @@ impl Follower {
         match place.summary.state {
             MirrorState::Loading => self.load(&place).await?,
             MirrorState::Following => self.follow(&place).await?,
+            MirrorState::Restoring => return Ok(false),
             MirrorState::Stopped(_) => {
                 self.core.mirrors.trouble(self.volume, "");
                 tokio::time::sleep(STOPPED_INTERVAL).await;

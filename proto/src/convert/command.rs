@@ -69,6 +69,12 @@ impl From<&CommandBody> for Body {
             }),
             CommandBody::CreateMirror(create) => Self::CreateMirror(create.into()),
             CommandBody::Mirror(step) => Self::Mirror(step.into()),
+            CommandBody::BeginRestore(begin) => Self::BeginRestore(begin.into()),
+            CommandBody::RestoreRows(rows) => Self::RestoreRows(rows.into()),
+            CommandBody::EndRestore { stamp, digest } => Self::EndRestore(v1::EndLoad {
+                stamp: Some((*stamp).into()),
+                digest: digest.to_le_bytes().to_vec(),
+            }),
         }
     }
 }
@@ -146,6 +152,12 @@ impl Convert<CommandBody> for Body {
             },
             Self::CreateMirror(m) => CommandBody::CreateMirror(m.convert()?),
             Self::Mirror(m) => CommandBody::Mirror(m.convert()?),
+            Self::BeginRestore(m) => CommandBody::BeginRestore(m.convert()?),
+            Self::RestoreRows(m) => CommandBody::RestoreRows(m.convert()?),
+            Self::EndRestore(m) => CommandBody::EndRestore {
+                stamp: need(m.stamp, "EndLoad.stamp")?,
+                digest: u128::from_le_bytes(sixteen(&m.digest, "EndLoad.digest")?),
+            },
         })
     }
 }

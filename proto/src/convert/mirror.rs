@@ -4,7 +4,7 @@ use super::{Convert, bounded, list, need, sixteen, text, unknown};
 use crate::error::ConvertError;
 use crate::v1::{self, mirror_step::Step};
 use meta_core::changelog::SealedRecord;
-use meta_core::command::{CreateMirror, LoadRows, MirrorStep};
+use meta_core::command::{BeginRestore, CreateMirror, LoadRows, MirrorStep};
 use meta_core::ids::{Seq, Uuid};
 use meta_core::limits::{
     MIRROR_INFO_BYTES_MAX, MIRROR_RECORDS_MAX, MIRROR_ROWS_MAX, STORAGE_BYTES_MAX,
@@ -39,6 +39,40 @@ impl Convert<CreateMirror> for v1::CreateMirror {
             origin: Uuid(sixteen(&self.origin, "CreateMirror.origin")?),
             storage: bounded(self.storage, "CreateMirror.storage", STORAGE_BYTES_MAX)?,
             info: bounded(self.info, "CreateMirror.info", MIRROR_INFO_BYTES_MAX)?,
+        })
+    }
+}
+
+impl From<&BeginRestore> for v1::BeginRestore {
+    fn from(word: &BeginRestore) -> Self {
+        let BeginRestore {
+            name,
+            uuid,
+            origin,
+            storage,
+            snapshot,
+            record_crc,
+        } = word;
+        Self {
+            name: name.clone(),
+            uuid: uuid.0.to_vec(),
+            origin: origin.0.to_vec(),
+            storage: storage.clone(),
+            snapshot: Some((*snapshot).into()),
+            record_crc: *record_crc,
+        }
+    }
+}
+
+impl Convert<BeginRestore> for v1::BeginRestore {
+    fn convert(self) -> Result<BeginRestore, ConvertError> {
+        Ok(BeginRestore {
+            name: text(self.name, "BeginRestore.name", VOLUME_NAME_BYTES_MAX)?,
+            uuid: Uuid(sixteen(&self.uuid, "BeginRestore.uuid")?),
+            origin: Uuid(sixteen(&self.origin, "BeginRestore.origin")?),
+            storage: bounded(self.storage, "BeginRestore.storage", STORAGE_BYTES_MAX)?,
+            snapshot: need(self.snapshot, "BeginRestore.snapshot")?,
+            record_crc: self.record_crc,
         })
     }
 }
@@ -156,6 +190,7 @@ impl From<MirrorState> for v1::MirrorState {
             MirrorState::Loading => (v1::MirrorPhase::Loading, 0),
             MirrorState::Following => (v1::MirrorPhase::Following, 0),
             MirrorState::Stopped(reason) => (v1::MirrorPhase::Stopped, u32::from(reason as u8)),
+            MirrorState::Restoring => (v1::MirrorPhase::Restoring, 0),
         };
         Self {
             phase: phase.into(),
@@ -169,6 +204,7 @@ impl Convert<MirrorState> for v1::MirrorState {
         match (v1::MirrorPhase::try_from(self.phase), self.reason) {
             (Ok(v1::MirrorPhase::Loading), 0) => Ok(MirrorState::Loading),
             (Ok(v1::MirrorPhase::Following), 0) => Ok(MirrorState::Following),
+            (Ok(v1::MirrorPhase::Restoring), 0) => Ok(MirrorState::Restoring),
             (Ok(v1::MirrorPhase::Stopped), reason) => {
                 Ok(MirrorState::Stopped(stop_reason(reason)?))
             }

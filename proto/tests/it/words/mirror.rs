@@ -11,6 +11,7 @@ pub(crate) fn state() -> impl Strategy<Value = MirrorState> {
     prop_oneof![
         Just(MirrorState::Loading),
         Just(MirrorState::Following),
+        Just(MirrorState::Restoring),
         reason().prop_map(MirrorState::Stopped),
     ]
 }
