@@ -21,7 +21,8 @@ use meta_core::digest::{Digest, row_hash};
 use meta_core::ids::VolumeId;
 use meta_core::limits::MESSAGE_BYTES_MAX;
 use meta_core::outcome::Refusal;
-use proto::{Framed as _, v1};
+use proto::frame::Framed as _;
+use proto::v1;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 
