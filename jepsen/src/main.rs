@@ -73,6 +73,7 @@ enum NemesisName {
     None,
     Kill,
     Pause,
+    Partition,
 }
 
 impl From<WorkloadName> for Workload {
@@ -90,6 +91,7 @@ impl From<NemesisName> for Nemesis {
             NemesisName::None => Self::None,
             NemesisName::Kill => Self::Kill,
             NemesisName::Pause => Self::Pause,
+            NemesisName::Partition => Self::Partition,
         }
     }
 }

@@ -35,6 +35,16 @@ fn an_inode_is_a_register_under_pauses() {
 }
 
 #[test]
+fn an_inode_is_a_register_under_partitions() {
+    run("inode-register", "partition", "20");
+}
+
+#[test]
+fn a_directory_is_a_set_under_partitions() {
+    run("directory-set", "partition", "20");
+}
+
+#[test]
 fn what_does_not_exist_is_wrong_usage() {
     for arguments in [
         &[
@@ -42,7 +52,7 @@ fn what_does_not_exist_is_wrong_usage() {
             "--workload",
             "directory-set",
             "--nemesis",
-            "partition",
+            "flood",
             "--time",
             "1",
         ][..],

@@ -5,6 +5,7 @@ mod client;
 mod directory_set;
 mod inode_register;
 mod nemesis;
+mod partition;
 mod stage;
 
 pub use nemesis::{Nemesis, NemesisReport};

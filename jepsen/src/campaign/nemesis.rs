@@ -1,5 +1,6 @@
 //! What hurts the cluster.
 
+use super::partition::{around, part};
 use crate::cluster::{Cluster, leader_among};
 use crate::wait;
 use anyhow::Result;
@@ -20,6 +21,8 @@ pub enum Nemesis {
     Kill,
     /// SIGSTOP, and SIGCONT.
     Pause,
+    /// Ways between nodes that bring nothing.
+    Partition,
 }
 
 /// What a nemesis did.
@@ -33,6 +36,10 @@ pub struct NemesisReport {
     pub majority_hits: u32,
     /// Of these, during how many the others were seen to elect another leader.
     pub replaced: u32,
+    /// Partitions with the leader among more than half of the nodes.
+    pub leader_with_most: u32,
+    /// Partitions of single directions, or between some pairs only.
+    pub uneven: u32,
 }
 
 impl NemesisReport {
@@ -43,17 +50,19 @@ impl NemesisReport {
             leader_hits,
             majority_hits: _,
             replaced,
+            leader_with_most,
+            uneven,
         } = *self;
         match nemesis {
             Nemesis::None => None,
-            Nemesis::Kill | Nemesis::Pause if faults == 0 => Some("no fault happened".to_owned()),
-            Nemesis::Kill | Nemesis::Pause if leader_hits == 0 => {
-                Some("no fault hit the leader".to_owned())
+            _ if faults == 0 => Some("no fault happened".to_owned()),
+            _ if leader_hits == 0 => Some("no fault hit the leader".to_owned()),
+            _ if replaced == 0 => Some("no leader was replaced".to_owned()),
+            Nemesis::Partition if leader_with_most == 0 => {
+                Some("no leader was left with most nodes".to_owned())
             }
-            Nemesis::Kill | Nemesis::Pause if replaced == 0 => {
-                Some("no leader was replaced".to_owned())
-            }
-            Nemesis::Kill | Nemesis::Pause => None,
+            Nemesis::Partition if uneven == 0 => Some("no partition was uneven".to_owned()),
+            Nemesis::Kill | Nemesis::Pause | Nemesis::Partition => None,
         }
     }
 }
@@ -72,6 +81,12 @@ pub(super) async fn torment(
     while Instant::now() < end {
         rest(rng.random_range(500..2_000), end).await;
         if nemesis == Nemesis::None || Instant::now() >= end {
+            continue;
+        }
+        if nemesis == Nemesis::Partition {
+            part(cluster, rng, &mut report).await?;
+            rest(rng.random_range(500..4_000), end).await;
+            cluster.links()?.heal(rng.random_bool(0.5));
             continue;
         }
         // A cluster that is still electing may have no leader to hit: then the victims are random.
@@ -136,6 +151,11 @@ fn hurt(cluster: &mut Cluster, nemesis: Nemesis, id: u64) -> Result<()> {
         Nemesis::None => Ok(()),
         Nemesis::Kill => cluster.node(id)?.kill(),
         Nemesis::Pause => cluster.node(id)?.pause(),
+        Nemesis::Partition => {
+            let links = cluster.links()?;
+            links.silence(&around(links, id));
+            Ok(())
+        }
     }
 }
 
@@ -145,6 +165,7 @@ fn heal(cluster: &mut Cluster, nemesis: Nemesis, victims: &[u64]) -> Result<()> 
             Nemesis::None => {}
             Nemesis::Kill => cluster.node(*id)?.start()?,
             Nemesis::Pause => cluster.node(*id)?.resume()?,
+            Nemesis::Partition => cluster.links()?.heal(true),
         }
     }
     Ok(())

@@ -81,6 +81,7 @@ pub async fn run(options: CampaignOptions) -> Result<Verdict> {
     );
     let cluster_options = ClusterOptions {
         snapshot_entries: Some(2_000),
+        partitions: nemesis == Nemesis::Partition,
         ..ClusterOptions::new("run", 3)
     };
     let mut cluster = Cluster::start(cluster_options).await?;

@@ -1,10 +1,12 @@
 //! A cluster of real nodes on loopback.
 
 mod agreement;
+mod links;
 mod node;
 mod options;
 
 pub use agreement::{Agreement, VolumeAgreement, agree};
+pub use links::{Links, Way};
 pub use node::Node;
 pub use options::ClusterOptions;
 
@@ -32,6 +34,8 @@ pub struct Cluster {
     // Before the directory, so that the processes end before their files go.
     nodes: Vec<Node>,
     options: ClusterOptions,
+    /// Between the nodes, if they can be parted.
+    links: Option<Links>,
     scratch: Scratch,
 }
 
@@ -45,7 +49,30 @@ impl Cluster {
         cluster.start_all()?;
         cluster.initialise(Duration::from_secs(20)).await?;
         cluster.wait_ready(Duration::from_secs(20)).await?;
+        if cluster.options.partitions {
+            cluster.link().await?;
+        }
         Ok(cluster)
+    }
+
+    /// Puts links between the nodes. The members know each other by their own addresses, and reach
+    /// each other by those of the links, which are in their configuration alone.
+    async fn link(&mut self) -> Result<()> {
+        self.links = Some(Links::between(&self.nodes).await?);
+        self.write_configs()?;
+        for node in &mut self.nodes {
+            node.kill()?;
+            node.start()?;
+        }
+        self.wait_ready(Duration::from_secs(20)).await
+    }
+
+    /// The links between the nodes.
+    ///
+    /// # Errors
+    /// When the cluster was started without them.
+    pub fn links(&self) -> Result<&Links> {
+        self.links.as_ref().context("the nodes cannot be parted")
     }
 
     /// Writes the configuration and starts nothing.
@@ -65,6 +92,7 @@ impl Cluster {
         let cluster = Self {
             nodes,
             options,
+            links: None,
             scratch,
         };
         cluster.write_configs()?;
@@ -89,7 +117,12 @@ impl Cluster {
             } else {
                 &founders[..]
             };
-            let text = node_toml(&self.options, &node.seat, peers);
+            let peers = peers.iter().map(|peer| {
+                let links = self.links.as_ref();
+                let linked = links.and_then(|links| links.addr(node.seat.id, peer.id));
+                (peer.id, linked.unwrap_or_else(|| peer.addr.clone()))
+            });
+            let text = node_toml(&self.options, &node.seat, &peers.collect::<Vec<_>>());
             fs::write(&node.config, text)
                 .with_context(|| format!("cannot write {}", node.config.display()))?;
         }

@@ -19,6 +19,8 @@ pub struct ClusterOptions {
     pub reserve_bytes: u64,
     /// After how long a silent session ends.
     pub session_ttl_ms: Option<u64>,
+    /// Whether the nodes can be parted from each other.
+    pub partitions: bool,
     /// Where the nodes keep their data, instead of the cluster's own directory.
     pub data_root: Option<PathBuf>,
 }
@@ -33,6 +35,7 @@ impl ClusterOptions {
             keep_entries: None,
             reserve_bytes: 0,
             session_ttl_ms: None,
+            partitions: false,
             data_root: None,
         }
     }
@@ -63,7 +66,7 @@ impl Seat {
 }
 
 /// The text of node.toml.
-pub(super) fn node_toml(options: &ClusterOptions, seat: &Seat, all: &[Seat]) -> String {
+pub(super) fn node_toml(options: &ClusterOptions, seat: &Seat, peers: &[(u64, String)]) -> String {
     let mut text = format!(
         "node_id = {}\nlisten = \"{}\"\nmetrics_listen = \"{}\"\ndata_dir = \"{}\"\n\
          reserve_bytes = {}\n",
@@ -80,11 +83,8 @@ pub(super) fn node_toml(options: &ClusterOptions, seat: &Seat, all: &[Seat]) -> 
     if let Some(ttl) = options.session_ttl_ms {
         line(format!("session_ttl_ms = {ttl}"));
     }
-    for peer in all {
-        line(format!(
-            "[[peers]]\nid = {}\naddr = \"{}\"",
-            peer.id, peer.addr
-        ));
+    for (id, addr) in peers {
+        line(format!("[[peers]]\nid = {id}\naddr = \"{addr}\""));
     }
     if options.snapshot_entries.is_some() || options.keep_entries.is_some() {
         line("[raft]".to_owned());
