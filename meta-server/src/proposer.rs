@@ -6,7 +6,7 @@
 use crate::clock::{self, ClockCheck, WallClock};
 use crate::failure::{self, Failure};
 use crate::metrics::Metrics;
-use crate::node::Raft;
+use crate::node::{Raft, has_majority};
 use crate::space::SpaceWatch;
 use meta_core::codec::Codec;
 use meta_core::command::{Command, CommandBody};
@@ -39,6 +39,8 @@ pub(crate) struct Proposer {
     clock: Arc<ClockCheck>,
     space: Arc<SpaceWatch>,
     metrics: Arc<Metrics>,
+    /// Without an answer of most voters for so long nothing is waited for.
+    majority_limit: Duration,
     clients_kib: Semaphore,
     duties_kib: Semaphore,
 }
@@ -66,6 +68,7 @@ impl Proposer {
         clock: Arc<ClockCheck>,
         space: Arc<SpaceWatch>,
         metrics: Arc<Metrics>,
+        majority_limit: Duration,
     ) -> Self {
         Self {
             raft,
@@ -74,6 +77,7 @@ impl Proposer {
             clock,
             space,
             metrics,
+            majority_limit,
             clients_kib: Semaphore::new(IN_FLIGHT_KIB_MAX - DUTIES_KIB),
             duties_kib: Semaphore::new(DUTIES_KIB),
         }
@@ -134,6 +138,11 @@ impl Proposer {
                 Ok(Err(error)) => return Err(failure::of_write(error)),
                 Err(_elapsed) if self.leading_term() != term => {
                     return Err(Failure::unknown("this node lost its leadership meanwhile"));
+                }
+                Err(_elapsed) if !has_majority(&self.raft, self.majority_limit) => {
+                    return Err(Failure::unknown(
+                        "this node lost touch with most of the others meanwhile",
+                    ));
                 }
                 Err(_elapsed) if Instant::now() >= deadline => {
                     return Err(Failure::unknown("a majority did not answer in time"));

@@ -13,13 +13,39 @@ use rand::Rng as _;
 use rand::rngs::StdRng;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The shared state of this workload.
 pub(super) type RegisterShared = Shared<RegisterCall, u64>;
 
+/// What a client does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Role {
+    /// Reads and writes.
+    Both,
+    /// Only reads: nothing ever makes it leave a leader that others have left, as long as that one
+    /// answers.
+    Reader,
+    /// Looks for the leader anew now and then, so that it finds a new one while others are still
+    /// with the one before.
+    Visitor,
+}
+
+impl Role {
+    /// The role of a client by its number.
+    pub(super) fn of(index: usize) -> Self {
+        [Self::Both, Self::Reader, Self::Visitor][index % 3]
+    }
+}
+
+/// How long after the faults a leader may take.
+const HEALING: Duration = Duration::from_secs(30);
+/// Calls of a visitor before it looks for the leader anew.
+const CALLS_PER_VISIT: u32 = 50;
+
 /// Reads and writes random registers until `end`.
 pub(super) async fn work(
+    role: Role,
     url: String,
     registers: Vec<Ino>,
     shared: Arc<RegisterShared>,
@@ -29,9 +55,15 @@ pub(super) async fn work(
 ) -> Result<Vec<String>> {
     let mut client = Client::connect(&url, &shared).await?;
     let mut problems = Vec::new();
+    let mut calls = 0;
     while Instant::now() < end && problems.is_empty() {
+        calls += 1;
+        if role == Role::Visitor && calls % CALLS_PER_VISIT == 0 {
+            client.close().await;
+            client = connect(&url, &shared, end).await?;
+        }
         let ino = registers[rng.random_range(0..registers.len())];
-        let problem = if rng.random_bool(0.5) {
+        let problem = if role == Role::Reader || rng.random_bool(0.5) {
             read(&mut client, ino).await
         } else {
             write(&mut client, ino, next.fetch_add(1, Ordering::Relaxed)).await
@@ -40,6 +72,20 @@ pub(super) async fn work(
     }
     client.close().await;
     Ok(problems)
+}
+
+/// Connects as soon as there is a leader: there is one some time after the faults have ended.
+async fn connect(
+    url: &str,
+    shared: &Arc<RegisterShared>,
+    end: Instant,
+) -> Result<Client<RegisterCall, u64>> {
+    loop {
+        match Client::connect(url, shared).await {
+            Err(_no_leader) if Instant::now() < end + HEALING => {}
+            connected => return connected,
+        }
+    }
 }
 
 /// One more read of every register, by a client that took no part.

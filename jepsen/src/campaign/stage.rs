@@ -2,7 +2,7 @@
 
 use super::client::{Shared, open};
 use super::directory_set::{self, SetShared};
-use super::inode_register::{self, RegisterShared};
+use super::inode_register::{self, RegisterShared, Role};
 use super::nemesis::{Nemesis, NemesisReport, torment};
 use crate::cluster::{Cluster, ClusterOptions};
 use crate::history::{Edn, End, Entry, Verdict, check_register, check_set, edn};
@@ -181,9 +181,10 @@ async fn run_register(
     let shared: Arc<RegisterShared> = Arc::new(Shared::new());
     let next = Arc::new(AtomicU64::new(1));
     let end = Instant::now() + options.time;
-    let clients = seeds(options.seed).map(|rng| {
+    let clients = seeds(options.seed).enumerate().map(|(index, rng)| {
         let (url, shared, next) = (url.clone(), Arc::clone(&shared), Arc::clone(&next));
         tokio::spawn(inode_register::work(
+            Role::of(index),
             url,
             registers.clone(),
             shared,

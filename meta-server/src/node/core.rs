@@ -15,7 +15,7 @@ use meta_core::attr::Caller;
 use meta_core::ids::{ClusterId, VolumeId};
 use meta_core::outcome::{Fatal, MirrorState, Refusal, Stop, Token};
 use meta_core::query::{Answer, Query, QueryBody};
-use openraft::async_runtime::WatchReceiver as _;
+use openraft::async_runtime::{Instant as _, WatchReceiver as _};
 use openraft::{LogIdOptionExt as _, ServerState};
 use parking_lot::Mutex;
 use raft_store::{Incarnation, NodeId, Poison, StateMachine, StateReader, TypeConfig};
@@ -29,6 +29,8 @@ use tokio::time::Instant;
 /// openraft with our types.
 pub(crate) type Raft = openraft::Raft<TypeConfig, StateMachine>;
 
+/// A leader that most voters have not answered for so many leases may not lead any more.
+pub(crate) const MAJORITY_TIMEOUTS: u32 = 2;
 /// Pages of listings that are read at a time, each on a blocking thread.
 const LISTINGS_MAX: usize = 16;
 
@@ -83,6 +85,15 @@ pub(crate) struct Lead {
     pub(crate) state: ServerState,
 }
 
+/// Whether most of the voters answered a leader within `limit`. One that was elected just now has
+/// asked nobody yet.
+pub(crate) fn has_majority(raft: &Raft, limit: Duration) -> bool {
+    let watched = raft.data_metrics();
+    let answered = watched.borrow_watched().last_quorum_acked;
+    // A voter that is alone asks nobody.
+    answered.is_none_or(|at| at.elapsed() < limit) || raft.voter_ids().count() < 2
+}
+
 pub(super) fn listings() -> Semaphore {
     Semaphore::new(LISTINGS_MAX)
 }
@@ -109,8 +120,12 @@ impl Core {
     /// Why this node does not take requests, unless it leads.
     pub(crate) fn check_leading(&self) -> Result<Lead, Failure> {
         let lead = self.lead();
-        if lead.leads {
+        if lead.leads && self.has_majority() {
             return Ok(lead);
+        }
+        if lead.leads {
+            let message = "this node has lost touch with most of the others";
+            return Err(Failure::new(FailureKind::NotLeader(None), message));
         }
         if !lead.has_members {
             return Err(Failure::not_initialised());
@@ -295,6 +310,17 @@ impl Core {
         self.poison
             .reason()
             .or_else(|| self.failed.borrow().clone())
+    }
+
+    /// Whether most of the voters answered lately, if this node leads. The others may have another
+    /// leader if they did not, and who waits here waits in vain.
+    pub(crate) fn has_majority(&self) -> bool {
+        has_majority(&self.raft, self.lease() * MAJORITY_TIMEOUTS)
+    }
+
+    /// How long a follower that hears its leader elects no other.
+    fn lease(&self) -> Duration {
+        Duration::from_millis(self.config.raft.election_max_ms)
     }
 
     /// How many other voters there are.

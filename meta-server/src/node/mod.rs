@@ -7,8 +7,8 @@ pub(crate) mod initialise;
 mod log_bound;
 pub(crate) mod members;
 
-use self::core::listings;
-pub(crate) use self::core::{Core, Raft};
+pub(crate) use self::core::{Core, Raft, has_majority};
+use self::core::{MAJORITY_TIMEOUTS, listings};
 
 use crate::changelog::ChangelogService;
 use crate::clock::{ClockCheck, SystemClock, WallClock};
@@ -409,6 +409,7 @@ async fn assemble(
         Arc::clone(&clock),
         Arc::clone(&space),
         Arc::clone(&metrics),
+        lease * MAJORITY_TIMEOUTS,
     );
     Ok(Arc::new(Core {
         config,

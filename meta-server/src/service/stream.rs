@@ -144,7 +144,7 @@ impl ClientStream {
         let reply = v1::HelloReply {
             version,
             node_id: self.core.config.node_id,
-            leading: lead.leads,
+            leading: lead.leads && self.core.has_majority(),
             leader_hint: lead.leader.map(|(_, addr)| addr).unwrap_or_default(),
             features: 0,
         };
