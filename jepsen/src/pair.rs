@@ -111,11 +111,7 @@ impl Pair {
     /// # Errors
     /// When it has not within `within`.
     pub async fn caught_up(&self, within: Duration) -> Result<u64> {
-        // A machine that stands still for a moment is no fault of the node.
-        let asked = wait::until("the origin to answer", within, async || {
-            Ok(self.at(&self.origin).await.map_err(|e| format!("{e:#}")))
-        });
-        let mark = asked.await.with_context(|| self.log_tails(15))?.seq;
+        let mark = self.at(&self.origin).await?.seq;
         let waited = wait::until("the mirror to catch up", within, async || {
             Ok(match self.at_mirror().await {
                 Ok(volume) if volume.seq >= mark => Ok(volume.seq),

@@ -228,3 +228,32 @@ async fn a_cluster_that_lost_its_majority_goes_on_from_the_one_that_is_left() {
     cluster.wait_ready(PATIENCE).await.expect("all are there");
     end(&mut cluster, &url, &written).await;
 }
+
+/// Questions that are asked at a time, and how often each. Found when one answer read Raft's metrics
+/// twice at once: a writer that came between the two stopped the node for ever.
+const ASKERS: usize = 24;
+const QUESTIONS: usize = 800;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_goes_on_however_often_it_is_asked_how_it_is() {
+    let _alone = alone().expect("the turn");
+    let (mut cluster, crew) = begin("asked", seed("membership").expect("a seed")).await;
+    let leader = cluster.leader(PATIENCE).await.expect("a leader");
+    let addr = cluster.node(leader).expect("a node").addr().to_owned();
+    let asking = (0..ASKERS).map(|_| {
+        let addr = addr.clone();
+        tokio::spawn(async move {
+            for _ in 0..QUESTIONS {
+                let said = meta_client::node_status(&addr, PATIENCE).await;
+                said.expect("the node answers");
+            }
+        })
+    });
+    for asker in asking.collect::<Vec<_>>() {
+        asker.await.expect("it was always answered");
+    }
+    crew.progress(100, PATIENCE).await.expect("writes go on");
+    let written = crew.stop(PATIENCE).await.expect("the writers end");
+    let url = cluster.url("vol");
+    end(&mut cluster, &url, &written).await;
+}

@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// The longest wait for a leader.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a leader that was replaced stays parted from the others.
+const ALONE_MILLIS: u64 = 4_000;
+
 /// The kinds of faults.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Nemesis {
@@ -76,7 +79,7 @@ pub(super) async fn torment(
 ) -> Result<NemesisReport> {
     let mut report = NemesisReport::default();
     if nemesis != Nemesis::None {
-        depose(cluster, nemesis, &mut report).await?;
+        depose(cluster, nemesis, &mut report, end).await?;
     }
     while Instant::now() < end {
         rest(rng.random_range(500..2_000), end).await;
@@ -85,7 +88,7 @@ pub(super) async fn torment(
         }
         if nemesis == Nemesis::Partition {
             part(cluster, rng, &mut report).await?;
-            rest(rng.random_range(500..4_000), end).await;
+            rest(rng.random_range(1_000..6_000), end).await;
             cluster.links()?.heal(rng.random_bool(0.5));
             continue;
         }
@@ -112,7 +115,12 @@ pub(super) async fn torment(
 
 /// The first fault takes the leader away until the others have another: a run that is short must
 /// have met that.
-async fn depose(cluster: &mut Cluster, nemesis: Nemesis, report: &mut NemesisReport) -> Result<()> {
+async fn depose(
+    cluster: &mut Cluster,
+    nemesis: Nemesis,
+    report: &mut NemesisReport,
+    end: Instant,
+) -> Result<()> {
     let leader = cluster.leader(PATIENCE).await?;
     println!("nemesis: {nemesis:?} [{leader}] (leader) until it is replaced");
     let away = cluster.node(leader)?.addr().to_owned();
@@ -127,6 +135,11 @@ async fn depose(cluster: &mut Cluster, nemesis: Nemesis, report: &mut NemesisRep
     report.faults += 1;
     report.leader_hits += 1;
     report.replaced += 1;
+    if nemesis == Nemesis::Partition {
+        // Those that write find the new leader some time later. Only then can somebody read at the
+        // old one what is not true any more.
+        rest(ALONE_MILLIS, end).await;
+    }
     heal(cluster, nemesis, &[leader])
 }
 

@@ -347,8 +347,8 @@ impl Core {
 
     /// Sets the gauges that are read from elsewhere.
     pub(crate) fn refresh_gauges(&self) {
-        let watched = self.raft.metrics();
-        let raft = watched.borrow_watched();
+        // A copy, because Raft waits for whoever reads.
+        let raft = self.raft.metrics().borrow_watched().clone();
         let gauges = &self.metrics.raft;
         let index = |log_id: Option<u64>| gauge(log_id.unwrap_or(0));
         gauges

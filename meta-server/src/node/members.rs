@@ -8,9 +8,9 @@
 use super::handover::give_away;
 use super::initialise::ask;
 use super::{Core, Raft};
-use openraft::ChangeMembers;
 use openraft::async_runtime::{Instant as _, WatchReceiver as _};
 use openraft::errors::{ClientWriteError, RaftError};
+use openraft::{ChangeMembers, RaftMetrics};
 use proto::v1;
 use raft_store::{Incarnation, Membership, NodeId, NodeInfo, TypeConfig};
 use std::collections::BTreeSet;
@@ -42,8 +42,7 @@ type Done = Result<(), MembersError>;
 
 /// All members as this node knows them; how far each is, only the leader knows.
 pub(crate) fn list(core: &Core) -> Vec<v1::Member> {
-    let watched = core.raft.metrics();
-    let raft = watched.borrow_watched();
+    let raft = metrics(core);
     let membership = raft.membership_config.membership();
     let voters: BTreeSet<NodeId> = membership.voter_ids().collect();
     let member = |(id, node): (&NodeId, &NodeInfo)| {
@@ -56,17 +55,21 @@ pub(crate) fn list(core: &Core) -> Vec<v1::Member> {
             incarnation: node.incarnation.0,
             voter: voters.contains(id),
             matched_index: if own { raft.last_log_index } else { matched },
-            heard_ms: heard(core, *id)
+            heard_ms: heard(core, &raft, *id)
                 .map(|ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)),
         }
     };
     membership.nodes().map(member).collect()
 }
 
+/// What Raft says of itself now. A copy: who reads it once more while it is read waits for the writer
+/// that waits for the first reading, and all of Raft with it.
+fn metrics(core: &Core) -> RaftMetrics<TypeConfig> {
+    core.raft.metrics().borrow_watched().clone()
+}
+
 /// How long ago a member answered, if this node leads and it has.
-fn heard(core: &Core, id: NodeId) -> Option<Duration> {
-    let watched = core.raft.metrics();
-    let raft = watched.borrow_watched();
+fn heard(core: &Core, raft: &RaftMetrics<TypeConfig>, id: NodeId) -> Option<Duration> {
     let answers = raft.heartbeat.as_ref()?;
     if id == core.config.node_id {
         return Some(Duration::ZERO);
@@ -146,14 +149,11 @@ pub(crate) async fn promote(core: &Core, id: NodeId) -> Done {
     if members.get_node(&id).is_none() {
         return Err(Refused(format!("node {id} is no member")));
     }
-    let (matched, last) = {
-        let watched = core.raft.metrics();
-        let raft = watched.borrow_watched();
-        let matched = raft.replication.as_ref().and_then(|known| known.get(&id));
-        let matched = matched.and_then(|at| at.as_ref().map(|at| at.index));
-        (matched.unwrap_or(0), raft.last_log_index.unwrap_or(0))
-    };
-    let is_there = heard(core, id).is_some_and(|ago| ago < ALIVE);
+    let raft = metrics(core);
+    let matched = raft.replication.as_ref().and_then(|known| known.get(&id));
+    let matched = matched.and_then(|at| at.as_ref().map(|at| at.index));
+    let (matched, last) = (matched.unwrap_or(0), raft.last_log_index.unwrap_or(0));
+    let is_there = heard(core, &raft, id).is_some_and(|ago| ago < ALIVE);
     if !is_there || matched.saturating_add(BEHIND_MAX) < last {
         return Err(Later(format!(
             "node {id} has {matched} of {last} log entries"
@@ -177,7 +177,8 @@ pub(crate) async fn remove(core: &Core, id: NodeId) -> Done {
     if voters.is_empty() {
         return Err(Refused(format!("node {id} is the only voter")));
     }
-    let is_there = |id: &&NodeId| heard(core, **id).is_some_and(|ago| ago < ALIVE);
+    let raft = metrics(core);
+    let is_there = |id: &&NodeId| heard(core, &raft, **id).is_some_and(|ago| ago < ALIVE);
     let there = voters.iter().filter(is_there).count();
     if there * 2 <= voters.len() {
         return Err(Refused(format!(
