@@ -27,7 +27,6 @@ use crate::session_table::SessionTable;
 use crate::space::{DiskSpace, FreeSpace, LOOK_INTERVAL, SpaceWatch};
 use crate::{http, leader};
 use log_bound::{LOG_INTERVAL, LogBound};
-use meta_core::codec::Codec;
 use parking_lot::Mutex;
 use proto::ProstCodec;
 use proto::v1;
@@ -401,10 +400,9 @@ async fn assemble(
         .map_err(|fatal| StartError::Raft(fatal.to_string()))?;
     let (reads, rounds) = read_gate(raft.clone(), Arc::clone(&metrics), lease * READ_TIMEOUTS);
     tasks.spawn(rounds.run(stop.clone()));
-    let codec: Arc<dyn Codec> = Arc::new(ProstCodec);
     let proposer = Proposer::new(
         raft.clone(),
-        codec,
+        Arc::new(ProstCodec),
         Arc::clone(&wall),
         Arc::clone(&clock),
         Arc::clone(&space),
