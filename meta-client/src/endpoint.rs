@@ -1,6 +1,7 @@
 //! Connections to nodes, all with the same bounds.
 
 use crate::error::Failure;
+use crate::transport;
 use meta_core::limits::MESSAGE_BYTES_MAX;
 use proto::v1::admin_client::AdminClient;
 use proto::v1::changelog_client::ChangelogClient;
@@ -27,7 +28,7 @@ pub(crate) async fn connect(addr: &str) -> Result<Channel, Failure> {
         .keep_alive_while_idle(true)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW);
-    let connected = tokio::time::timeout(CONNECT_LIMIT, endpoint.connect()).await;
+    let connected = tokio::time::timeout(CONNECT_LIMIT, transport::connect(&endpoint)).await;
     match connected {
         Ok(Ok(channel)) => Ok(channel),
         Ok(Err(error)) => Err(Failure::Unreachable(format!(

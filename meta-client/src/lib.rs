@@ -26,6 +26,7 @@ mod precheck;
 mod propose;
 mod session;
 mod slots;
+pub mod transport;
 mod url;
 
 pub use changelog::{

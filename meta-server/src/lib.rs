@@ -18,6 +18,7 @@ pub mod config;
 mod failure;
 mod http;
 mod leader;
+mod listener;
 pub mod logging;
 mod metrics;
 mod mirror;
@@ -35,5 +36,7 @@ mod session_table;
 mod space;
 
 pub use clock::{SystemClock, WallClock};
+pub use listener::Listener;
+pub use proto::ProstCodec;
 pub use node::{Node, NodeParts, StartError};
 pub use space::{DiskSpace, FreeSpace};

@@ -32,6 +32,7 @@ mod raft_test;
 pub mod recover;
 #[cfg(feature = "rocksdb")]
 mod rocks;
+pub mod simulated;
 mod snapshot;
 mod state;
 mod store;
@@ -39,6 +40,7 @@ mod store;
 mod testing;
 mod types;
 pub mod wire;
+mod workers;
 
 pub use durable::make_dir;
 pub use error::StoreError;
@@ -46,11 +48,12 @@ pub use log::{LogReader, LogStore};
 pub use options::StoreOptions;
 pub use poison::Poison;
 pub use snapshot::{SnapshotChunk, SnapshotChunks, SnapshotFiles, SnapshotReceiver};
-pub use state::{SnapshotBuilder, StateMachine, StateReader, StoreStats, View};
+pub use state::{LastingView, SnapshotBuilder, StateMachine, StateReader, StoreStats, View};
 #[cfg(feature = "rocksdb")]
 pub use store::open;
-pub use store::{Store, open_memory};
+pub use store::{Store, open_memory, open_simulated};
 pub use types::{
     Applied, CommandBytes, Entry, Incarnation, LogId, Membership, NodeId, NodeInfo, SnapshotMeta,
     StoredMembership, TypeConfig, Vote,
 };
+pub use workers::offload;

@@ -6,8 +6,10 @@ use crate::log::{LogDisk, LogShared, LogStore, PurgeGate};
 #[cfg(feature = "rocksdb")]
 use crate::options::StoreOptions;
 use crate::poison::Poison;
+use crate::simulated::{Observe, SimDisk};
 use crate::state::{Backend, MemoryState, State, StateMachine, StateReader};
 use crate::types::LogId;
+use crate::workers::Workers;
 use meta_core::codec::Codec;
 use std::sync::Arc;
 
@@ -30,6 +32,8 @@ pub(crate) struct Parts {
     pub(crate) codec: Arc<dyn Codec>,
     pub(crate) poison: Poison,
     pub(crate) faults: Faults,
+    pub(crate) workers: Workers,
+    pub(crate) observer: Option<Arc<dyn Observe>>,
     /// openraft's suite leaves entries out.
     #[cfg(test)]
     pub(crate) gaps: bool,
@@ -41,6 +45,8 @@ impl Parts {
             codec,
             poison: Poison::default(),
             faults,
+            workers: Workers::Threads,
+            observer: None,
             #[cfg(test)]
             gaps: false,
         }
@@ -92,16 +98,34 @@ pub(crate) fn open_with(options: &StoreOptions, parts: &Parts) -> Result<Store, 
 /// # Errors
 /// [`StoreError::Refused`] if its threads cannot be started.
 pub fn open_memory(codec: Arc<dyn Codec>) -> Result<Store, StoreError> {
-    open_memory_with(&Parts::new(codec, Faults::default()))
+    open_memory_with(&SimDisk::default(), &Parts::new(codec, Faults::default()))
 }
 
-pub(crate) fn open_memory_with(parts: &Parts) -> Result<Store, StoreError> {
+/// Opens what is on a simulated disk. All its work is done by tasks of the runtime that it is
+/// opened on, so that a runtime of one thread does it in an order that repeats.
+///
+/// # Errors
+/// [`StoreError::Damaged`] if it is not what was written.
+pub fn open_simulated(
+    disk: &SimDisk,
+    codec: Arc<dyn Codec>,
+    observer: Option<Arc<dyn Observe>>,
+) -> Result<Store, StoreError> {
+    let parts = Parts {
+        workers: Workers::Tasks,
+        observer,
+        ..Parts::new(codec, Faults::default())
+    };
+    open_memory_with(disk, &parts)
+}
+
+pub(crate) fn open_memory_with(disk: &SimDisk, parts: &Parts) -> Result<Store, StoreError> {
     const QUEUE_BYTES: usize = 64 << 20;
-    // Nothing is ever read back from a disk that keeps nothing: the tail has no bound but the
-    // purges.
-    let log = load(LogDisk::Memory, 0, usize::MAX, parts)?;
+    // Short, so that entries are read back from the disk, too.
+    const TAIL_BYTES: usize = 16 << 10;
+    let log = load(LogDisk::Simulated(disk.clone()), 0, TAIL_BYTES, parts)?;
     let state = State::new(
-        Backend::Memory(MemoryState::default()),
+        Backend::Memory(MemoryState::open(disk.clone())),
         parts.poison.clone(),
     )?;
     assemble(log, state, QUEUE_BYTES, parts)
@@ -125,7 +149,7 @@ fn assemble(
 ) -> Result<Store, StoreError> {
     let state = Arc::new(state);
     let gate = PurgeGate::State(Arc::clone(&state));
-    let log = LogStore::new(log, queue_bytes, gate)?;
+    let log = LogStore::new(log, queue_bytes, gate, parts.workers)?;
     let reader = StateReader::new(Arc::clone(&state), log.reader(), parts.poison.clone());
     let machine = StateMachine::spawn(state, parts)?;
     Ok(Store {

@@ -161,7 +161,7 @@ impl FollowStream {
 
     async fn read(&self, volume: VolumeId, from: Seq) -> Result<Page, Ends> {
         let core = Arc::clone(&self.core);
-        let reading = tokio::task::spawn_blocking(move || {
+        let reading = raft_store::offload(move || {
             let read = core.reader.with_view(|view| {
                 let last = meta_core::read::token(view, volume)?.seq;
                 let records = meta_core::read::records(view, volume, from, RECORDS_MAX)?;

@@ -3,7 +3,6 @@
 use super::{check_leading, check_version, end, find};
 use crate::node::Core;
 use meta_core::ids::VolumeId;
-use meta_core::kv::KvRead;
 use meta_core::limits::{MIRROR_BYTES_MAX, MIRROR_ROWS_MAX};
 use meta_core::outcome::Fatal;
 use meta_core::read::{SnapshotHead, SnapshotPage};
@@ -11,9 +10,9 @@ use proto::frame::Framed as _;
 use proto::v1;
 use proto::v1::FollowEndKind;
 use proto::v1::load_frame::Frame;
+use raft_store::{LastingView, View};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -62,44 +61,42 @@ impl LoadStream {
         let version = check_version(self.request.min_version, self.request.max_version)?;
         check_leading(&self.core).await?;
         let volume = find(&self.core, &self.request.volume).await?;
+        let reader = self.core.reader.clone();
+        let taken = raft_store::offload(move || reader.lasting_view()).await;
+        let taken =
+            taken.map_err(|error| end(FollowEndKind::Unavailable, error.to_string()))?;
         let pages = Pages {
+            view: taken.map_err(|fatal| super::failed(self.core.fatal(&fatal)))?,
+            core: self.core,
             volume: volume.id,
             version,
             out: self.out,
             stop: self.stop,
-            runtime: Handle::current(),
         };
-        let core = Arc::clone(&self.core);
-        let sending = tokio::task::spawn_blocking(move || {
-            let sent = core.reader.with_lasting_view(|view| pages.send_all(view));
-            sent.and_then(|sent| sent)
-                .map_err(|fatal| core.fatal(&fatal))
-        });
-        match sending.await {
-            Ok(Ok(sent)) => Ok(sent),
-            Ok(Err(failure)) => Err(super::failed(failure)),
-            Err(error) => Err(end(FollowEndKind::Unavailable, error.to_string())),
-        }
+        pages.send_all().await
     }
 }
 
-/// The sending half, on a blocking thread.
+/// The sending half.
 struct Pages {
+    core: Arc<Core>,
+    view: LastingView,
     volume: VolumeId,
     version: u32,
     out: mpsc::Sender<v1::CheckedFrame>,
     stop: CancellationToken,
-    runtime: Handle,
 }
 
 impl Pages {
-    /// Sends all rows of a view; nothing is left to say to a receiver who left or fell asleep.
-    fn send_all(&self, view: &impl KvRead) -> Result<Option<v1::FollowEnd>, Fatal> {
-        let Some(head) = meta_core::read::snapshot_head(view, self.volume)? else {
+    /// Sends all rows of the view; nothing is left to say to a receiver who left or fell asleep.
+    async fn send_all(&self) -> Result<Option<v1::FollowEnd>, v1::FollowEnd> {
+        let volume = self.volume;
+        let head = self.read(move |view| meta_core::read::snapshot_head(view, volume));
+        let Some(head) = head.await? else {
             let message = "the volume is not there any more";
             return Ok(Some(end(FollowEndKind::UnknownVolume, message)));
         };
-        if !self.send(Frame::Head(self.head(&head))) {
+        if !self.send(Frame::Head(self.head(&head))).await {
             return Ok(None);
         }
         let mut after = Vec::new();
@@ -108,20 +105,32 @@ impl Pages {
                 let message = "the node is stopping";
                 return Ok(Some(end(FollowEndKind::Unavailable, message)));
             }
-            let page = meta_core::read::snapshot_page(
-                view,
-                self.volume,
-                &after,
-                MIRROR_ROWS_MAX,
-                MIRROR_BYTES_MAX,
-            )?;
+            let page = self.read(move |view| {
+                let (rows, bytes) = (MIRROR_ROWS_MAX, MIRROR_BYTES_MAX);
+                meta_core::read::snapshot_page(view, volume, &after, rows, bytes)
+            });
+            let page = page.await?;
             let last = page.end;
-            after.clone_from(&page.through);
-            if !self.send(Frame::Page(load_page(page))) {
+            after = page.through.clone();
+            if !self.send(Frame::Page(load_page(page))).await {
                 return Ok(None);
             }
             if last {
                 return Ok(Some(end(FollowEndKind::Complete, "")));
+            }
+        }
+    }
+
+    async fn read<R: Send + 'static>(
+        &self,
+        read: impl FnOnce(&View<'_>) -> Result<R, Fatal> + Send + 'static,
+    ) -> Result<R, v1::FollowEnd> {
+        match self.view.read(read).await {
+            Some(Ok(read)) => Ok(read),
+            Some(Err(fatal)) => Err(super::failed(self.core.fatal(&fatal))),
+            None => {
+                let message = "the view of the rows was given up";
+                Err(end(FollowEndKind::Unavailable, message))
             }
         }
     }
@@ -138,10 +147,10 @@ impl Pages {
         }
     }
 
-    fn send(&self, frame: Frame) -> bool {
+    async fn send(&self, frame: Frame) -> bool {
         let frame = v1::LoadFrame { frame: Some(frame) };
         let sending = self.out.send_timeout(frame.to_frame(), PATIENCE);
-        self.runtime.block_on(sending).is_ok()
+        sending.await.is_ok()
     }
 }
 

@@ -75,7 +75,7 @@ async fn young_from(
     let (first, last) = (stat.changelog_first, stat.token.seq);
     let reading = {
         let core = Arc::clone(core);
-        tokio::task::spawn_blocking(move || {
+        raft_store::offload(move || {
             let read = core.reader.with_view(|view| {
                 first_young(first, last, |seq| {
                     let found = meta_core::read::records(view, volume, seq, 1)?;

@@ -122,7 +122,7 @@ impl Follower {
 
     async fn place(&self) -> Result<Option<MirrorPlace>, Trouble> {
         let (core, volume) = (Arc::clone(&self.core), self.volume);
-        let reading = tokio::task::spawn_blocking(move || {
+        let reading = raft_store::offload(move || {
             let read = core
                 .reader
                 .with_view(|view| meta_core::read::mirror_place(view, volume));

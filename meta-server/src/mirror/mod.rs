@@ -65,7 +65,7 @@ pub(crate) async fn run(core: Arc<Core>) {
 pub(crate) async fn mirrors(core: &Arc<Core>) -> Result<Vec<VolumeId>, Failure> {
     let reading = {
         let core = Arc::clone(core);
-        tokio::task::spawn_blocking(move || {
+        raft_store::offload(move || {
             let read = core.reader.with_view(|view| meta_core::read::mirrors(view));
             read.and_then(|found| found)
                 .map_err(|fatal| core.fatal(&fatal))

@@ -1,5 +1,6 @@
 //! The connections to peers.
 
+use meta_client::transport;
 use parking_lot::Mutex;
 use raft_store::NodeId;
 use std::collections::BTreeMap;
@@ -79,13 +80,13 @@ fn connect(addr: &str) -> Result<Channel, AddressError> {
             addr: addr.to_owned(),
             source,
         })?;
-    Ok(endpoint
+    let endpoint = endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(PROBE_INTERVAL)
         .keep_alive_timeout(PROBE_TIMEOUT)
         .keep_alive_while_idle(true)
         .initial_stream_window_size(4 << 20)
-        .initial_connection_window_size(8 << 20)
-        .connect_lazy())
+        .initial_connection_window_size(8 << 20);
+    Ok(transport::connect_lazy(&endpoint))
 }

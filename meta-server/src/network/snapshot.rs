@@ -48,8 +48,7 @@ pub(super) async fn send(
     tracing::info!(peer = link.target, meta = %header.meta, "sending a snapshot");
     let (parts, stream) = mpsc::channel(CHUNKS_AHEAD);
     let (moved, progress) = watch::channel(0_u64);
-    let reading =
-        tokio::task::spawn_blocking(move || read(&snapshot.snapshot, head, &parts, &moved));
+    let reading = tokio::spawn(read(snapshot.snapshot, head, parts, moved));
     let mut client = link.client()?;
     let installing = client.install_snapshot(ReceiverStream::new(stream));
     let done = tokio::select! {
@@ -79,24 +78,29 @@ async fn stalled(mut progress: watch::Receiver<u64>) {
     }
 }
 
-/// Reads the files on a blocking thread, no faster than the peer takes them.
-fn read(
-    files: &SnapshotFiles,
+/// Reads the files, no faster than the peer takes them.
+async fn read(
+    files: SnapshotFiles,
     head: v1::SnapshotHead,
-    parts: &mpsc::Sender<v1::SnapshotPart>,
-    moved: &watch::Sender<u64>,
+    parts: mpsc::Sender<v1::SnapshotPart>,
+    moved: watch::Sender<u64>,
 ) -> std::io::Result<()> {
     let mut count = 0;
-    let pass_on = |part| {
+    let pass_on = async |part| {
         // The peer stopped listening: it refused, and its answer says why.
-        let sent = parts.blocking_send(v1::SnapshotPart { part: Some(part) });
+        let sent = parts.send(v1::SnapshotPart { part: Some(part) }).await;
         moved.send_modify(|moved| *moved += 1);
         sent.is_ok()
     };
-    if !pass_on(Part::Head(head)) {
+    if !pass_on(Part::Head(head)).await {
         return Ok(());
     }
-    for chunk in files.chunks(CHUNK_BYTES) {
+    let mut chunks = files.chunks(CHUNK_BYTES);
+    loop {
+        let reading = raft_store::offload(move || (chunks.next(), chunks));
+        let (chunk, rest) = reading.await.map_err(std::io::Error::other)?;
+        chunks = rest;
+        let Some(chunk) = chunk else { break };
         // The stream then ends without its end mark, and the peer throws it away.
         let chunk = chunk
             .inspect_err(|error| tracing::error!(%error, "a snapshot's file cannot be read"))?;
@@ -106,11 +110,11 @@ fn read(
             data: chunk.data,
             crc32: chunk.crc32,
         };
-        if !pass_on(Part::Chunk(part)) {
+        if !pass_on(Part::Chunk(part)).await {
             return Ok(());
         }
         count += 1;
     }
-    pass_on(Part::End(v1::SnapshotEnd { chunks: count }));
+    pass_on(Part::End(v1::SnapshotEnd { chunks: count })).await;
     Ok(())
 }

@@ -251,7 +251,7 @@ impl Core {
         // The semaphore is never closed.
         let permit = self.listings.acquire().await;
         let core = Arc::clone(self);
-        let answered = tokio::task::spawn_blocking(move || core.answer_here(&query)).await;
+        let answered = raft_store::offload(move || core.answer_here(&query)).await;
         drop(permit);
         answered.unwrap_or_else(|error| Err(Failure::unavailable(error.to_string())))
     }

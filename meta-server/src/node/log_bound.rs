@@ -34,7 +34,7 @@ impl LogBound {
     pub(super) async fn look(&mut self, core: &Arc<Core>) {
         let reading = {
             let reader = core.reader.clone();
-            tokio::task::spawn_blocking(move || reader.stats())
+            raft_store::offload(move || reader.stats())
         };
         let stats = match reading.await {
             Ok(Ok(stats)) => stats,

@@ -2,6 +2,7 @@
 
 mod core;
 pub(crate) mod handover;
+#[cfg(feature = "rocksdb")]
 pub(crate) mod identity;
 pub(crate) mod initialise;
 mod log_bound;
@@ -11,9 +12,12 @@ pub(crate) use self::core::{Core, Raft, has_majority};
 use self::core::{MAJORITY_TIMEOUTS, listings};
 
 use crate::changelog::ChangelogService;
-use crate::clock::{ClockCheck, SystemClock, WallClock};
+#[cfg(feature = "rocksdb")]
+use crate::clock::SystemClock;
+use crate::clock::{ClockCheck, WallClock};
 use crate::config::NodeConfig;
 use crate::leader::held::HeldRounds;
+use crate::listener::Listener;
 use crate::metrics::Metrics;
 use crate::mirror::board::MirrorBoard;
 use crate::network::{Channels, Network};
@@ -24,7 +28,9 @@ use crate::service::{
     MESSAGE_BYTES_MAX, admin::AdminService, meta::MetaService, raft::RaftService,
 };
 use crate::session_table::SessionTable;
-use crate::space::{DiskSpace, FreeSpace, LOOK_INTERVAL, SpaceWatch};
+#[cfg(feature = "rocksdb")]
+use crate::space::DiskSpace;
+use crate::space::{FreeSpace, LOOK_INTERVAL, SpaceWatch};
 use crate::{http, leader};
 use log_bound::{LOG_INTERVAL, LogBound};
 use parking_lot::Mutex;
@@ -43,7 +49,6 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 /// What is given to requests under way at a stop.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -99,7 +104,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct NodeParts {
     /// Where clients, peers and administrators connect.
-    pub listener: TcpListener,
+    pub listener: Listener,
     /// Where health and metrics are served.
     pub metrics_listener: Option<TcpListener>,
     /// Log and state.
@@ -144,6 +149,7 @@ impl Node {
     #[cfg(feature = "rocksdb")]
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
         let listener = bind("listen", config.listen).await?;
+        let listener = Listener::tcp(listener).map_err(unbound(config.listen))?;
         let metrics_listener = match config.metrics_listen {
             Some(addr) => Some(bind("metrics_listen", addr).await?),
             None => None,
@@ -182,7 +188,7 @@ impl Node {
             wall,
             incarnation,
         } = parts;
-        let addr = listener.local_addr().map_err(unbound(config.listen))?;
+        let addr = listener.addr();
         let metrics_addr = metrics_listener.as_ref().and_then(|l| l.local_addr().ok());
         let data_dir = config.data_dir.clone();
         let space =
@@ -219,7 +225,7 @@ impl Node {
         Ok(node)
     }
 
-    fn spawn_services(&self, listener: TcpListener, metrics_listener: Option<TcpListener>) {
+    fn spawn_services(&self, listener: Listener, metrics_listener: Option<TcpListener>) {
         let core = &self.core;
         if let Some(listener) = metrics_listener {
             self.tasks
@@ -267,6 +273,12 @@ impl Node {
     /// Whether it leads, as far as it knows.
     pub fn leads(&self) -> bool {
         self.core.lead().leads
+    }
+
+    /// The term in which it leads, as far as it knows.
+    pub fn leading_term(&self) -> Option<u64> {
+        let lead = self.core.lead();
+        lead.leads.then_some(lead.term)
     }
 
     /// Why it is not ready, if it is not.
@@ -333,6 +345,7 @@ impl Node {
     }
 }
 
+#[cfg(feature = "rocksdb")]
 async fn bind(field: &'static str, addr: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(addr)
         .await
@@ -343,6 +356,7 @@ async fn bind(field: &'static str, addr: SocketAddr) -> Result<TcpListener, Star
         })
 }
 
+#[cfg(feature = "rocksdb")]
 fn unbound(addr: SocketAddr) -> impl FnOnce(io::Error) -> StartError {
     move |source| StartError::Listen {
         field: "listen",
@@ -448,7 +462,7 @@ struct Services {
 }
 
 async fn serve_grpc(
-    listener: TcpListener,
+    listener: Listener,
     core: Arc<Core>,
     services: Services,
     stop_serving: CancellationToken,
@@ -463,10 +477,7 @@ async fn serve_grpc(
     let changelog = v1::changelog_server::ChangelogServer::new(services.changelog)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let admin = v1::admin_server::AdminServer::new(AdminService::new(Arc::clone(&core)));
-    // The builder's own setting does not reach a listener that was bound elsewhere, and without it
-    // small frames wait for delayed acknowledgements: 40 ms each.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let serving = Server::builder()
+    let router = Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .initial_stream_window_size(4 << 20)
@@ -475,8 +486,8 @@ async fn serve_grpc(
         .add_service(raft)
         .add_service(meta)
         .add_service(changelog)
-        .add_service(admin)
-        .serve_with_incoming_shutdown(incoming, stop_serving.cancelled_owned());
+        .add_service(admin);
+    let serving = listener.serve(router, stop_serving.cancelled_owned());
     // The graceful end waits for peers and clients to leave; they get no longer than the node.
     let served = tokio::select! {
         served = serving => served,
@@ -492,7 +503,7 @@ async fn watch_space(core: Arc<Core>) {
         tokio::time::sleep(LOOK_INTERVAL).await;
         let looking = Arc::clone(&core.space);
         // A panic in it shows in the log; the last reading stays.
-        let _looked = tokio::task::spawn_blocking(move || looking.look()).await;
+        let _looked = raft_store::offload(move || looking.look()).await;
     }
 }
 

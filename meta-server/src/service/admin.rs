@@ -52,7 +52,7 @@ impl AdminService {
     async fn volumes(&self) -> Result<Vec<v1::VolumeStatus>, Failure> {
         let _turn = self.status_calls.acquire().await;
         let core = Arc::clone(&self.core);
-        let reading = tokio::task::spawn_blocking(move || {
+        let reading = raft_store::offload(move || {
             let read = core.reader.with_view(|view| summary(view));
             read.and_then(|volumes| volumes)
                 .map_err(|fatal| core.fatal(&fatal))

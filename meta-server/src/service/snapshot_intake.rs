@@ -84,7 +84,7 @@ pub(super) async fn receive(
 async fn on_disk<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Status> {
-    let done = tokio::task::spawn_blocking(work).await;
+    let done = raft_store::offload(work).await;
     let done = done.map_err(|error| Status::internal(error.to_string()))?;
     done.map_err(|error| {
         tracing::warn!(%error, "a snapshot is refused");

@@ -4,7 +4,9 @@ use super::hint::Tip;
 #[cfg(feature = "rocksdb")]
 use super::rocks::{RocksLog, RocksLogSnapshot};
 use crate::error::StoreError;
+use crate::simulated::{Pinned, SimDisk};
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 /// One change of the log's rows.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,15 +41,15 @@ pub(crate) enum LogDisk {
     /// RocksDB.
     #[cfg(feature = "rocksdb")]
     Rocks(RocksLog),
-    /// Nowhere: everything stays in the image's tail, and is lost with the process.
-    Memory,
+    /// Memory.
+    Simulated(SimDisk),
 }
 
 /// The rows at one moment.
 pub(crate) enum LogSnapshot<'a> {
     #[cfg(feature = "rocksdb")]
     Rocks(RocksLogSnapshot<'a>),
-    Memory(std::marker::PhantomData<&'a ()>),
+    Simulated(Pinned<'a>),
 }
 
 impl LogDisk {
@@ -61,10 +63,7 @@ impl LogDisk {
         match self {
             #[cfg(feature = "rocksdb")]
             Self::Rocks(rocks) => rocks.write(changes, durability, ends),
-            Self::Memory => {
-                let (_nothing_kept, _at_once, _nowhere) = (changes, durability, ends);
-                Ok(())
-            }
+            Self::Simulated(disk) => disk.write(changes, durability, ends),
         }
     }
 
@@ -73,7 +72,7 @@ impl LogDisk {
         match self {
             #[cfg(feature = "rocksdb")]
             Self::Rocks(rocks) => LogSnapshot::Rocks(rocks.snapshot()),
-            Self::Memory => LogSnapshot::Memory(std::marker::PhantomData),
+            Self::Simulated(disk) => LogSnapshot::Simulated(disk.pin()),
         }
     }
 
@@ -82,7 +81,7 @@ impl LogDisk {
         match self {
             #[cfg(feature = "rocksdb")]
             Self::Rocks(rocks) => rocks.check_end(found),
-            Self::Memory => Tip::default().check(found),
+            Self::Simulated(disk) => disk.check_end(found),
         }
     }
 
@@ -91,7 +90,16 @@ impl LogDisk {
         match self {
             #[cfg(feature = "rocksdb")]
             Self::Rocks(rocks) => rocks.bytes(),
-            Self::Memory => 0,
+            Self::Simulated(disk) => disk.log_bytes(),
+        }
+    }
+
+    /// How long the next write takes, where that is made up.
+    pub(crate) fn delay(&self) -> Duration {
+        match self {
+            #[cfg(feature = "rocksdb")]
+            Self::Rocks(_) => Duration::ZERO,
+            Self::Simulated(disk) => disk.delay(),
         }
     }
 }
@@ -107,8 +115,8 @@ impl LogSnapshot<'_> {
         match self {
             #[cfg(feature = "rocksdb")]
             Self::Rocks(rocks) => rocks.scan(begin, end, visit),
-            Self::Memory(_) => {
-                let (_no_rows, _none) = (begin < end, visit);
+            Self::Simulated(rows) => {
+                rows.scan(begin, end, visit);
                 Ok(())
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! [`LogStore`] is openraft's door. [`image::Image`] is what the log will be once all queued
 //! writes are done, with the newest entries in memory; [`writer`] makes it durable in order;
-//! [`disk::LogDisk`] is RocksDB, or nothing at all for the store in memory.
+//! [`disk::LogDisk`] is RocksDB, or a simulated disk for the store in memory.
 
 mod disk;
 mod entry;
@@ -16,7 +16,8 @@ mod writer;
 
 pub use store::{LogReader, LogStore};
 
-pub(crate) use disk::LogDisk;
+pub(crate) use disk::{Change, Durability, Ends, LogDisk};
+pub(crate) use entry::{decode as decode_entry, key as entry_key, key_index};
 pub(crate) use hint::Tip;
 pub(crate) use image::LogStart;
 #[cfg(feature = "rocksdb")]

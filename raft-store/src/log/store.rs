@@ -9,6 +9,7 @@ use crate::error::StoreError;
 use crate::state::State;
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 use crate::wire::{self, CommittedMark};
+use crate::workers::{Workers, offload};
 use futures::Stream;
 use futures::stream;
 use openraft::errors::LeaderChanged;
@@ -75,8 +76,9 @@ impl LogStore {
         shared: Arc<LogShared>,
         queue_bytes: usize,
         gate: PurgeGate,
+        workers: Workers,
     ) -> Result<Self, StoreError> {
-        let writer = Writer::spawn(Arc::clone(&shared), queue_bytes)?;
+        let writer = Writer::spawn(Arc::clone(&shared), queue_bytes, workers)?;
         Ok(Self {
             shared,
             writer,
@@ -163,7 +165,7 @@ fn encode_mark<M: wire::Message>(mark: &M) -> Result<Vec<u8>, StoreError> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    match tokio::task::spawn_blocking(work).await {
+    match offload(work).await {
         Ok(result) => result,
         Err(error) => Err(StoreError::Refused(format!(
             "store work ended early: {error}"

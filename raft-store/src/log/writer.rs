@@ -9,6 +9,7 @@ use super::image::Ticket;
 use super::shared::LogShared;
 use crate::error::StoreError;
 use crate::types::TypeConfig;
+use crate::workers::Workers;
 use openraft::storage::IOFlushed;
 use std::io;
 use std::sync::Arc;
@@ -76,18 +77,19 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn spawn(shared: Arc<LogShared>, queue_bytes: usize) -> Result<Self, StoreError> {
+    pub(crate) fn spawn(
+        shared: Arc<LogShared>,
+        queue_bytes: usize,
+        workers: Workers,
+    ) -> Result<Self, StoreError> {
         let (queue, queued) = mpsc::channel(QUEUE_WRITES_MAX);
         let room_permits = (queue_bytes / PERMIT_BYTES).clamp(1, Semaphore::MAX_PERMITS >> 1);
-        let thread = thread::Builder::new()
-            .name(String::from("log-writer"))
-            .spawn(move || run(&shared, queued))
-            .map_err(|error| StoreError::Refused(format!("no thread for the log: {error}")))?;
+        let thread = workers.spawn("log-writer", run(shared, queued))?;
         Ok(Self {
             queue: Some(queue),
             room: Arc::new(Semaphore::new(room_permits)),
             room_permits,
-            thread: Some(thread),
+            thread,
         })
     }
 
@@ -120,9 +122,9 @@ impl Drop for Writer {
 }
 
 /// Stops the store if the thread ends by a panic: writes would wait for ever.
-struct PanicGuard<'a>(&'a LogShared);
+struct PanicGuard(Arc<LogShared>);
 
-impl Drop for PanicGuard<'_> {
+impl Drop for PanicGuard {
     fn drop(&mut self) {
         if thread::panicking() {
             self.0.poison.set("the log's writer thread panicked");
@@ -130,9 +132,13 @@ impl Drop for PanicGuard<'_> {
     }
 }
 
-fn run(shared: &LogShared, mut queued: mpsc::Receiver<Queued>) {
-    let _guard = PanicGuard(shared);
-    while let Some(first) = queued.blocking_recv() {
+async fn run(shared: Arc<LogShared>, mut queued: mpsc::Receiver<Queued>) {
+    let _guard = PanicGuard(Arc::clone(&shared));
+    while let Some(first) = queued.recv().await {
+        let delay = shared.disk.delay();
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         let mut bytes = first.bytes;
         let mut round = vec![first];
         while bytes < ROUND_BYTES_MAX
@@ -141,7 +147,7 @@ fn run(shared: &LogShared, mut queued: mpsc::Receiver<Queued>) {
             bytes += next.bytes;
             round.push(next);
         }
-        write_round(shared, round);
+        write_round(&shared, round);
     }
 }
 

@@ -8,9 +8,10 @@ use super::marks::AppliedState;
 use super::store::State;
 use crate::error::StoreError;
 use crate::poison::Poison;
+use crate::simulated::Observed;
 use crate::snapshot::SnapshotFiles;
 use crate::store::Parts;
-use crate::types::{Applied, Entry, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::types::{Applied, Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig};
 use meta_core::ids::VolumeId;
 use meta_core::kv::{KvRead, Overlay, Writes};
 use meta_core::machine;
@@ -46,6 +47,14 @@ pub(crate) struct Core {
     pub(crate) parts: Parts,
 }
 
+impl Core {
+    fn observe(&self, id: LogId, entry: Observed<'_>) {
+        if let Some(observer) = &self.parts.observer {
+            observer.applied(id, entry);
+        }
+    }
+}
+
 /// The thread, and the way to it. Dropping it waits until its work is done.
 #[derive(Debug)]
 pub(crate) struct Applier {
@@ -56,13 +65,11 @@ pub(crate) struct Applier {
 impl Applier {
     pub(crate) fn spawn(core: Core) -> Result<Self, StoreError> {
         let (jobs, queued) = mpsc::channel(QUEUE_MAX);
-        let thread = thread::Builder::new()
-            .name(String::from("state-applier"))
-            .spawn(move || run(&core, queued))
-            .map_err(|error| StoreError::Refused(format!("no thread for the state: {error}")))?;
+        let workers = core.parts.workers;
+        let thread = workers.spawn("state-applier", run(core, queued))?;
         Ok(Self {
             jobs: Some(jobs),
-            thread: Some(thread),
+            thread,
         })
     }
 
@@ -100,9 +107,9 @@ impl Drop for Applier {
 }
 
 /// Stops the store if the thread ends by a panic.
-struct PanicGuard<'a>(&'a Poison);
+struct PanicGuard(Poison);
 
-impl Drop for PanicGuard<'_> {
+impl Drop for PanicGuard {
     fn drop(&mut self) {
         if thread::panicking() {
             self.0.set("the state's thread panicked");
@@ -110,19 +117,27 @@ impl Drop for PanicGuard<'_> {
     }
 }
 
-fn run(core: &Core, mut queued: mpsc::Receiver<Job>) {
-    let _guard = PanicGuard(&core.parts.poison);
-    while let Some(job) = queued.blocking_recv() {
+async fn run(core: Core, mut queued: mpsc::Receiver<Job>) {
+    let _guard = PanicGuard(core.parts.poison.clone());
+    while let Some(job) = queued.recv().await {
         let (result, done) = match job {
             Job::Apply(batch, done) => {
-                let applied = core.parts.poison.check().and_then(|()| apply(core, batch));
+                let applied = core.parts.poison.check().and_then(|()| apply(&core, batch));
                 (core.parts.poison.guard(applied), done)
             }
-            Job::Install(meta, files, done) => (core.state.install(&meta, files), done),
+            Job::Install(meta, files, done) => (install(&core, &meta, files), done),
         };
         // Whoever asked may have been shut down meanwhile.
         drop(done.send(result));
     }
+}
+
+fn install(core: &Core, meta: &SnapshotMeta, files: SnapshotFiles) -> Result<(), StoreError> {
+    core.state.install(meta, files)?;
+    if let Some(observer) = &core.parts.observer {
+        observer.installed(core.state.applied());
+    }
+    Ok(())
 }
 
 /// Applies a batch in as few writes as its size allows.
@@ -196,15 +211,20 @@ fn apply_entry(
     }
     position.applied = Some(id);
     match entry.payload {
-        EntryPayload::Blank => Ok(Applied::Nothing),
+        EntryPayload::Blank => {
+            core.observe(id, Observed::Blank);
+            Ok(Applied::Nothing)
+        }
         EntryPayload::Normal(command) => {
             let command = core.parts.codec.decode_command(&command.0)?;
             let codec = &*core.parts.codec;
             let reply = machine::apply(pending, codec, &command)?;
+            core.observe(id, Observed::Command(&command, &reply));
             *marked = machine::marked(codec, &command, &reply).map(|mark| (command.volume, mark));
             Ok(Applied::Reply(reply))
         }
         EntryPayload::Membership(membership) => {
+            core.observe(id, Observed::Membership(&membership));
             position.membership = StoredMembership::new(Some(id), membership);
             position.put_membership(pending)?;
             Ok(Applied::Nothing)

@@ -7,6 +7,7 @@ use crate::poison::Poison;
 use crate::snapshot::SnapshotFiles;
 use crate::store::Parts;
 use crate::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::workers::offload;
 use futures::{Stream, StreamExt as _};
 use openraft::OptionalSend;
 use openraft::entry::EntryPayload;
@@ -115,7 +116,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<TypeConfig, SnapshotFiles>> {
         let state = Arc::clone(&self.state);
-        match tokio::task::spawn_blocking(move || state.build_snapshot()).await {
+        match offload(move || state.build_snapshot()).await {
             Ok(built) => Ok(snapshot(built?)),
             Err(error) => Err(StoreError::Snapshot(error.to_string()).into()),
         }

@@ -1,9 +1,7 @@
-//! Views that stay: the rows as they were right after a mark, so that copies of a volume can be
-//! compared while they go on.
-//!
-//! A view belongs to a thread of its own, because it borrows the database. The thread ends when
-//! its view was not asked for a while, or when newer marks push it out.
+//! The views that are kept: the rows as they were right after a mark, so that copies of a volume
+//! can be compared while they go on. One goes when newer marks push it out.
 
+use super::lasting::LastingView;
 use super::reader::View;
 use super::store::State;
 use meta_core::ids::VolumeId;
@@ -11,20 +9,10 @@ use meta_core::outcome::Token;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, mpsc};
-use std::thread;
-use std::time::Duration;
-use tokio::sync::oneshot;
+use std::sync::Arc;
 
 /// Views at once: each keeps RocksDB from dropping what was replaced since.
 const VIEWS_MAX: usize = 4;
-/// A view that nobody asks for so long goes.
-const IDLE: Duration = Duration::from_secs(120);
-/// Questions that wait for one view.
-const QUEUE: usize = 64;
-
-type Question = Box<dyn FnOnce(&View<'_>) + Send>;
-
 /// The views that are kept.
 #[derive(Default)]
 pub(crate) struct MarkedViews {
@@ -34,7 +22,7 @@ pub(crate) struct MarkedViews {
 #[derive(Default)]
 struct Views {
     made: u64,
-    by_mark: BTreeMap<(VolumeId, Token), (u64, mpsc::SyncSender<Question>)>,
+    by_mark: BTreeMap<(VolumeId, Token), (u64, LastingView)>,
 }
 
 impl fmt::Debug for MarkedViews {
@@ -50,35 +38,15 @@ impl MarkedViews {
     /// Keeps a view of the state as it is. Called by the one thread that changes it, and returns
     /// when the view is taken.
     pub(crate) fn keep(&self, state: &Arc<State>, volume: VolumeId, mark: Token) {
-        let (questions, asked) = mpsc::sync_channel::<Question>(QUEUE);
-        let (taken, ready) = mpsc::channel();
-        let state = Arc::clone(state);
-        let spawned = thread::Builder::new()
-            .name(String::from("marked-view"))
-            .spawn(move || {
-                let read = state.with_lasting_view(|view| {
-                    // The other side only waits for it.
-                    let _waits = taken.send(());
-                    while let Ok(question) = asked.recv_timeout(IDLE) {
-                        question(view);
-                    }
-                });
-                if let Err(error) = read {
-                    tracing::warn!(%error, "no view of a mark");
-                }
-            });
-        if let Err(error) = spawned {
+        let view = match LastingView::take(state) {
+            Ok(view) => view,
             // Only the comparison at this mark fails, and says so.
-            tracing::warn!(%error, "no thread for the view of a mark");
-            return;
-        }
-        if ready.recv().is_err() {
-            return;
-        }
+            Err(error) => return tracing::warn!(%error, "no view of a mark"),
+        };
         let mut views = self.views.lock();
         views.made += 1;
         let number = views.made;
-        views.by_mark.insert((volume, mark), (number, questions));
+        views.by_mark.insert((volume, mark), (number, view));
         while views.by_mark.len() > VIEWS_MAX {
             let oldest = views.by_mark.iter().min_by_key(|(_, (number, _))| *number);
             let Some(oldest) = oldest.map(|(key, _)| *key) else {
@@ -95,24 +63,7 @@ impl MarkedViews {
         mark: Token,
         read: impl FnOnce(&View<'_>) -> R + Send + 'static,
     ) -> Option<R> {
-        let (answer, answered) = oneshot::channel();
-        let question: Question = Box::new(move |view| {
-            // Whoever asked may have gone.
-            let _gone = answer.send(read(view));
-        });
-        let key = (volume, mark);
-        let asked = {
-            let mut views = self.views.lock();
-            let (_, questions) = views.by_mark.get(&key)?;
-            let sent = questions.try_send(question);
-            if matches!(sent, Err(mpsc::TrySendError::Disconnected(_))) {
-                views.by_mark.remove(&key);
-            }
-            sent.is_ok()
-        };
-        if !asked {
-            return None;
-        }
-        answered.await.ok()
+        let view = self.views.lock().by_mark.get(&(volume, mark))?.1.clone();
+        view.read(read).await
     }
 }

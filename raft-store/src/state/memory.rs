@@ -1,11 +1,12 @@
-//! The state in memory: for tests and simulations. It is lost with the process.
+//! The state in memory, over a simulated disk: for tests and simulations.
 
 use super::marks::AppliedState;
 use crate::error::StoreError;
+use crate::simulated::SimDisk;
 use crate::snapshot::{FileEntry, Manifest, SnapshotFiles, Source};
 use bytes::Bytes;
 use meta_core::kv::{Family, MemKv, Writes};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use std::collections::BTreeMap;
 
 /// The snapshot's only file: rows as `family u8 | key length u32 LE | value length u32 LE | key |
@@ -13,24 +14,42 @@ use std::collections::BTreeMap;
 const ROWS_FILE: &str = "rows";
 const ROW_HEADER_BYTES: usize = 9;
 
-/// Rows and the last snapshot.
-#[derive(Debug, Default)]
+/// Rows, of which the disk has those that were flushed last.
+#[derive(Debug)]
 pub(crate) struct MemoryState {
     rows: RwLock<MemKv>,
-    snapshot: Mutex<Option<SnapshotFiles>>,
+    disk: SimDisk,
 }
 
 impl MemoryState {
+    /// The state as the disk has it.
+    pub(crate) fn open(disk: SimDisk) -> Self {
+        let rows = RwLock::new(disk.flushed(Clone::clone));
+        Self { rows, disk }
+    }
+
     pub(crate) fn with_rows<R>(&self, read: impl FnOnce(&MemKv) -> R) -> R {
         read(&self.rows.read())
     }
 
     pub(crate) fn write(&self, writes: Writes) {
         self.rows.write().write(writes);
+        if self.disk.flushes_now() {
+            self.flush();
+        }
+    }
+
+    pub(crate) fn flush(&self) {
+        self.disk.flush(&self.rows.read());
+    }
+
+    /// The position of the rows on the disk.
+    pub(crate) fn flushed(&self) -> Result<AppliedState, StoreError> {
+        self.disk.flushed(|rows| AppliedState::read(rows))
     }
 
     pub(crate) fn current_snapshot(&self) -> Option<SnapshotFiles> {
-        self.snapshot.lock().clone()
+        self.disk.snapshot()
     }
 
     pub(crate) fn build_snapshot(&self) -> Result<SnapshotFiles, StoreError> {
@@ -46,7 +65,7 @@ impl MemoryState {
         let manifest = Manifest::new(Source::Rows, state, vec![file]);
         let content = BTreeMap::from([(String::from(ROWS_FILE), bytes)]);
         let files = SnapshotFiles::in_memory(manifest, content);
-        *self.snapshot.lock() = Some(files.clone());
+        self.disk.keep_snapshot(files.clone());
         Ok(files)
     }
 
@@ -60,8 +79,8 @@ impl MemoryState {
             .ok_or_else(|| StoreError::Snapshot(String::from("its rows are malformed")))?;
         let state = AppliedState::read(&rows)?;
         files.manifest().check_state(&state)?;
-        *self.rows.write() = rows;
-        *self.snapshot.lock() = Some(files);
+        *self.rows.write() = rows.clone();
+        self.disk.install(rows, files);
         Ok(state)
     }
 

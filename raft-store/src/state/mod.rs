@@ -4,6 +4,7 @@
 //! [`StateReader`] gives consistent views to queries. [`State`] lies over RocksDB or memory.
 
 mod applier;
+mod lasting;
 mod machine;
 mod marked;
 mod marks;
@@ -13,6 +14,7 @@ mod reader;
 mod rocks;
 mod store;
 
+pub use lasting::LastingView;
 pub use machine::{SnapshotBuilder, StateMachine};
 pub use reader::{StateReader, StoreStats, View};
 

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "rocksdb")]
 use super::rocks::RocksView;
+use super::lasting::LastingView;
 use super::store::State;
 use crate::error::StoreError;
 use crate::log::LogReader;
@@ -69,13 +70,16 @@ impl StateReader {
         self.state.with_view(read)
     }
 
-    /// As [`Self::with_view`], for a view that lasts as long as `read` does, which may be long:
-    /// writes go on beside it, and what they replace is kept for it.
+    /// The rows as of now, to be asked for as long as it takes: writes go on beside it, and what
+    /// they replace is kept for it. Blocks for a moment.
     ///
     /// # Errors
     /// [`Fatal::Store`] if the store has stopped.
-    pub fn with_lasting_view<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R, Fatal> {
-        self.state.with_lasting_view(read)
+    pub fn lasting_view(&self) -> Result<LastingView, Fatal> {
+        self.poison
+            .check()
+            .map_err(Fatal::from)
+            .and_then(|()| LastingView::take(&self.state))
     }
 
     /// Calls `read` with the rows as they were right after a mark of a volume; `None` if that view

@@ -64,20 +64,8 @@ impl State {
         &self.marked
     }
 
-    /// As [`Self::with_view`], for a view that lasts: writes go on beside it.
-    pub(crate) fn with_lasting_view<R>(
-        &self,
-        read: impl FnOnce(&View<'_>) -> R,
-    ) -> Result<R, Fatal> {
-        self.poison.check()?;
-        match &self.backend {
-            #[cfg(feature = "rocksdb")]
-            Backend::Rocks(rocks) => Ok(rocks.with_view(&self.poison, read)),
-            Backend::Memory(memory) => {
-                let rows = memory.with_rows(Clone::clone);
-                Ok(read(&View::memory(&rows)))
-            }
-        }
+    pub(crate) fn backend(&self) -> &Backend {
+        &self.backend
     }
 
     pub(crate) fn position(&self) -> AppliedState {
@@ -123,7 +111,7 @@ impl State {
         match &self.backend {
             #[cfg(feature = "rocksdb")]
             Backend::Rocks(rocks) => rocks.flushed(),
-            Backend::Memory(_) => Ok(self.applied()),
+            Backend::Memory(memory) => Ok(memory.flushed()?.applied),
         }
     }
 
@@ -152,7 +140,10 @@ impl State {
         match &self.backend {
             #[cfg(feature = "rocksdb")]
             Backend::Rocks(rocks) => rocks.flush(),
-            Backend::Memory(_) => Ok(()),
+            Backend::Memory(memory) => {
+                memory.flush();
+                Ok(())
+            }
         }
     }
 

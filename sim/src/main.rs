@@ -1,0 +1,130 @@
+//! `sim run`: one seed. `sim campaign`: many.
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+use sim::campaign::{CampaignOptions, campaign};
+use sim::run::{RunOptions, RunReport, run};
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Clusters, clients and faults in one process, repeated by a seed.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs one seed.
+    Run(RunArguments),
+    /// Runs many seeds, each in a process of its own.
+    Campaign(CampaignArguments),
+}
+
+#[derive(Args)]
+struct RunArguments {
+    /// Everything random follows from it.
+    #[arg(long)]
+    seed: u64,
+    /// Simulated seconds under faults.
+    #[arg(long, default_value_t = 60)]
+    time: u64,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    json: bool,
+    /// What the nodes log, as in `info,meta_server=debug`; to standard error.
+    #[arg(long)]
+    log: Option<String>,
+}
+
+#[derive(Args)]
+struct CampaignArguments {
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    first: u64,
+    /// How many seeds.
+    #[arg(long)]
+    seeds: u64,
+    /// Processes at once.
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    /// Simulated seconds under faults, of each.
+    #[arg(long, default_value_t = 60)]
+    time: u64,
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    match arguments.command {
+        Command::Run(arguments) => one(&arguments),
+        Command::Campaign(arguments) => many(&arguments),
+    }
+}
+
+fn one(arguments: &RunArguments) -> Result<ExitCode> {
+    sim::seed(arguments.seed);
+    if let Some(filter) = &arguments.log {
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .without_time()
+            .init();
+    }
+    let report = run(RunOptions {
+        seed: arguments.seed,
+        seconds: arguments.time,
+    });
+    if arguments.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        tell(&report);
+    }
+    let code = ExitCode::from(u8::from(!report.violations.is_empty()));
+    // Runtimes of crashed hosts are not taken apart once more.
+    Ok(code)
+}
+
+fn tell(report: &RunReport) {
+    for line in &report.story {
+        println!("{line}");
+    }
+    let (calls, answered, unknown) = report.calls;
+    let (nodes, mirrors) = report.nodes;
+    let faults: u32 = report.faults.values().sum();
+    println!(
+        "seed {}: {nodes}+{mirrors} nodes, {:.1} s simulated, {faults} faults, {} entries, {calls} \
+         calls, {answered} answered, {unknown} unknown, trace {}",
+        report.seed,
+        report.simulated_ms as f64 / 1000.0,
+        report.decided,
+        report.trace
+    );
+    for violation in &report.violations {
+        println!("violation: {violation}");
+    }
+}
+
+fn many(arguments: &CampaignArguments) -> Result<ExitCode> {
+    let options = CampaignOptions {
+        first: arguments.first,
+        count: arguments.seeds,
+        jobs: arguments.jobs,
+        seconds: arguments.time,
+    };
+    let begin = Instant::now();
+    let (mut runs, mut wrong, mut simulated_ms) = (0_u64, 0_u64, 0_u64);
+    campaign(&std::env::current_exe()?, options, |report| {
+        tell(&report);
+        runs += 1;
+        wrong += u64::from(!report.violations.is_empty());
+        simulated_ms += report.simulated_ms;
+        Ok(true)
+    })?;
+    println!(
+        "{runs} seeds, {wrong} with violations, {:.0} s simulated in {:.0} s",
+        simulated_ms as f64 / 1000.0,
+        begin.elapsed().as_secs_f64()
+    );
+    Ok(ExitCode::from(u8::from(wrong > 0)))
+}

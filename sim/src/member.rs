@@ -1,0 +1,159 @@
+//! One node: a host, a disk and a clock, and the process on them if it runs.
+
+use crate::clock::SimClock;
+use crate::ledger::Ledger;
+use crate::network;
+use meta_server::config::{LogConfig, LogFormat, NodeConfig, RaftTimes};
+use meta_server::{FreeSpace, Node, NodeParts, ProstCodec};
+use parking_lot::Mutex;
+use raft_store::simulated::{Crash, SimDisk};
+use raft_store::{Incarnation, NodeId, StateReader, StoreError};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Free bytes of every disk.
+const FREE_BYTES: u64 = 1 << 40;
+
+/// What runs of a node.
+#[derive(Default)]
+pub(crate) struct Running {
+    pub(crate) node: Option<Arc<Node>>,
+    pub(crate) reader: Option<StateReader>,
+    /// Why it ended by itself.
+    pub(crate) ended: Option<String>,
+}
+
+/// One node. Clones are the same node.
+#[derive(Clone)]
+pub(crate) struct Member {
+    pub(crate) id: NodeId,
+    pub(crate) host: String,
+    pub(crate) disk: SimDisk,
+    pub(crate) clock: SimClock,
+    ledger: Ledger,
+    peers: BTreeMap<NodeId, String>,
+    running: Arc<Mutex<Running>>,
+}
+
+#[derive(Debug)]
+struct PlentyOfSpace;
+
+impl FreeSpace for PlentyOfSpace {
+    fn free_bytes(&self) -> io::Result<u64> {
+        Ok(FREE_BYTES)
+    }
+}
+
+impl Member {
+    pub(crate) fn new(
+        id: NodeId,
+        host: String,
+        disk: SimDisk,
+        ledger: Ledger,
+        peers: BTreeMap<NodeId, String>,
+    ) -> Self {
+        ledger.add_disk(id, disk.clone());
+        Self {
+            id,
+            host,
+            disk,
+            clock: SimClock::default(),
+            ledger,
+            peers,
+            running: Arc::default(),
+        }
+    }
+
+    fn config(&self) -> NodeConfig {
+        NodeConfig {
+            node_id: self.id,
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, network::PORT)),
+            metrics_listen: None,
+            data_dir: "nowhere".into(),
+            insecure_network: true,
+            reserve_bytes: 1 << 20,
+            session_ttl: Duration::from_secs(10),
+            changelog_retain_bytes: 1 << 20,
+            changelog_retain: Duration::from_secs(3600),
+            peers: self.peers.clone(),
+            raft: RaftTimes {
+                // Small, so that snapshots and purged logs are met in a minute.
+                snapshot_entries: 150,
+                keep_entries: 40,
+                ..RaftTimes::default()
+            },
+            log: LogConfig {
+                format: LogFormat::Text,
+                level: "off".to_owned(),
+            },
+        }
+    }
+
+    /// The process: starts, and runs until the store fails or the host crashes.
+    pub(crate) async fn process(self) {
+        let ended = match self.serve().await {
+            Ok(reason) => reason,
+            Err(error) => error,
+        };
+        *self.running.lock() = Running {
+            ended: Some(ended),
+            ..Running::default()
+        };
+    }
+
+    async fn serve(&self) -> Result<String, String> {
+        let observer = self.ledger.witness(self.id);
+        let store = raft_store::open_simulated(&self.disk, Arc::new(ProstCodec), Some(observer));
+        let store = store.map_err(|error| format!("{}: {error}", kind(&error)))?;
+        let reader = store.reader.clone();
+        let listener = network::listen().await.map_err(|error| error.to_string())?;
+        let parts = NodeParts {
+            listener,
+            metrics_listener: None,
+            store,
+            space: Box::new(PlentyOfSpace),
+            wall: Arc::new(self.clock.clone()),
+            incarnation: Incarnation(self.id),
+        };
+        let started = Node::start_with(self.config(), parts).await;
+        let node = Arc::new(started.map_err(|error| format!("start: {error}"))?);
+        *self.running.lock() = Running {
+            node: Some(Arc::clone(&node)),
+            reader: Some(reader),
+            ended: None,
+        };
+        Ok(node.failed().await)
+    }
+
+    /// What a crash leaves. The host must have been crashed.
+    pub(crate) fn crashed(&self, crash: Crash) {
+        *self.running.lock() = Running::default();
+        self.disk.crash(crash);
+    }
+
+    /// Why the process ended by itself, if it did.
+    pub(crate) fn ended(&self) -> Option<String> {
+        self.running.lock().ended.clone()
+    }
+
+    /// The rows of the running process.
+    pub(crate) fn reader(&self) -> Option<StateReader> {
+        self.running.lock().reader.clone()
+    }
+
+    /// The term that it leads in, if it leads as far as it knows.
+    pub(crate) fn leading_term(&self) -> Option<u64> {
+        let running = self.running.lock();
+        running.node.as_ref().and_then(|node| node.leading_term())
+    }
+}
+
+fn kind(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Damaged { .. } => "damaged",
+        _ => "store",
+    }
+}

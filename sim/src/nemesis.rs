@@ -1,0 +1,345 @@
+//! What hurts the stage, as the seed decides.
+
+use crate::run::Stage;
+use crate::side::{MANNERS, Side};
+use raft_store::simulated::{Crash, DiskManners};
+use rand::Rng as _;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use turmoil::Sim;
+
+/// Kinds of fault, in the order of the report.
+const KINDS: [&str; 13] = [
+    "kill",
+    "kill-leader",
+    "power-loss",
+    "power-loss-all",
+    "part-halves",
+    "part-one",
+    "part-one-way",
+    "part-pairs",
+    "hold",
+    "loss",
+    "slow-disk",
+    "failing-disk",
+    "clock",
+];
+
+/// Two hosts that cannot reach each other, how they cannot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Cut {
+    /// What is sent is lost.
+    Drop(String, String),
+    /// What the first sends to the second is lost.
+    OneWay(String, String),
+    /// What is sent arrives when the cut is healed.
+    Hold(String, String),
+}
+
+/// What is to be put right again.
+enum Repair {
+    Cuts(Vec<Cut>),
+    Loss(Vec<(String, String)>),
+    Start(String),
+    Disk(String),
+    Clock(String),
+}
+
+/// The faults of a run.
+pub(crate) struct Nemesis {
+    rng: StdRng,
+    next: Duration,
+    repairs: Vec<(Duration, Repair)>,
+    counts: BTreeMap<&'static str, u32>,
+    trace: Vec<String>,
+}
+
+impl Nemesis {
+    pub(crate) fn new(rng: StdRng) -> Self {
+        Self {
+            rng,
+            next: Duration::ZERO,
+            repairs: Vec::new(),
+            counts: BTreeMap::new(),
+            trace: Vec::new(),
+        }
+    }
+
+    /// How many faults there were, by kind.
+    pub(crate) fn counts(&self) -> &BTreeMap<&'static str, u32> {
+        &self.counts
+    }
+
+    /// What was done when, for a reader of a failing seed.
+    pub(crate) fn trace(&self) -> &[String] {
+        &self.trace
+    }
+
+    fn note(&mut self, now: Duration, what: &str) {
+        tracing::info!(at_ms = now.as_millis(), what, "nemesis");
+        self.trace.push(format!("{:>7.3} s  {what}", now.as_secs_f64()));
+    }
+
+    /// Does what is due.
+    pub(crate) fn act(&mut self, sim: &mut Sim<'_>, stage: &Stage) {
+        let now = sim.elapsed();
+        self.restart_ended(sim, stage);
+        let due: Vec<_> = {
+            let (due, later) = std::mem::take(&mut self.repairs)
+                .into_iter()
+                .partition(|(at, _)| *at <= now);
+            self.repairs = later;
+            due
+        };
+        for (_, repair) in due {
+            self.repair(sim, stage, repair);
+        }
+        if now < self.next {
+            return;
+        }
+        self.next = now + self.between(100, 3_000);
+        let kind = KINDS[self.rng.random_range(0..KINDS.len())];
+        let sides: Vec<&Side> = stage.sides().collect();
+        let side = sides[self.rng.random_range(0..sides.len())];
+        let everybody = stage.hosts();
+        if self.hurt(sim, side, &everybody, kind, now) {
+            *self.counts.entry(kind).or_default() += 1;
+        }
+    }
+
+    /// A node that ended by itself is started again, as a supervisor would.
+    fn restart_ended(&mut self, sim: &mut Sim<'_>, stage: &Stage) {
+        for member in stage.members() {
+            let Some(ended) = member.ended() else {
+                continue;
+            };
+            let now = sim.elapsed();
+            self.note(now, &format!("{} ended: {ended}", member.host));
+            sim.crash(member.host.as_str());
+            member.crashed(Crash::PowerLoss);
+            let at = now + self.between(50, 2_000);
+            self.repairs.push((at, Repair::Start(member.host.clone())));
+        }
+    }
+
+    /// Puts everything right.
+    pub(crate) fn heal(&mut self, sim: &mut Sim<'_>, stage: &Stage) {
+        self.restart_ended(sim, stage);
+        for (_, repair) in std::mem::take(&mut self.repairs) {
+            self.repair(sim, stage, repair);
+        }
+        let now = sim.elapsed();
+        self.note(now, "healed");
+        self.next = now;
+    }
+
+    fn between(&mut self, low_ms: u64, high_ms: u64) -> Duration {
+        Duration::from_millis(self.rng.random_range(low_ms..high_ms))
+    }
+
+    fn later(&mut self, now: Duration, repair: Repair) {
+        let at = now + self.between(200, 6_000);
+        self.repairs.push((at, repair));
+    }
+
+    fn repair(&mut self, sim: &mut Sim<'_>, stage: &Stage, repair: Repair) {
+        let now = sim.elapsed();
+        let member = |host: &str| stage.members().find(|member| member.host == host);
+        match repair {
+            Repair::Start(host) => {
+                self.note(now, &format!("start {host}"));
+                sim.bounce(host.as_str());
+            }
+            Repair::Cuts(cuts) => {
+                self.note(now, &format!("mend {cuts:?}"));
+                for cut in &cuts {
+                    match cut {
+                        Cut::Drop(a, b) => sim.repair(a.as_str(), b.as_str()),
+                        Cut::OneWay(a, b) => sim.repair_oneway(a.as_str(), b.as_str()),
+                        Cut::Hold(a, b) => sim.release(a.as_str(), b.as_str()),
+                    }
+                }
+            }
+            Repair::Loss(pairs) => {
+                self.note(now, "no loss any more");
+                for (a, b) in pairs {
+                    sim.set_link_fail_rate(a.as_str(), b.as_str(), 0.0);
+                    sim.repair(a.as_str(), b.as_str());
+                }
+            }
+            Repair::Disk(host) => {
+                if let Some(member) = member(&host) {
+                    member.disk.behave(MANNERS);
+                }
+            }
+            Repair::Clock(host) => {
+                if let Some(member) = member(&host) {
+                    member.clock.put_off(0);
+                }
+            }
+        }
+    }
+
+    fn hurt(
+        &mut self,
+        sim: &mut Sim<'_>,
+        side: &Side,
+        everybody: &[String],
+        kind: &'static str,
+        now: Duration,
+    ) -> bool {
+        let mut hosts: Vec<String> = side.members.iter().map(|m| m.host.clone()).collect();
+        hosts.shuffle(&mut self.rng);
+        let most = hosts.len() / 2 + 1;
+        let few = self.rng.random_range(1..most.max(2));
+        match kind {
+            "kill" => self.crash(sim, side, &hosts[..few], Crash::Kill, now),
+            "kill-leader" => {
+                let leaders = side.members.iter().filter(|m| m.leading_term().is_some());
+                let leaders: Vec<_> = leaders.map(|m| m.host.clone()).collect();
+                self.crash(sim, side, &leaders, Crash::Kill, now)
+            }
+            "power-loss" => self.crash(sim, side, &hosts[..few], Crash::PowerLoss, now),
+            "power-loss-all" => self.crash(sim, side, &hosts, Crash::PowerLoss, now),
+            "slow-disk" => self.disk(side, &hosts[0], now, |disk| {
+                disk.behave(DiskManners {
+                    round_max: Duration::from_millis(700),
+                    ..MANNERS
+                });
+            }),
+            "failing-disk" => {
+                let rounds = self.rng.random_range(0..20);
+                self.disk(side, &hosts[0], now, |disk| disk.fail_after(rounds))
+            }
+            "clock" => self.clock(side, &hosts[0], now),
+            "loss" => self.loss(sim, everybody, now),
+            _ => {
+                // Also between the sides, and between nodes and clients.
+                if self.rng.random_bool(0.4) {
+                    hosts = everybody.to_vec();
+                    hosts.shuffle(&mut self.rng);
+                }
+                self.part(sim, &hosts, kind, now)
+            }
+        }
+    }
+
+    fn crash(
+        &mut self,
+        sim: &mut Sim<'_>,
+        side: &Side,
+        hosts: &[String],
+        crash: Crash,
+        now: Duration,
+    ) -> bool {
+        let mut hit = false;
+        for member in &side.members {
+            if !hosts.contains(&member.host) || member.reader().is_none() {
+                continue;
+            }
+            self.note(now, &format!("{crash:?} {}", member.host));
+            sim.crash(member.host.as_str());
+            member.crashed(crash);
+            self.later(now, Repair::Start(member.host.clone()));
+            hit = true;
+        }
+        hit
+    }
+
+    fn disk(
+        &mut self,
+        side: &Side,
+        host: &str,
+        now: Duration,
+        change: impl Fn(&raft_store::simulated::SimDisk),
+    ) -> bool {
+        let Some(member) = side.members.iter().find(|m| m.host == host) else {
+            return false;
+        };
+        self.note(now, &format!("the disk of {host} is in trouble"));
+        change(&member.disk);
+        self.later(now, Repair::Disk(host.to_owned()));
+        true
+    }
+
+    fn clock(&mut self, side: &Side, host: &str, now: Duration) -> bool {
+        let Some(member) = side.members.iter().find(|m| m.host == host) else {
+            return false;
+        };
+        let off = self.rng.random_range(-3_600_000..3_600_000);
+        let off = if self.rng.random_bool(0.5) {
+            off
+        } else {
+            off / 3_000
+        };
+        self.note(now, &format!("the clock of {host} is {off} ms off"));
+        member.clock.put_off(off);
+        self.later(now, Repair::Clock(host.to_owned()));
+        true
+    }
+
+    fn loss(&mut self, sim: &mut Sim<'_>, hosts: &[String], now: Duration) -> bool {
+        let pairs: Vec<_> = pairs(hosts, hosts);
+        if pairs.is_empty() {
+            return false;
+        }
+        self.note(now, "some of what is sent is lost");
+        for (a, b) in &pairs {
+            sim.set_link_fail_rate(a.as_str(), b.as_str(), 0.002);
+        }
+        self.later(now, Repair::Loss(pairs));
+        true
+    }
+
+    fn part(&mut self, sim: &mut Sim<'_>, hosts: &[String], kind: &str, now: Duration) -> bool {
+        if hosts.len() < 2 {
+            return false;
+        }
+        let middle = hosts.len() / 2;
+        let (left, right) = hosts.split_at(middle);
+        let cuts: Vec<Cut> = match kind {
+            "part-halves" => each(pairs(left, right), Cut::Drop),
+            "part-one" => each(pairs(&hosts[..1], &hosts[1..]), Cut::Drop),
+            "part-one-way" => each(pairs(&hosts[..1], &hosts[1..]), Cut::OneWay),
+            "hold" => each(pairs(&hosts[..1], &hosts[1..]), Cut::Hold),
+            _ => {
+                let some = pairs(hosts, hosts).into_iter();
+                let some = some.filter(|_| self.rng.random_bool(0.5)).collect();
+                each(some, Cut::Drop)
+            }
+        };
+        if cuts.is_empty() {
+            return false;
+        }
+        self.note(now, &format!("{cuts:?}"));
+        for cut in &cuts {
+            match cut {
+                Cut::Drop(a, b) => sim.partition(a.as_str(), b.as_str()),
+                Cut::OneWay(a, b) => sim.partition_oneway(a.as_str(), b.as_str()),
+                Cut::Hold(a, b) => sim.hold(a.as_str(), b.as_str()),
+            }
+        }
+        self.later(now, Repair::Cuts(cuts));
+        true
+    }
+}
+
+fn each(pairs: Vec<(String, String)>, cut: impl Fn(String, String) -> Cut) -> Vec<Cut> {
+    pairs.into_iter().map(|(a, b)| cut(a, b)).collect()
+}
+
+/// Each host of the one list with each of the other, once.
+fn pairs(some: &[String], others: &[String]) -> Vec<(String, String)> {
+    let mut pairs = Vec::new();
+    for a in some {
+        for b in others {
+            let known = |pair: &(String, String)| *pair == (b.clone(), a.clone());
+            if a != b && !pairs.iter().any(known) {
+                pairs.push((a.clone(), b.clone()));
+            }
+        }
+    }
+    pairs
+}
