@@ -34,6 +34,7 @@ pub mod outcome;
 pub mod query;
 pub mod read;
 pub mod row;
+pub mod seeded;
 mod tables;
 #[cfg(test)]
 mod testing;

@@ -11,6 +11,7 @@ use crate::key;
 use crate::kv::{KvRead, Overlay, Writes};
 use crate::outcome::{Fatal, NotExecuted, Outcome, Refusal, Reply, Stop, Success, Token};
 use crate::row::{Cluster, Head, Mirror, Row, Slot};
+use crate::seeded::{Bug, has};
 use crate::tables::Tables;
 use crate::txn::{Scope, Txn};
 
@@ -90,7 +91,11 @@ fn on_volume<B: KvRead>(
         return on_mirror(pending, codec, command, head, mirror, &cluster);
     }
     // Time never goes back in a volume, whatever the clocks of its leaders say.
-    let stamp = command.stamp.max(head.stamp.next());
+    let stamp = if has(Bug::StampGoesBack) {
+        command.stamp
+    } else {
+        command.stamp.max(head.stamp.next())
+    };
     let scope = Scope {
         volume: command.volume,
         cluster: cluster.id,
@@ -188,10 +193,13 @@ impl<B: KvRead> Work<'_, '_, B> {
         let last = slot.as_ref().map_or(0, |slot| slot.sequence);
         if let Some(slot) = slot
             && slot.sequence == request.sequence
+            && !has(Bug::DoubleApply)
         {
             return Ok((Writes::new(), self.codec.decode_reply(&slot.reply)?));
         }
-        if request.slot.0 >= session.slots || Some(request.sequence) != last.checked_add(1) {
+        let again = has(Bug::DoubleApply) && request.sequence == last;
+        let next = again || Some(request.sequence) == last.checked_add(1);
+        if request.slot.0 >= session.slots || !next {
             return Ok(self.not_executed(NotExecuted::SlotMisordered { last }));
         }
         let slot = (key, request.sequence);

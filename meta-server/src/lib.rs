@@ -20,6 +20,7 @@ mod http;
 mod leader;
 mod listener;
 pub mod logging;
+pub mod members_command;
 mod metrics;
 mod mirror;
 mod network;

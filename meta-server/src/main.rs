@@ -1,9 +1,8 @@
 //! `curlew-meta`: one metadata node, and the command that initialises its cluster.
 
-mod members_command;
 
 use clap::{Parser, Subcommand};
-use members_command::Cluster;
+use meta_server::members_command::{self, Cluster};
 use meta_server::config::NodeConfig;
 use meta_server::{Node, logging};
 use proto::v1;
@@ -132,10 +131,10 @@ fn main() -> ExitCode {
         (Command::Init { config: path }, Some(config)) => runtime.block_on(init(&config, &path)),
         (Command::Check { json, .. }, Some(config)) => check(&config, json),
         (Command::Join { cluster, .. }, Some(config)) => {
-            runtime.block_on(members_command::join(&config, &cluster))
+            runtime.block_on(members_command::join(&config, &cluster, say))
         }
         (Command::Replace { cluster, .. }, Some(config)) => {
-            runtime.block_on(members_command::replace(&config, &cluster))
+            runtime.block_on(members_command::replace(&config, &cluster, say))
         }
         (
             Command::Recover {
@@ -145,7 +144,7 @@ fn main() -> ExitCode {
             Some(config),
         ) => runtime.block_on(recover(&config, the_others_are_lost)),
         (Command::Leave { id, cluster }, _) => {
-            runtime.block_on(members_command::leave(id, &cluster))
+            runtime.block_on(members_command::leave(id, &cluster, say))
         }
         (Command::Members { cluster, json }, _) => {
             runtime.block_on(members_command::members(&cluster, json))
@@ -259,4 +258,8 @@ async fn init(config: &NodeConfig, path: &Path) -> anyhow::Result<()> {
     };
     println!("cluster {} {state}", meta_core::ids::Uuid(id));
     Ok(())
+}
+
+fn say(line: &str) {
+    println!("{line}");
 }

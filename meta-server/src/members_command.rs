@@ -2,8 +2,9 @@
 //! outside step by step. Each step may be asked again, so a command that was interrupted is run
 //! again.
 
+use crate::config::NodeConfig;
 use anyhow::{Context, Result, bail};
-use meta_server::config::NodeConfig;
+use meta_client::transport;
 use proto::v1;
 use proto::v1::admin_client::AdminClient;
 use std::time::Duration;
@@ -25,9 +26,12 @@ const STANDSTILL: Duration = Duration::from_secs(60);
 
 type Client = AdminClient<Channel>;
 
+/// Takes what there is to tell, line by line.
+pub type Say = fn(&str);
+
 /// Addresses of a cluster's nodes.
 #[derive(Clone, Debug)]
-pub(crate) struct Cluster(Vec<String>);
+pub struct Cluster(Vec<String>);
 
 impl std::str::FromStr for Cluster {
     type Err = String;
@@ -47,11 +51,14 @@ impl std::str::FromStr for Cluster {
 }
 
 /// Connects to one node.
-pub(crate) async fn connect(addr: &str) -> Result<Client> {
+///
+/// # Errors
+/// If it does not answer.
+pub async fn connect(addr: &str) -> Result<Client> {
     let endpoint = Endpoint::from_shared(format!("http://{addr}"))?
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(CALL_TIMEOUT);
-    let channel = endpoint.connect().await;
+    let channel = transport::connect(&endpoint).await;
     let channel = channel.with_context(|| format!("no node answers at {addr}"))?;
     Ok(Client::new(channel))
 }
@@ -125,7 +132,10 @@ impl Cluster {
 }
 
 /// Makes the node of a configuration, which runs and has no data, a voter of a cluster.
-pub(crate) async fn join(config: &NodeConfig, cluster: &Cluster) -> Result<()> {
+///
+/// # Errors
+/// If the cluster refuses or does not answer; it can be run again.
+pub async fn join(config: &NodeConfig, cluster: &Cluster, say: Say) -> Result<()> {
     let id = config.node_id;
     let addr = own_addr(config);
     let own = own_status(&addr).await?;
@@ -140,20 +150,20 @@ pub(crate) async fn join(config: &NodeConfig, cluster: &Cluster) -> Result<()> {
     };
     let members = cluster.ask(add).await?;
     if !members.iter().any(|member| member.id == id && member.voter) {
-        catch_up(cluster, id).await?;
+        catch_up(cluster, id, say).await?;
     }
     let promote = async |mut client: Client| client.promote(v1::PromoteRequest { id }).await;
     let members = cluster.ask(promote).await?;
     let voters = members.iter().filter(|member| member.voter).count();
-    println!("node {id} is a voter now, one of {voters}");
+    say(&format!("node {id} is a voter now, one of {voters}"));
     if voters % 2 == 0 {
-        println!("an even number of voters survives no more failures than one voter less");
+        say("an even number of voters survives no more failures than one voter less");
     }
     Ok(())
 }
 
 /// Waits until a learner has what there was when it came.
-async fn catch_up(cluster: &Cluster, id: u64) -> Result<()> {
+async fn catch_up(cluster: &Cluster, id: u64, say: Say) -> Result<()> {
     let until = Instant::now() + CATCH_UP_LIMIT;
     let (mut goal, mut best, mut moved) = (None, 0, Instant::now());
     while Instant::now() < until {
@@ -171,7 +181,7 @@ async fn catch_up(cluster: &Cluster, id: u64) -> Result<()> {
             if matched > best {
                 (best, moved) = (matched, Instant::now());
             }
-            eprintln!("node {id} has {matched} of {goal} log entries");
+            say(&format!("node {id} has {matched} of {goal} log entries"));
         }
         // While a snapshot is under way no entries come.
         if moved.elapsed() > STANDSTILL && best > 0 {
@@ -183,14 +193,17 @@ async fn catch_up(cluster: &Cluster, id: u64) -> Result<()> {
 }
 
 /// Takes a node whose data are lost out, and the one that runs with its number in.
-pub(crate) async fn replace(config: &NodeConfig, cluster: &Cluster) -> Result<()> {
+///
+/// # Errors
+/// If the node has data, or the cluster refuses or does not answer; it can be run again.
+pub async fn replace(config: &NodeConfig, cluster: &Cluster, say: Say) -> Result<()> {
     let id = config.node_id;
     let own = own_status(&own_addr(config)).await?;
     let (_, leader) = cluster.leader().await?;
     let known = leader.members.iter().find(|member| member.id == id);
     match known {
         Some(member) if member.incarnation == own.incarnation => {
-            println!("node {id} is a member with the data that it has");
+            say(&format!("node {id} is a member with the data that it has"));
             if member.voter {
                 return Ok(());
             }
@@ -205,27 +218,33 @@ pub(crate) async fn replace(config: &NodeConfig, cluster: &Cluster) -> Result<()
         }
         None => {}
     }
-    join(config, cluster).await
+    join(config, cluster, say).await
 }
 
 /// Takes a node out of its cluster.
-pub(crate) async fn leave(id: u64, cluster: &Cluster) -> Result<()> {
+///
+/// # Errors
+/// If the cluster refuses or does not answer; it can be run again.
+pub async fn leave(id: u64, cluster: &Cluster, say: Say) -> Result<()> {
     let (_, leader) = cluster.leader().await?;
     if !leader.members.iter().any(|member| member.id == id) {
-        println!("node {id} is no member");
+        say(&format!("node {id} is no member"));
         return Ok(());
     }
     let members = cluster.remove(id).await?;
     let left: Vec<String> = members.iter().map(|member| member.id.to_string()).collect();
-    println!(
+    say(&format!(
         "node {id} is no member any more: stop it and delete its data_dir; left are {}",
         left.join(", ")
-    );
+    ));
     Ok(())
 }
 
 /// Shows who belongs to a cluster.
-pub(crate) async fn members(cluster: &Cluster, json: bool) -> Result<()> {
+///
+/// # Errors
+/// If no leader answers.
+pub async fn members(cluster: &Cluster, json: bool) -> Result<()> {
     let (_, leader) = cluster.leader().await?;
     if json {
         let members = leader.members.iter().map(|member| {
@@ -269,7 +288,7 @@ pub(crate) async fn members(cluster: &Cluster, json: bool) -> Result<()> {
 }
 
 /// Where a node of this configuration is reached.
-pub(crate) fn own_addr(config: &NodeConfig) -> String {
+pub fn own_addr(config: &NodeConfig) -> String {
     let configured = config.peers.get(&config.node_id).cloned();
     configured.unwrap_or_else(|| config.listen.to_string())
 }

@@ -98,6 +98,8 @@ struct Disk {
     unsynced: Vec<Vec<Change>>,
     /// Where the log was known to end.
     tip: Tip,
+    /// The last entry that was durable before the disk was damaged on purpose.
+    had: Option<LogId>,
     flushed: MemKv,
     snapshot: Option<SnapshotFiles>,
     manners: DiskManners,
@@ -145,6 +147,7 @@ impl SimDisk {
                 synced: LogRows::new(),
                 unsynced: Vec::new(),
                 tip: Tip::default(),
+                had: None,
                 flushed: MemKv::default(),
                 snapshot: None,
                 manners,
@@ -184,6 +187,7 @@ impl SimDisk {
     /// open on the disk.
     pub fn flip_bit(&self) -> bool {
         let disk = &mut *self.disk.lock();
+        disk.had = disk.had.max(disk.tip.last);
         let entries = disk.rows.iter_mut();
         let mut entries: Vec<_> = entries
             .filter(|(key, _)| key_index(key).is_some())
@@ -199,24 +203,44 @@ impl SimDisk {
         true
     }
 
-    /// Cuts entries off the end of the log, as a disk does that lost synced writes.
-    pub fn forget_last(&self, entries: usize) {
+    /// Loses everything, as a disk does that is replaced. No store may be open on the disk.
+    pub fn wipe(&self) {
         let disk = &mut *self.disk.lock();
+        disk.had = disk.had.max(disk.tip.last);
+        disk.rows.clear();
+        disk.synced.clear();
+        disk.unsynced.clear();
+        disk.tip = Tip::default();
+        disk.flushed = MemKv::default();
+        disk.snapshot = None;
+        disk.failing = None;
+    }
+
+    /// Cuts entries off the end of the log, as a disk does that lost synced writes. Says whether
+    /// there were any.
+    pub fn forget_last(&self, entries: usize) -> bool {
+        let disk = &mut *self.disk.lock();
+        disk.had = disk.had.max(disk.tip.last);
         let keys = disk.rows.keys().rev();
         let keys: Vec<_> = keys
             .filter(|key| key_index(key).is_some())
             .take(entries)
             .cloned()
             .collect();
-        for key in keys {
-            disk.rows.remove(&key);
+        for key in &keys {
+            disk.rows.remove(key);
         }
         disk.synced.clone_from(&disk.rows);
+        !keys.is_empty()
     }
 
-    /// Whether a power failure now would leave this entry of the log, or the state that holds it.
+    /// Whether a power failure now would leave this entry of the log, or the state that holds it;
+    /// or would have, before the disk was damaged on purpose.
     pub fn holds(&self, id: LogId) -> bool {
         let disk = self.disk.lock();
+        if disk.had >= Some(id) {
+            return true;
+        }
         let flushed = crate::state::AppliedState::read(&disk.flushed);
         if flushed.is_ok_and(|state| state.applied.is_some_and(|at| at.index >= id.index)) {
             return true;

@@ -2,9 +2,9 @@
 
 use crate::run::RunReport;
 use anyhow::{Context, Result, bail};
+use std::io::Read as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::io::Read as _;
 
 /// Which seeds, and how many at once.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,19 @@ pub struct CampaignOptions {
 pub fn campaign(
     sim: &Path,
     options: CampaignOptions,
+    done: impl FnMut(RunReport) -> Result<bool>,
+) -> Result<()> {
+    campaign_with(sim, &[], options, done)
+}
+
+/// The same, with more arguments for each process.
+///
+/// # Errors
+/// If a process cannot be started or ends without a report.
+pub fn campaign_with(
+    sim: &Path,
+    extra: &[&str],
+    options: CampaignOptions,
     mut done: impl FnMut(RunReport) -> Result<bool>,
 ) -> Result<()> {
     let mut running: Vec<(u64, Child)> = Vec::new();
@@ -35,7 +48,7 @@ pub fn campaign(
     loop {
         while going && running.len() < options.jobs.max(1) {
             let Some(seed) = seeds.next() else { break };
-            running.push((seed, start(sim, seed, options.seconds)?));
+            running.push((seed, start(sim, extra, seed, options.seconds)?));
         }
         if running.is_empty() {
             return Ok(());
@@ -46,10 +59,11 @@ pub fn campaign(
     }
 }
 
-fn start(sim: &Path, seed: u64, seconds: u64) -> Result<Child> {
+fn start(sim: &Path, extra: &[&str], seed: u64, seconds: u64) -> Result<Child> {
     Command::new(sim)
         .args(["run", "--json", "--seed", &seed.to_string()])
         .args(["--time", &seconds.to_string()])
+        .args(extra)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

@@ -49,6 +49,8 @@ pub(crate) struct Client {
 /// What a session has seen.
 #[derive(Default)]
 struct Seen {
+    /// The session's number.
+    session: u64,
     dirs: Vec<Ino>,
     files: Vec<Ino>,
     slices: Vec<SliceId>,
@@ -75,7 +77,11 @@ impl Client {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            let mut seen = Seen::default();
+            let number = self.recorder.event();
+            let mut seen = Seen {
+                session: number,
+                ..Seen::default()
+            };
             let calls = rng.random_range(CALLS_PER_SESSION / 2..CALLS_PER_SESSION * 2);
             for _ in 0..calls {
                 if self.stopped() {
@@ -135,7 +141,7 @@ impl Client {
             learn(seen, success);
         }
         let asked = Asked::Operation(tag, operation);
-        self.add(asked, invoked, Told::operation(result));
+        self.add(seen.session, asked, invoked, Told::operation(result));
     }
 
     async fn query(&self, session: &MetaSession, body: QueryBody, seen: &mut Seen) {
@@ -144,12 +150,13 @@ impl Client {
         if let Ok(Answer::Attr(attr)) = &result {
             Seen::note(&mut seen.files, attr.ino);
         }
-        self.add(Asked::Query(body), invoked, Told::query(result));
+        self.add(seen.session, Asked::Query(body), invoked, Told::query(result));
     }
 
-    fn add(&self, asked: Asked, invoked: u64, told: Told) {
+    fn add(&self, session: u64, asked: Asked, invoked: u64, told: Told) {
         self.recorder.add(Call {
             client: self.number,
+            session,
             at_mirror: self.mirror.is_some(),
             asked,
             invoked,

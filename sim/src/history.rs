@@ -56,6 +56,8 @@ impl Told {
 pub(crate) struct Call {
     /// Whose.
     pub(crate) client: usize,
+    /// In which of all sessions.
+    pub(crate) session: u64,
     /// Whether a mirror may have answered.
     pub(crate) at_mirror: bool,
     /// What was asked.

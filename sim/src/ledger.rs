@@ -5,7 +5,7 @@
 //! would have the entry after a power failure.
 
 use crate::history::hash;
-use meta_core::command::{Command, CommandBody};
+use meta_core::command::Command;
 use meta_core::outcome::Reply;
 use parking_lot::Mutex;
 use raft_store::simulated::{Observe, Observed, SimDisk};
@@ -169,7 +169,3 @@ impl Observe for Witness {
     }
 }
 
-/// Whether a command came from a client's session.
-pub(crate) fn is_request(command: &Command) -> bool {
-    matches!(command.body, CommandBody::Request(_))
-}

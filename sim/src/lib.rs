@@ -12,6 +12,7 @@
 //! Start reading at [`run`]; [`oracle`] says why a run that passes is linearizable.
 #![warn(missing_docs)]
 
+pub mod bugs;
 pub mod campaign;
 mod client;
 mod clock;
@@ -22,8 +23,12 @@ mod ledger;
 mod member;
 mod nemesis;
 mod network;
+mod operator;
 mod oracle;
 pub mod run;
 mod side;
 
 pub use entropy::seed;
+pub use meta_core::seeded::Bug;
+#[cfg(feature = "seeded-bugs")]
+pub use meta_core::seeded::choose;

@@ -1,7 +1,11 @@
 //! `sim run`: one seed. `sim campaign`: many.
 
+#[cfg(feature = "seeded-bugs")]
+use anyhow::Context as _;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use sim::Bug;
+use sim::bugs::look_for;
 use sim::campaign::{CampaignOptions, campaign};
 use sim::run::{RunOptions, RunReport, run};
 use std::process::ExitCode;
@@ -20,6 +24,8 @@ enum Command {
     Run(RunArguments),
     /// Runs many seeds, each in a process of its own.
     Campaign(CampaignArguments),
+    /// Puts bugs in, one after the other, and says how many seeds find each.
+    Bugs(BugsArguments),
 }
 
 #[derive(Args)]
@@ -33,6 +39,9 @@ struct RunArguments {
     /// One JSON object on stdout.
     #[arg(long)]
     json: bool,
+    /// A bug to put in; only in a build with the feature `seeded-bugs`.
+    #[arg(long)]
+    bug: Option<String>,
     /// What the nodes log, as in `info,meta_server=debug`; to standard error.
     #[arg(long)]
     log: Option<String>,
@@ -54,16 +63,36 @@ struct CampaignArguments {
     time: u64,
 }
 
+#[derive(Args)]
+struct BugsArguments {
+    /// Only bugs whose names contain this.
+    #[arg(long, default_value = "")]
+    bug: String,
+    /// Seeds at most for each.
+    #[arg(long, default_value_t = 50)]
+    seeds: u64,
+    /// Processes at once.
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    /// Simulated seconds under faults, of each.
+    #[arg(long, default_value_t = 60)]
+    time: u64,
+}
+
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     match arguments.command {
         Command::Run(arguments) => one(&arguments),
         Command::Campaign(arguments) => many(&arguments),
+        Command::Bugs(arguments) => bugs(&arguments),
     }
 }
 
 fn one(arguments: &RunArguments) -> Result<ExitCode> {
     sim::seed(arguments.seed);
+    if let Some(name) = &arguments.bug {
+        put_in(name)?;
+    }
     if let Some(filter) = &arguments.log {
         tracing_subscriber::fmt()
             .with_env_filter(filter)
@@ -83,6 +112,40 @@ fn one(arguments: &RunArguments) -> Result<ExitCode> {
     let code = ExitCode::from(u8::from(!report.violations.is_empty()));
     // Runtimes of crashed hosts are not taken apart once more.
     Ok(code)
+}
+
+#[cfg(feature = "seeded-bugs")]
+fn put_in(name: &str) -> Result<()> {
+    let bug = Bug::ALL.iter().find(|bug| bug.name() == name);
+    let bug = bug.with_context(|| format!("there is no bug called `{name}`"))?;
+    anyhow::ensure!(sim::choose(*bug), "there is a bug already");
+    Ok(())
+}
+
+#[cfg(not(feature = "seeded-bugs"))]
+fn put_in(name: &str) -> Result<()> {
+    anyhow::bail!("`{name}` cannot be put in: this build is without the feature `seeded-bugs`")
+}
+
+fn bugs(arguments: &BugsArguments) -> Result<ExitCode> {
+    let sim = std::env::current_exe()?;
+    let mut missed = 0;
+    println!("| bug | sim or jepsen | seeds |");
+    println!("|---|---|---|");
+    for bug in Bug::ALL {
+        if !bug.name().contains(&arguments.bug) {
+            continue;
+        }
+        let found = look_for(&sim, *bug, arguments.seeds, arguments.jobs, arguments.time)?;
+        match found.seeds {
+            Some(seeds) => println!("| {} | sim | {seeds} |", bug.name()),
+            None => println!("| {} | not found | over {} |", bug.name(), arguments.seeds),
+        }
+        missed += u64::from(found.seeds.is_none());
+        let first: String = found.violation.chars().take(160).collect();
+        eprintln!("{}: {first}", bug.name());
+    }
+    Ok(ExitCode::from(u8::from(missed > 0)))
 }
 
 fn tell(report: &RunReport) {

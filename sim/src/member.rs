@@ -12,16 +12,22 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Free bytes of every disk.
 const FREE_BYTES: u64 = 1 << 40;
+
+/// How the reason of a node begins that does not trust its data.
+pub(crate) const DAMAGED: &str = "damaged";
 
 /// What runs of a node.
 #[derive(Default)]
 pub(crate) struct Running {
     pub(crate) node: Option<Arc<Node>>,
     pub(crate) reader: Option<StateReader>,
+    /// Which start of the process this is.
+    pub(crate) start: u64,
     /// Why it ended by itself.
     pub(crate) ended: Option<String>,
 }
@@ -35,6 +41,8 @@ pub(crate) struct Member {
     pub(crate) clock: SimClock,
     ledger: Ledger,
     peers: BTreeMap<NodeId, String>,
+    /// Of what is on the disk.
+    incarnation: Arc<AtomicU64>,
     running: Arc<Mutex<Running>>,
 }
 
@@ -63,11 +71,13 @@ impl Member {
             clock: SimClock::default(),
             ledger,
             peers,
+            incarnation: Arc::new(AtomicU64::new(id)),
             running: Arc::default(),
         }
     }
 
-    fn config(&self) -> NodeConfig {
+    /// What the node is started with.
+    pub(crate) fn config(&self) -> NodeConfig {
         NodeConfig {
             node_id: self.id,
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, network::PORT)),
@@ -98,8 +108,10 @@ impl Member {
             Ok(reason) => reason,
             Err(error) => error,
         };
-        *self.running.lock() = Running {
+        let running = &mut *self.running.lock();
+        *running = Running {
             ended: Some(ended),
+            start: running.start,
             ..Running::default()
         };
     }
@@ -116,27 +128,46 @@ impl Member {
             store,
             space: Box::new(PlentyOfSpace),
             wall: Arc::new(self.clock.clone()),
-            incarnation: Incarnation(self.id),
+            incarnation: Incarnation(self.incarnation.load(Ordering::Relaxed)),
         };
         let started = Node::start_with(self.config(), parts).await;
         let node = Arc::new(started.map_err(|error| format!("start: {error}"))?);
-        *self.running.lock() = Running {
-            node: Some(Arc::clone(&node)),
-            reader: Some(reader),
-            ended: None,
-        };
+        {
+            let running = &mut *self.running.lock();
+            *running = Running {
+                node: Some(Arc::clone(&node)),
+                reader: Some(reader),
+                start: running.start + 1,
+                ended: None,
+            };
+        }
         Ok(node.failed().await)
     }
 
     /// What a crash leaves. The host must have been crashed.
     pub(crate) fn crashed(&self, crash: Crash) {
-        *self.running.lock() = Running::default();
+        let running = &mut *self.running.lock();
+        *running = Running {
+            start: running.start,
+            ..Running::default()
+        };
         self.disk.crash(crash);
+    }
+
+    /// The disk is replaced by an empty one. The host must have been crashed.
+    pub(crate) fn wipe(&self) {
+        self.disk.wipe();
+        self.incarnation.fetch_add(1_000, Ordering::Relaxed);
     }
 
     /// Why the process ended by itself, if it did.
     pub(crate) fn ended(&self) -> Option<String> {
         self.running.lock().ended.clone()
+    }
+
+    /// Which start of the process this is.
+    pub(crate) fn start(&self) -> u64 {
+        self.running.lock().start
     }
 
     /// The rows of the running process.
@@ -153,7 +184,7 @@ impl Member {
 
 fn kind(error: &StoreError) -> &'static str {
     match error {
-        StoreError::Damaged { .. } => "damaged",
+        StoreError::Damaged { .. } => DAMAGED,
         _ => "store",
     }
 }

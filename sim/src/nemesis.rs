@@ -1,17 +1,18 @@
 //! What hurts the stage, as the seed decides.
 
+use crate::member::{DAMAGED, Member};
 use crate::run::Stage;
 use crate::side::{MANNERS, Side};
 use raft_store::simulated::{Crash, DiskManners};
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use turmoil::Sim;
 
 /// Kinds of fault, in the order of the report.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 16] = [
     "kill",
     "kill-leader",
     "power-loss",
@@ -25,6 +26,9 @@ const KINDS: [&str; 13] = [
     "slow-disk",
     "failing-disk",
     "clock",
+    "wiped-disk",
+    "flipped-bit",
+    "forgetful-disk",
 ];
 
 /// Two hosts that cannot reach each other, how they cannot.
@@ -54,6 +58,8 @@ pub(crate) struct Nemesis {
     repairs: Vec<(Duration, Repair)>,
     counts: BTreeMap<&'static str, u32>,
     trace: Vec<String>,
+    /// Hosts with damage on their disks that nobody has found yet.
+    damaged: BTreeSet<String>,
 }
 
 impl Nemesis {
@@ -64,6 +70,7 @@ impl Nemesis {
             repairs: Vec::new(),
             counts: BTreeMap::new(),
             trace: Vec::new(),
+            damaged: BTreeSet::new(),
         }
     }
 
@@ -80,6 +87,15 @@ impl Nemesis {
     fn note(&mut self, now: Duration, what: &str) {
         tracing::info!(at_ms = now.as_millis(), what, "nemesis");
         self.trace.push(format!("{:>7.3} s  {what}", now.as_secs_f64()));
+    }
+
+    /// Nodes that run with data that were damaged.
+    pub(crate) fn unfound(&self, stage: &Stage) -> Vec<String> {
+        let running = stage.members().filter(|member| member.reader().is_some());
+        let unfound = running.filter(|member| self.damaged.contains(&member.host));
+        unfound
+            .map(|member| format!("damage not found: {} runs with it", member.host))
+            .collect()
     }
 
     /// Does what is due.
@@ -103,8 +119,7 @@ impl Nemesis {
         let kind = KINDS[self.rng.random_range(0..KINDS.len())];
         let sides: Vec<&Side> = stage.sides().collect();
         let side = sides[self.rng.random_range(0..sides.len())];
-        let everybody = stage.hosts();
-        if self.hurt(sim, side, &everybody, kind, now) {
+        if self.hurt(sim, stage, side, kind) {
             *self.counts.entry(kind).or_default() += 1;
         }
     }
@@ -119,9 +134,63 @@ impl Nemesis {
             self.note(now, &format!("{} ended: {ended}", member.host));
             sim.crash(member.host.as_str());
             member.crashed(Crash::PowerLoss);
+            if ended.starts_with(DAMAGED) {
+                self.damaged.remove(&member.host);
+                self.give_up_data(stage, member);
+            }
             let at = now + self.between(50, 2_000);
             self.repairs.push((at, Repair::Start(member.host.clone())));
         }
+    }
+
+    /// A node that does not trust its data is given an empty disk, and taken in anew.
+    fn give_up_data(&mut self, stage: &Stage, member: &Member) {
+        let mut sides = stage.sides();
+        let side = sides.find(|side| side.members.iter().any(|m| m.host == member.host));
+        let Some(side) = side else { return };
+        member.wipe();
+        stage.operator().replace(member.clone(), side.addrs().join(","));
+    }
+
+    /// Damages the disk of a node that is down, or takes it away.
+    fn damage(
+        &mut self,
+        sim: &mut Sim<'_>,
+        stage: &Stage,
+        side: &Side,
+        host: &str,
+        kind: &'static str,
+    ) -> bool {
+        let now = sim.elapsed();
+        // One at a time: what a majority held, a majority must still hold.
+        let busy = side.members.iter();
+        let busy = busy.filter(|m| stage.operator().is_busy_with(&m.host));
+        let is_damaged = |m: &Member| self.damaged.contains(&m.host);
+        let damaged = side.members.iter().any(is_damaged);
+        if side.members.len() < 3 || damaged || busy.count() > 0 {
+            return false;
+        }
+        let Some(member) = side.members.iter().find(|m| m.host == host) else {
+            return false;
+        };
+        if !self.crash(sim, side, &[host.to_owned()], Crash::Kill, now) {
+            return false;
+        }
+        self.note(now, &format!("{kind} on {host}"));
+        match kind {
+            "wiped-disk" => self.give_up_data(stage, member),
+            "flipped-bit" => {
+                if member.disk.flip_bit() {
+                    self.damaged.insert(host.to_owned());
+                }
+            }
+            _ => {
+                if member.disk.forget_last(3) {
+                    self.damaged.insert(host.to_owned());
+                }
+            }
+        }
+        true
     }
 
     /// Puts everything right.
@@ -185,11 +254,12 @@ impl Nemesis {
     fn hurt(
         &mut self,
         sim: &mut Sim<'_>,
+        stage: &Stage,
         side: &Side,
-        everybody: &[String],
         kind: &'static str,
-        now: Duration,
     ) -> bool {
+        let now = sim.elapsed();
+        let everybody = &stage.hosts();
         let mut hosts: Vec<String> = side.members.iter().map(|m| m.host.clone()).collect();
         hosts.shuffle(&mut self.rng);
         let most = hosts.len() / 2 + 1;
@@ -214,6 +284,9 @@ impl Nemesis {
                 self.disk(side, &hosts[0], now, |disk| disk.fail_after(rounds))
             }
             "clock" => self.clock(side, &hosts[0], now),
+            "wiped-disk" | "flipped-bit" | "forgetful-disk" => {
+                self.damage(sim, stage, side, &hosts[0], kind)
+            }
             "loss" => self.loss(sim, everybody, now),
             _ => {
                 // Also between the sides, and between nodes and clients.

@@ -65,8 +65,8 @@ struct Oracle<'a> {
     placed: Vec<bool>,
     /// Answered calls without a place that all others must wait for: (end, call).
     waiting: BTreeSet<(u64, usize)>,
-    /// The same for each client that reads at a mirror.
-    waiting_at_mirror: HashMap<usize, BTreeSet<(u64, usize)>>,
+    /// The same for each session that reads at a mirror.
+    waiting_at_mirror: HashMap<u64, BTreeSet<(u64, usize)>>,
     /// Queries without a place, by their begin.
     queries: BTreeSet<(u64, usize)>,
     problems: Vec<String>,
@@ -113,7 +113,7 @@ impl<'a> Oracle<'a> {
                 oracle.queries.insert((call.invoked, at));
             }
             if call.at_mirror {
-                let own = oracle.waiting_at_mirror.entry(call.client).or_default();
+                let own = oracle.waiting_at_mirror.entry(call.session).or_default();
                 own.insert((call.ended, at));
             }
             if !is_mirror_query(call) {
@@ -131,7 +131,7 @@ impl<'a> Oracle<'a> {
                 .first()
                 .is_none_or(|(ended, _)| *ended > call.invoked)
         };
-        let own = self.waiting_at_mirror.get(&call.client);
+        let own = self.waiting_at_mirror.get(&call.session);
         own.is_none_or(behind) && (is_mirror_query(call) || behind(&self.waiting))
     }
 
@@ -139,7 +139,7 @@ impl<'a> Oracle<'a> {
         let call = &self.calls[at];
         self.placed[at] = true;
         self.waiting.remove(&(call.ended, at));
-        if let Some(own) = self.waiting_at_mirror.get_mut(&call.client) {
+        if let Some(own) = self.waiting_at_mirror.get_mut(&call.session) {
             own.remove(&(call.ended, at));
         }
         self.queries.remove(&(call.invoked, at));
@@ -201,7 +201,12 @@ impl<'a> Oracle<'a> {
             return Ok(());
         }
         if !self.may_be_placed(at) {
-            let (_, before) = self.waiting.first().copied().unwrap_or((0, at));
+            let own = self.waiting_at_mirror.get(&call.session);
+            let before = own.and_then(BTreeSet::first).or(self.waiting.first());
+            let before = before.map_or(at, |(_, before)| *before);
+            // Told once: what comes behind has nothing to wait for.
+            self.place(before);
+            self.place(at);
             return Err(format!(
                 "real time: entry {index} is {call:?}, but a call that had ended before has no \
                  place yet: {:?}",
@@ -219,10 +224,6 @@ impl<'a> Oracle<'a> {
             let mut found = false;
             for at in open {
                 let call = &self.calls[at];
-                let limit = self.waiting.first().map(|(ended, _)| *ended);
-                if !call.at_mirror && limit.is_some_and(|limit| call.invoked > limit) {
-                    break;
-                }
                 if self.may_be_placed(at) && self.answers(call) && index <= call.ceiling {
                     self.place(at);
                     found = true;

@@ -6,6 +6,7 @@ use crate::invariant::{self, Invariant};
 use crate::member::Member;
 use crate::nemesis::Nemesis;
 use crate::network::Network;
+use crate::operator::Operator;
 use crate::oracle;
 use crate::side::Side;
 use meta_client::{Cluster, MetaUrl, Mirroring, transport};
@@ -69,6 +70,7 @@ pub(crate) struct Stage {
     origin: Side,
     mirror: Option<Side>,
     recorder: Recorder,
+    operator: Operator,
     clients: usize,
 }
 
@@ -84,6 +86,11 @@ impl Stage {
 
     pub(crate) fn mirror(&self) -> Option<&Side> {
         self.mirror.as_ref()
+    }
+
+    /// Whoever takes in nodes that lost their data.
+    pub(crate) fn operator(&self) -> &Operator {
+        &self.operator
     }
 
     /// The nodes of both.
@@ -153,6 +160,7 @@ impl Run {
             origin,
             mirror,
             recorder: Recorder::default(),
+            operator: Operator::default(),
             clients,
         };
         let mut run = Self {
@@ -165,6 +173,7 @@ impl Run {
             violations: Vec::new(),
         };
         run.initialise();
+        run.start_operator();
         run.start_clients(&mut rng);
         run
     }
@@ -190,6 +199,17 @@ impl Run {
                     .push("the stage was not built in time".to_owned());
             }
         }
+    }
+
+    fn start_operator(&mut self) {
+        let operator = self.stage.operator.clone();
+        self.sim.host("operator", move || {
+            let work = operator.clone().run();
+            async move {
+                work.await;
+                Ok(())
+            }
+        });
     }
 
     fn start_clients(&mut self, rng: &mut StdRng) {
@@ -228,6 +248,7 @@ impl Run {
             self.violations
                 .push("a task panicked: see standard error".to_owned());
         }
+        self.violations.extend(self.nemesis.unfound(&self.stage));
         let now = self.sim.elapsed();
         if now.as_millis().is_multiple_of(LOOK_EVERY.as_millis()) {
             self.look(|rule, stage| rule.look(stage));
@@ -282,7 +303,10 @@ impl Run {
         let before: Vec<_> = (0..self.stage.clients)
             .map(|client| recorder.answered(client))
             .collect();
-        self.wait("every client is served", move |_| {
+        self.wait("every client is served, and every node is a member", move |stage| {
+            if stage.operator.is_busy() {
+                return false;
+            }
             let served = before.iter().enumerate();
             let mut served =
                 served.map(|(client, count)| recorder.answered(client) >= count + ANSWERS_AFTER_HEAL);
@@ -303,7 +327,7 @@ impl Run {
             if places != still.1 {
                 still = (*read.lock(), places);
             }
-            let agree = all_agree(&still.1);
+            let agree = all_agree(&still.1) && !self.stage.operator.is_busy();
             // Clients give up within their limit; reaping and trimming come to an end.
             if agree && *read.lock() > still.0 + Duration::from_secs(7) {
                 return;

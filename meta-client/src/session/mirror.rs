@@ -13,6 +13,7 @@ use meta_core::attr::Caller;
 use meta_core::ids::{VolumeId, VolumeUuid};
 use meta_core::outcome::{Refusal, Token};
 use meta_core::query::{Answer, Query, QueryBody};
+use meta_core::seeded::{Bug, has};
 use parking_lot::Mutex;
 use proto::convert::Convert as _;
 use proto::v1;
@@ -180,7 +181,7 @@ impl MirrorRoute {
                     return Err(Declined::Unavailable);
                 }
                 // A promise of the protocol that is cheap to hold the mirror to.
-                if token < at_least {
+                if token < at_least && !has(Bug::MirrorIgnoresToken) {
                     return Err(Declined::Behind);
                 }
                 Ok((token, result))

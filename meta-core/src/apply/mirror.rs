@@ -21,6 +21,7 @@ use crate::outcome::{
     Fatal, MirrorState, Outcome, Refusal, Reply, Stop, StopReason, Success, Token,
 };
 use crate::row::{self, Blob, Cluster, Head, Mirror, Row, VolumeRef};
+use crate::seeded::{Bug, has};
 use crate::tables::Tables;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -442,6 +443,9 @@ impl<'p, 'c, B: KvRead> Work<'p, 'c, B> {
             keys.push(tag_and_ids);
         }
         for (change, tag_and_ids) in record.changes.iter().zip(keys) {
+            if has(Bug::MirrorKeepsDeleted) && change.new.is_none() {
+                continue;
+            }
             self.change(&tag_and_ids, change.new.as_deref())?;
         }
         Ok(Ok(()))

@@ -9,6 +9,7 @@ use crate::kv::KvRead;
 use crate::name::Name;
 use crate::outcome::{Fatal, Refusal, Stop};
 use crate::row::{Blob, Dentry, Inode, Named};
+use crate::seeded::{Bug, has};
 use crate::tables::last_id;
 use crate::txn::Txn;
 
@@ -128,6 +129,7 @@ pub(super) fn drop_link<B: KvRead>(
 ) -> Result<(), Fatal> {
     inode.nlink = match inode.kind {
         FileKind::Directory => 0,
+        _ if has(Bug::LinkNotCounted) && inode.nlink > 1 => inode.nlink,
         _ => inode
             .nlink
             .checked_sub(1)

@@ -10,6 +10,7 @@ use crate::limits::DEPTH_MAX;
 use crate::name::Name;
 use crate::outcome::{Refusal, Stop, Success};
 use crate::row::{Dentry, Inode};
+use crate::seeded::{Bug, has};
 use crate::txn::Txn;
 
 /// A name in a directory.
@@ -220,7 +221,10 @@ fn settle<B: KvRead>(
     if (from.parent, source.number) != (to.parent, number) {
         names::delete_number(txn, from.parent, source.number);
     }
-    names::put_name(txn, to.parent, to.name, Dentry { number, ..source });
+    let lost = has(Bug::LostDirent) && replaces && from.parent != to.parent;
+    if !lost {
+        names::put_name(txn, to.parent, to.name, Dentry { number, ..source });
+    }
     let mut inode = txn.tables().inode_of(&source)?;
     let (old, new) = ((from.parent, source.number), (to.parent, number));
     names::rehome(txn, source.ino, &mut inode, old, new);
@@ -264,15 +268,18 @@ fn swap<B: KvRead>(
             ..target
         },
     );
-    names::put_name(
-        txn,
-        to.parent,
-        to.name,
-        Dentry {
-            number: target.number,
-            ..source
-        },
-    );
+    let half = has(Bug::HalfExchange) && from.parent != to.parent;
+    if !half {
+        names::put_name(
+            txn,
+            to.parent,
+            to.name,
+            Dentry {
+                number: target.number,
+                ..source
+            },
+        );
+    }
     let (here, there) = ((from.parent, source.number), (to.parent, target.number));
     for (dentry, old, new) in [(&source, here, there), (&target, there, here)] {
         let mut inode = txn.tables().inode_of(dentry)?;

@@ -7,6 +7,7 @@ use super::{check_leading, check_version, end, failed, find};
 use crate::node::Core;
 use meta_core::changelog::SealedRecord;
 use meta_core::ids::{Seq, VolumeId};
+use meta_core::seeded::{Bug, has};
 use meta_core::query::{Answer, QueryBody, VolumeInfo};
 use proto::frame::Framed as _;
 use proto::v1;
@@ -147,6 +148,7 @@ impl FollowStream {
         let from = match self.request.from {
             // Whatever there is.
             0 => first,
+            from if has(Bug::ChangelogGap) && from > first.0 && from < last.0 => Seq(from + 1),
             from => Seq(from),
         };
         if from < first {

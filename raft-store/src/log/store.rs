@@ -10,6 +10,7 @@ use crate::state::State;
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 use crate::wire::{self, CommittedMark};
 use crate::workers::{Workers, offload};
+use meta_core::seeded::{Bug, has};
 use futures::Stream;
 use futures::stream;
 use openraft::errors::LeaderChanged;
@@ -41,6 +42,7 @@ impl PurgeGate {
     /// Returns when a restart no longer needs the entries up to `upto`.
     async fn pass(&self, upto: LogId) -> Result<(), StoreError> {
         match self {
+            Self::State(_) if has(Bug::PurgeBeforeFlush) => Ok(()),
             Self::State(state) => {
                 let state = Arc::clone(state);
                 blocking(move || state.flush_up_to(upto)).await
@@ -209,9 +211,14 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         self.write(value.len(), |image, _ticket| {
             image.vote = Some(*vote);
             let changes = vec![Change::Put(key, value)];
+            let unsynced = has(Bug::VoteNotSynced);
             Ok(Draft {
                 changes,
-                durability: Durability::Now,
+                durability: if unsynced {
+                    Durability::Later
+                } else {
+                    Durability::Now
+                },
             })
         })
         .await
@@ -274,7 +281,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> io::Result<()> {
         self.write(0, |image, _ticket| {
             let gone = image.truncate(last_log_id);
-            let changes = if gone.is_empty() {
+            let changes = if gone.is_empty() || has(Bug::TruncateInMemory) {
                 vec![]
             } else {
                 vec![self.delete(&gone)]

@@ -10,6 +10,7 @@ use super::shared::LogShared;
 use crate::error::StoreError;
 use crate::types::TypeConfig;
 use crate::workers::Workers;
+use meta_core::seeded::{Bug, has};
 use openraft::storage::IOFlushed;
 use std::io;
 use std::sync::Arc;
@@ -178,6 +179,9 @@ fn write_round(shared: &LogShared, round: Vec<Queued>) {
             after: tip,
         };
         reports.push((ticket, done));
+    }
+    if has(Bug::AckBeforeSync) {
+        durability = Durability::Later;
     }
     let written = shared.poison.check().and_then(|()| {
         let written = shared

@@ -6,7 +6,8 @@ use crate::simulated::SimDisk;
 use crate::snapshot::{FileEntry, Manifest, SnapshotFiles, Source};
 use bytes::Bytes;
 use meta_core::kv::{Family, MemKv, Writes};
-use parking_lot::RwLock;
+use meta_core::seeded::{Bug, has};
+use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 
 /// The snapshot's only file: rows as `family u8 | key length u32 LE | value length u32 LE | key |
@@ -19,13 +20,19 @@ const ROW_HEADER_BYTES: usize = 9;
 pub(crate) struct MemoryState {
     rows: RwLock<MemKv>,
     disk: SimDisk,
+    /// A row that a seeded bug takes out of the next snapshot.
+    last: Mutex<Option<(Family, Vec<u8>)>>,
 }
 
 impl MemoryState {
     /// The state as the disk has it.
     pub(crate) fn open(disk: SimDisk) -> Self {
         let rows = RwLock::new(disk.flushed(Clone::clone));
-        Self { rows, disk }
+        Self {
+            rows,
+            disk,
+            last: Mutex::default(),
+        }
     }
 
     pub(crate) fn with_rows<R>(&self, read: impl FnOnce(&MemKv) -> R) -> R {
@@ -33,9 +40,21 @@ impl MemoryState {
     }
 
     pub(crate) fn write(&self, writes: Writes) {
+        let last = lost_key(&writes);
         self.rows.write().write(writes);
         if self.disk.flushes_now() {
             self.flush();
+            if has(Bug::FlushLosesRow)
+                && let Some(key) = last
+            {
+                let mut rows = self.rows.read().clone();
+                rows.write(Writes::from([(key, None)]));
+                self.disk.flush(&rows);
+                return;
+            }
+        }
+        if has(Bug::SnapshotLosesRow) {
+            *self.last.lock() = last;
         }
     }
 
@@ -54,8 +73,11 @@ impl MemoryState {
 
     pub(crate) fn build_snapshot(&self) -> Result<SnapshotFiles, StoreError> {
         let (bytes, state) = {
-            let rows = self.rows.read();
-            (encode_rows(&rows), AppliedState::read(&*rows)?)
+            let mut rows = self.rows.read().clone();
+            if let Some(key) = self.last.lock().take() {
+                rows.write(Writes::from([(key, None)]));
+            }
+            (encode_rows(&rows), AppliedState::read(&rows)?)
         };
         let file = FileEntry {
             name: String::from(ROWS_FILE),
@@ -94,6 +116,19 @@ impl MemoryState {
                 .sum()
         })
     }
+}
+
+/// A row of a volume that was written: what seeded bugs lose.
+fn lost_key(writes: &Writes) -> Option<(Family, Vec<u8>)> {
+    if !has(Bug::FlushLosesRow) && !has(Bug::SnapshotLosesRow) {
+        return None;
+    }
+    let mut rows = writes.iter().rev();
+    let found = rows.find(|((family, key), value)| {
+        let of_volume = key.first_chunk().is_some_and(|v| *v != [0; 4]);
+        *family == Family::State && of_volume && value.is_some()
+    });
+    found.map(|(key, _)| key.clone())
 }
 
 const fn family_number(family: Family) -> u8 {
