@@ -38,6 +38,6 @@ mod space;
 
 pub use clock::{SystemClock, WallClock};
 pub use listener::Listener;
-pub use proto::ProstCodec;
 pub use node::{Node, NodeParts, StartError};
+pub use proto::ProstCodec;
 pub use space::{DiskSpace, FreeSpace};

@@ -1,9 +1,8 @@
 //! `curlew-meta`: one metadata node, and the command that initialises its cluster.
 
-
 use clap::{Parser, Subcommand};
-use meta_server::members_command::{self, Cluster};
 use meta_server::config::NodeConfig;
+use meta_server::members_command::{self, Cluster};
 use meta_server::{Node, logging};
 use proto::v1;
 use proto::v1::admin_client::AdminClient;

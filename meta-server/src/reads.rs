@@ -8,7 +8,6 @@
 use crate::failure::{self, Failure};
 use crate::metrics::Metrics;
 use crate::node::Raft;
-use meta_core::seeded::{Bug, has};
 use openraft::ReadPolicy;
 use std::fmt;
 use std::sync::Arc;
@@ -100,9 +99,6 @@ impl ReadRounds {
     }
 
     async fn round(&self) -> Result<(), Failure> {
-        if has(Bug::StaleRead) {
-            return Ok(());
-        }
         let confirming = async {
             self.raft
                 .ensure_linearizable(ReadPolicy::ReadIndex)

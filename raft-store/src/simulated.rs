@@ -105,6 +105,8 @@ struct Disk {
     manners: DiskManners,
     /// Rounds until one fails.
     failing: Option<u32>,
+    /// Rows taken for durable that were not.
+    broken: u32,
     rng: StdRng,
 }
 
@@ -152,6 +154,7 @@ impl SimDisk {
                 snapshot: None,
                 manners,
                 failing: None,
+                broken: 0,
                 rng: StdRng::seed_from_u64(seed),
             })),
         }
@@ -249,6 +252,32 @@ impl SimDisk {
         value.is_some_and(|value| {
             decode_entry(id.index, value).is_ok_and(|entry| entry.log_id == id)
         })
+    }
+
+    /// A row is now taken for durable.
+    pub(crate) fn promised(&self, key: &[u8], value: &[u8]) {
+        let disk = &mut *self.disk.lock();
+        if disk.synced.get(key).map(Vec::as_slice) != Some(value) {
+            disk.broken += 1;
+        }
+    }
+
+    /// Rows from `begin` to before `end` are now taken to be gone for ever.
+    pub(crate) fn promised_gone(&self, begin: &[u8], end: &[u8]) {
+        let disk = &mut *self.disk.lock();
+        if disk
+            .synced
+            .range(begin.to_vec()..end.to_vec())
+            .next()
+            .is_some()
+        {
+            disk.broken += 1;
+        }
+    }
+
+    /// How often a change was taken for durable that a power failure would have taken back.
+    pub fn broken_promises(&self) -> u32 {
+        self.disk.lock().broken
     }
 
     /// How long the next round takes.

@@ -83,13 +83,7 @@ pub(crate) fn open_with(options: &StoreOptions, parts: &Parts) -> Result<Store, 
     let purged = log.bounds().purged;
     let rocks = RocksState::open(options, purged.is_none(), parts.faults.clone())?;
     let state = State::new(Backend::Rocks(rocks), parts.poison.clone())?;
-    if purged.map(|id| id.index) > state.applied().map(|id| id.index) {
-        let why = format!(
-            "it is at {:?}, but the log begins behind {purged:?}",
-            state.applied()
-        );
-        return Err(StoreError::damaged("state", why));
-    }
+    check_no_gap(purged, &state)?;
     assemble(log, state, options.queue_bytes, parts)
 }
 
@@ -128,7 +122,20 @@ pub(crate) fn open_memory_with(disk: &SimDisk, parts: &Parts) -> Result<Store, S
         Backend::Memory(MemoryState::open(disk.clone())),
         parts.poison.clone(),
     )?;
+    check_no_gap(log.bounds().purged, &state)?;
     assemble(log, state, QUEUE_BYTES, parts)
+}
+
+/// The state must hold all that was taken out of the log.
+fn check_no_gap(purged: Option<LogId>, state: &State) -> Result<(), StoreError> {
+    if purged.map(|id| id.index) <= state.applied().map(|id| id.index) {
+        return Ok(());
+    }
+    let why = format!(
+        "it is at {:?}, but the log begins behind {purged:?}",
+        state.applied()
+    );
+    Err(StoreError::damaged("state", why))
 }
 
 fn load(

@@ -1,6 +1,6 @@
 //! Many seeds, each in a process of its own.
 
-use crate::run::RunReport;
+use crate::run::{RunReport, STALLED};
 use anyhow::{Context, Result, bail};
 use std::io::Read as _;
 use std::path::Path;
@@ -76,6 +76,9 @@ fn finish(seed: u64, mut child: Child) -> Result<RunReport> {
         out.read_to_string(&mut text)?;
     }
     let status = child.wait()?;
+    if status.code() == Some(STALLED) {
+        return Ok(RunReport::stalled(seed));
+    }
     match serde_json::from_str(text.trim()) {
         Ok(report) => Ok(report),
         Err(error) => bail!("seed {seed} gave no report ({status}): {error}"),

@@ -27,10 +27,49 @@ const KNOWN_MAX: usize = 12;
 const RETRY_FOR: Duration = Duration::from_secs(5);
 /// How long a session may take to open.
 const OPEN_FOR: Duration = Duration::from_secs(5);
-/// Longest pause between two calls.
-const PAUSE_MS: u64 = 40;
-/// Calls of a session, about: then another is opened.
-const CALLS_PER_SESSION: u32 = 400;
+
+/// What a client does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Role {
+    /// Reads and writes.
+    Both,
+    /// Only reads, and often: nothing ever makes it leave a leader that others have left, as long as
+    /// that one answers.
+    Reader,
+    /// Looks for the leader anew after a few calls, so that it finds a new one while others are
+    /// still with the one before.
+    Visitor,
+}
+
+impl Role {
+    fn of(number: usize) -> Self {
+        [Self::Both, Self::Reader, Self::Visitor][number % 3]
+    }
+
+    /// Longest pause between two calls.
+    fn pause_ms(self) -> u64 {
+        match self {
+            Self::Both | Self::Visitor => 40,
+            Self::Reader => 20,
+        }
+    }
+
+    /// Calls of a session, about.
+    fn calls(self) -> u32 {
+        match self {
+            Self::Both | Self::Reader => 400,
+            Self::Visitor => 12,
+        }
+    }
+
+    /// How many of its calls change something.
+    fn writes(self) -> f64 {
+        match self {
+            Self::Both | Self::Visitor => 0.55,
+            Self::Reader => 0.0,
+        }
+    }
+}
 
 /// What a client works with.
 #[derive(Clone)]
@@ -72,6 +111,7 @@ impl Client {
     pub(crate) async fn run(self) {
         use rand::SeedableRng as _;
         let mut rng = StdRng::seed_from_u64(self.seed);
+        let role = Role::of(self.number);
         while !self.stopped() {
             let Ok(session) = self.open().await else {
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -82,19 +122,19 @@ impl Client {
                 session: number,
                 ..Seen::default()
             };
-            let calls = rng.random_range(CALLS_PER_SESSION / 2..CALLS_PER_SESSION * 2);
+            let calls = rng.random_range(role.calls() / 2..role.calls() * 2);
             for _ in 0..calls {
                 if self.stopped() {
                     break;
                 }
-                if rng.random_bool(0.55) {
+                if rng.random_bool(role.writes()) {
                     let operation = operation(&mut rng, &mut seen);
                     self.execute(&session, operation, &mut seen).await;
                 } else {
                     self.query(&session, query(&mut rng, &seen), &mut seen)
                         .await;
                 }
-                let pause = rng.random_range(0..=PAUSE_MS);
+                let pause = rng.random_range(0..=role.pause_ms());
                 tokio::time::sleep(Duration::from_millis(pause)).await;
             }
             // One that just goes away is expired by the leader.
@@ -150,7 +190,12 @@ impl Client {
         if let Ok(Answer::Attr(attr)) = &result {
             Seen::note(&mut seen.files, attr.ino);
         }
-        self.add(seen.session, Asked::Query(body), invoked, Told::query(result));
+        self.add(
+            seen.session,
+            Asked::Query(body),
+            invoked,
+            Told::query(result),
+        );
     }
 
     fn add(&self, session: u64, asked: Asked, invoked: u64, told: Told) {

@@ -168,4 +168,3 @@ impl Observe for Witness {
         *last = id.map(|id| id.index);
     }
 }
-

@@ -32,3 +32,4 @@ pub use entropy::seed;
 pub use meta_core::seeded::Bug;
 #[cfg(feature = "seeded-bugs")]
 pub use meta_core::seeded::choose;
+pub use nemesis::fault_kinds;

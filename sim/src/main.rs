@@ -1,15 +1,18 @@
 //! `sim run`: one seed. `sim campaign`: many.
 
-#[cfg(feature = "seeded-bugs")]
-use anyhow::Context as _;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use sim::Bug;
 use sim::bugs::look_for;
 use sim::campaign::{CampaignOptions, campaign};
 use sim::run::{RunOptions, RunReport, run};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
+
+/// Around the table in docs/proof.md.
+const BEGIN: &str = "<!-- begin of the table: sim bugs --into docs/proof.md -->\n";
+const END: &str = "<!-- end of the table -->\n";
 
 /// Clusters, clients and faults in one process, repeated by a seed.
 #[derive(Parser)]
@@ -68,6 +71,9 @@ struct BugsArguments {
     /// Only bugs whose names contain this.
     #[arg(long, default_value = "")]
     bug: String,
+    /// Writes the table into this file, between its two marks.
+    #[arg(long)]
+    into: Option<PathBuf>,
     /// Seeds at most for each.
     #[arg(long, default_value_t = 50)]
     seeds: u64,
@@ -130,22 +136,38 @@ fn put_in(name: &str) -> Result<()> {
 fn bugs(arguments: &BugsArguments) -> Result<ExitCode> {
     let sim = std::env::current_exe()?;
     let mut missed = 0;
-    println!("| bug | sim or jepsen | seeds |");
-    println!("|---|---|---|");
+    let mut table = "| bug | sim or jepsen | seeds |\n|---|---|---|\n".to_owned();
     for bug in Bug::ALL {
         if !bug.name().contains(&arguments.bug) {
             continue;
         }
         let found = look_for(&sim, *bug, arguments.seeds, arguments.jobs, arguments.time)?;
-        match found.seeds {
-            Some(seeds) => println!("| {} | sim | {seeds} |", bug.name()),
-            None => println!("| {} | not found | over {} |", bug.name(), arguments.seeds),
-        }
+        let row = match found.seeds {
+            Some(seeds) => format!("| {} | sim | {seeds} |", bug.name()),
+            None => format!("| {} | not found | over {} |", bug.name(), arguments.seeds),
+        };
+        println!("{row}");
+        table.push_str(&row);
+        table.push('\n');
         missed += u64::from(found.seeds.is_none());
         let first: String = found.violation.chars().take(160).collect();
         eprintln!("{}: {first}", bug.name());
     }
+    if let Some(file) = &arguments.into {
+        put_between_marks(file, &table)?;
+    }
     Ok(ExitCode::from(u8::from(missed > 0)))
+}
+
+/// Replaces what is between the two marks of a file.
+fn put_between_marks(file: &Path, table: &str) -> Result<()> {
+    let text = std::fs::read_to_string(file)?;
+    let (head, rest) = text
+        .split_once(BEGIN)
+        .context("the file has no first mark")?;
+    let (_, tail) = rest.split_once(END).context("the file has no last mark")?;
+    std::fs::write(file, format!("{head}{BEGIN}{table}{END}{tail}"))?;
+    Ok(())
 }
 
 fn tell(report: &RunReport) {

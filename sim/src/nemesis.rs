@@ -12,13 +12,16 @@ use std::time::Duration;
 use turmoil::Sim;
 
 /// Kinds of fault, in the order of the report.
-const KINDS: [&str; 16] = [
+const KINDS: [&str; 19] = [
     "kill",
     "kill-leader",
     "power-loss",
     "power-loss-all",
     "part-halves",
     "part-one",
+    "part-leader",
+    "part-leader",
+    "part-leader",
     "part-one-way",
     "part-pairs",
     "hold",
@@ -30,6 +33,12 @@ const KINDS: [&str; 16] = [
     "flipped-bit",
     "forgetful-disk",
 ];
+
+/// The kinds of fault there are.
+pub fn fault_kinds() -> impl Iterator<Item = &'static str> {
+    let kinds: BTreeSet<_> = KINDS.into_iter().collect();
+    kinds.into_iter()
+}
 
 /// Two hosts that cannot reach each other, how they cannot.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,6 +69,7 @@ pub(crate) struct Nemesis {
     trace: Vec<String>,
     /// Hosts with damage on their disks that nobody has found yet.
     damaged: BTreeSet<String>,
+    problems: Vec<String>,
 }
 
 impl Nemesis {
@@ -71,6 +81,7 @@ impl Nemesis {
             counts: BTreeMap::new(),
             trace: Vec::new(),
             damaged: BTreeSet::new(),
+            problems: Vec::new(),
         }
     }
 
@@ -86,16 +97,35 @@ impl Nemesis {
 
     fn note(&mut self, now: Duration, what: &str) {
         tracing::info!(at_ms = now.as_millis(), what, "nemesis");
-        self.trace.push(format!("{:>7.3} s  {what}", now.as_secs_f64()));
+        self.trace
+            .push(format!("{:>7.3} s  {what}", now.as_secs_f64()));
     }
 
-    /// Nodes that run with data that were damaged.
-    pub(crate) fn unfound(&self, stage: &Stage) -> Vec<String> {
+    /// What nodes made of damage, and should not have: run with it, or see some where none is.
+    pub(crate) fn problems(&self, stage: &Stage) -> Vec<String> {
         let running = stage.members().filter(|member| member.reader().is_some());
         let unfound = running.filter(|member| self.damaged.contains(&member.host));
         unfound
             .map(|member| format!("damage not found: {} runs with it", member.host))
+            .chain(self.problems.iter().cloned())
             .collect()
+    }
+
+    /// Sometimes a cluster begins with a clock that is wrong until the first heal.
+    pub(crate) fn before_the_beginning(&mut self, stage: &Stage) {
+        let members: Vec<_> = stage.members().collect();
+        if self.rng.random_bool(0.8) {
+            return;
+        }
+        let member = members[self.rng.random_range(0..members.len())];
+        let host = &member.host;
+        self.note(
+            Duration::ZERO,
+            &format!("the clock of {host} is an hour off"),
+        );
+        member.clock.put_off(3_600_000);
+        let repair = Repair::Clock(host.clone());
+        self.repairs.push((Duration::from_secs(20), repair));
     }
 
     /// Does what is due.
@@ -135,7 +165,11 @@ impl Nemesis {
             sim.crash(member.host.as_str());
             member.crashed(Crash::PowerLoss);
             if ended.starts_with(DAMAGED) {
-                self.damaged.remove(&member.host);
+                if !self.damaged.remove(&member.host) {
+                    let what = "gave up data that nobody damaged";
+                    self.problems
+                        .push(format!("{} {what}: {ended}", member.host));
+                }
                 self.give_up_data(stage, member);
             }
             let at = now + self.between(50, 2_000);
@@ -149,7 +183,9 @@ impl Nemesis {
         let side = sides.find(|side| side.members.iter().any(|m| m.host == member.host));
         let Some(side) = side else { return };
         member.wipe();
-        stage.operator().replace(member.clone(), side.addrs().join(","));
+        stage
+            .operator()
+            .replace(member.clone(), side.addrs().join(","));
     }
 
     /// Damages the disk of a node that is down, or takes it away.
@@ -251,13 +287,7 @@ impl Nemesis {
         }
     }
 
-    fn hurt(
-        &mut self,
-        sim: &mut Sim<'_>,
-        stage: &Stage,
-        side: &Side,
-        kind: &'static str,
-    ) -> bool {
+    fn hurt(&mut self, sim: &mut Sim<'_>, stage: &Stage, side: &Side, kind: &'static str) -> bool {
         let now = sim.elapsed();
         let everybody = &stage.hosts();
         let mut hosts: Vec<String> = side.members.iter().map(|m| m.host.clone()).collect();
@@ -286,6 +316,15 @@ impl Nemesis {
             "clock" => self.clock(side, &hosts[0], now),
             "wiped-disk" | "flipped-bit" | "forgetful-disk" => {
                 self.damage(sim, stage, side, &hosts[0], kind)
+            }
+            "part-leader" => {
+                // Not from clients: whoever asks it must not be told what is not true any more.
+                let leads = |host: &String| {
+                    let mut members = side.members.iter();
+                    members.any(|m| m.host == *host && m.leading_term().is_some())
+                };
+                hosts.sort_by_key(|host| !leads(host));
+                self.part(sim, &hosts, "part-one", now)
             }
             "loss" => self.loss(sim, everybody, now),
             _ => {

@@ -14,10 +14,10 @@
 
 use crate::history::{Asked, Call, Told};
 use crate::ledger::{Decided, What};
-use meta_core::attr::Caller;
+use meta_core::attr::{Caller, Timestamp};
 use meta_core::codec::Codec;
 use meta_core::command::{Command, CommandBody};
-use meta_core::ids::VolumeId;
+use meta_core::ids::{Seq, VolumeId};
 use meta_core::kv::{MemKv, Overlay};
 use meta_core::outcome::{NotExecuted, Outcome, Reply, Stop, Success};
 use meta_core::query::Query;
@@ -56,6 +56,8 @@ struct Effect {
 struct Oracle<'a> {
     rows: MemKv,
     volume: Option<VolumeId>,
+    /// The last change of each volume.
+    stamps: HashMap<VolumeId, (Seq, Timestamp)>,
     calls: &'a [Call],
     /// Calls of operations by their number.
     by_tag: HashMap<u32, usize>,
@@ -85,6 +87,7 @@ impl<'a> Oracle<'a> {
         let mut oracle = Self {
             rows: MemKv::default(),
             volume: None,
+            stamps: HashMap::new(),
             calls,
             by_tag: HashMap::new(),
             effects: HashMap::new(),
@@ -159,6 +162,7 @@ impl<'a> Oracle<'a> {
             let what = "gave one reply where it was applied, and another from the beginning";
             return Err(format!("entry {index} {what}: {reply:?}, {again:?}"));
         }
+        self.check_stamp(index, command, reply)?;
         if let (CommandBody::CreateVolume(_), Outcome::Done(Success::Volume(id))) =
             (&command.body, &reply.outcome)
         {
@@ -169,6 +173,29 @@ impl<'a> Oracle<'a> {
         }
         self.place_queries(index);
         Ok(())
+    }
+
+    /// Changes of a volume carry times in their order, whatever the leaders' clocks say.
+    fn check_stamp(&mut self, index: u64, command: &Command, reply: &Reply) -> Result<(), String> {
+        // What is asked of the cluster is answered with the tokens of its volumes.
+        if command.volume == VolumeId::CLUSTER {
+            if let Outcome::Done(Success::Volume(made)) = &reply.outcome {
+                self.stamps.insert(*made, (reply.token.seq, reply.stamp));
+            }
+            return Ok(());
+        }
+        let last = self.stamps.entry(command.volume).or_default();
+        if reply.token.seq <= last.0 {
+            return Ok(());
+        }
+        let before = std::mem::replace(last, (reply.token.seq, reply.stamp));
+        if reply.stamp > before.1 {
+            return Ok(());
+        }
+        Err(format!(
+            "stamps: entry {index} is of {:?}, and the change before it of {:?}",
+            reply.stamp, before.1
+        ))
     }
 
     /// An operation of a client was decided.

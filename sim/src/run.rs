@@ -18,7 +18,7 @@ use rand::{Rng as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 use turmoil::{Builder, Sim};
 
@@ -28,6 +28,8 @@ const VOLUME: &str = "vol";
 const BUILD_LIMIT: Duration = Duration::from_secs(60);
 /// How long a healed stage may take until all is served and applied everywhere.
 const CALM_LIMIT: Duration = Duration::from_secs(60);
+/// Without any change for so long, nothing is under way any more.
+const QUIET: Duration = Duration::from_secs(7);
 /// Between two looks of the invariants.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Answers that each client must get after a heal.
@@ -42,8 +44,13 @@ pub struct RunOptions {
     pub seconds: u64,
 }
 
+/// The process ends with this status if simulated time stands still.
+pub const STALLED: i32 = 3;
+/// Real time without any simulated.
+const STALL_LIMIT: Duration = Duration::from_secs(60);
+
 /// What came of a run.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct RunReport {
     /// The seed.
     pub seed: u64,
@@ -63,6 +70,18 @@ pub struct RunReport {
     pub violations: Vec<String>,
     /// What the nemesis did, if something did not hold.
     pub story: Vec<String>,
+}
+
+impl RunReport {
+    /// Of a run that came to no end.
+    pub(crate) fn stalled(seed: u64) -> Self {
+        let violation = "liveness: simulated time stands still: some task runs without a pause";
+        Self {
+            seed,
+            violations: vec![violation.to_owned()],
+            ..Self::default()
+        }
+    }
 }
 
 /// Everything that a run is about.
@@ -109,6 +128,25 @@ fn client_host(number: usize) -> String {
     format!("c{number}")
 }
 
+/// Ticks of this process's run.
+static TICKS: AtomicU64 = AtomicU64::new(0);
+
+/// Ends the process if a task never gives way: nothing else could.
+fn watch_for_stalls() {
+    std::thread::spawn(|| {
+        let mut seen = u64::MAX;
+        loop {
+            let ticks = TICKS.load(Ordering::Relaxed);
+            if ticks == seen {
+                eprintln!("simulated time stands still");
+                std::process::exit(STALLED);
+            }
+            seen = ticks;
+            std::thread::sleep(STALL_LIMIT);
+        }
+    });
+}
+
 /// Panics of tasks, which end nothing by themselves.
 static PANICS: AtomicU32 = AtomicU32::new(0);
 
@@ -119,6 +157,7 @@ pub fn run(options: RunOptions) -> RunReport {
         PANICS.fetch_add(1, Ordering::Relaxed);
         usual(panic);
     }));
+    watch_for_stalls();
     let installed = transport::install(Arc::new(Network));
     let mut run = Run::build(options);
     if installed.is_err() {
@@ -155,7 +194,7 @@ impl Run {
         let mirrors = [0, 1, 3][rng.random_range(0..3)];
         let origin = Side::start(&mut sim, 'n', nodes, rng.random());
         let mirror = (mirrors > 0).then(|| Side::start(&mut sim, 'm', mirrors, rng.random()));
-        let clients = rng.random_range(2..5);
+        let clients = rng.random_range(4..8);
         let stage = Stage {
             origin,
             mirror,
@@ -172,6 +211,7 @@ impl Run {
             stop: Arc::new(AtomicBool::new(false)),
             violations: Vec::new(),
         };
+        run.nemesis.before_the_beginning(&run.stage);
         run.initialise();
         run.start_operator();
         run.start_clients(&mut rng);
@@ -214,7 +254,7 @@ impl Run {
 
     fn start_clients(&mut self, rng: &mut StdRng) {
         for number in 0..self.stage.clients {
-            let at_mirror = number % 2 == 1;
+            let at_mirror = number % 4 == 3;
             let mirror = self.stage.mirror.as_ref().filter(|_| at_mirror);
             let client = Client {
                 number,
@@ -241,6 +281,7 @@ impl Run {
 
     /// One tick of everything.
     fn step(&mut self) {
+        TICKS.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = self.sim.step() {
             self.violations.push(format!("a host failed: {error}"));
         }
@@ -248,10 +289,18 @@ impl Run {
             self.violations
                 .push("a task panicked: see standard error".to_owned());
         }
-        self.violations.extend(self.nemesis.unfound(&self.stage));
+        self.violations.extend(self.nemesis.problems(&self.stage));
         let now = self.sim.elapsed();
         if now.as_millis().is_multiple_of(LOOK_EVERY.as_millis()) {
             self.look(|rule, stage| rule.look(stage));
+        }
+    }
+
+    /// As [`Self::step`]; who ends by itself, by what was done before, is started again.
+    fn step_healed(&mut self) {
+        self.step();
+        if self.stage.members().any(|member| member.ended().is_some()) {
+            self.nemesis.heal(&mut self.sim, &self.stage);
         }
     }
 
@@ -303,39 +352,41 @@ impl Run {
         let before: Vec<_> = (0..self.stage.clients)
             .map(|client| recorder.answered(client))
             .collect();
-        self.wait("every client is served, and every node is a member", move |stage| {
-            if stage.operator.is_busy() {
-                return false;
-            }
-            let served = before.iter().enumerate();
-            let mut served =
-                served.map(|(client, count)| recorder.answered(client) >= count + ANSWERS_AFTER_HEAL);
-            served.all(|served| served)
-        });
+        self.wait(
+            "every client is served, and every node is a member",
+            move |stage| {
+                if stage.operator.is_busy() {
+                    return false;
+                }
+                let served = before.iter().enumerate();
+                let mut served = served
+                    .map(|(client, count)| recorder.answered(client) >= count + ANSWERS_AFTER_HEAL);
+                served.all(|served| served)
+            },
+        );
     }
 
     /// Waits until all copies have all there is, and no client has a call under way.
     fn wait_for_calm(&mut self) {
         let mut still = (Duration::ZERO, Vec::new());
-        let now = Arc::new(parking_lot::Mutex::new(Duration::ZERO));
-        let read = Arc::clone(&now);
         let started = self.sim.elapsed();
         while self.is_right() {
-            self.step();
-            *now.lock() = self.sim.elapsed();
+            self.step_healed();
+            let now = self.sim.elapsed();
             let places = places(&self.stage);
             if places != still.1 {
-                still = (*read.lock(), places);
+                still = (now, places);
             }
             let agree = all_agree(&still.1) && !self.stage.operator.is_busy();
             // Clients give up within their limit; reaping and trimming come to an end.
-            if agree && *read.lock() > still.0 + Duration::from_secs(7) {
+            if agree && now > still.0 + QUIET {
                 return;
             }
-            if self.sim.elapsed() > started + CALM_LIMIT {
+            if now > started + CALM_LIMIT {
                 let places = &still.1;
-                self.violations
-                    .push(format!("liveness: the copies do not come together: {places:?}"));
+                self.violations.push(format!(
+                    "liveness: the copies do not come together: {places:?}"
+                ));
             }
         }
     }
@@ -343,12 +394,7 @@ impl Run {
     fn wait(&mut self, what: &str, mut reached: impl FnMut(&Stage) -> bool) {
         let until = self.sim.elapsed() + CALM_LIMIT;
         while self.is_right() && !reached(&self.stage) {
-            self.step();
-            // Who ends by itself when all is healed is started again, too.
-            if let Some(member) = self.stage.members().find(|member| member.ended().is_some()) {
-                tracing::info!(host = member.host, "ended after the heal");
-                self.nemesis.heal(&mut self.sim, &self.stage);
-            }
+            self.step_healed();
             if self.sim.elapsed() > until {
                 self.violations
                     .push(format!("liveness: not reached in a healed cluster: {what}"));

@@ -87,6 +87,12 @@ const ROOMS: &[Room] = &[
         never: &["rocksdb", "openraft"],
     },
     Room {
+        name: "sim",
+        may: &["meta-server", "meta-client", "raft-store", "meta-core"],
+        not_itself: &[],
+        never: &["fuser"],
+    },
+    Room {
         name: "bench",
         may: &[
             "meta-core",

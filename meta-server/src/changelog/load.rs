@@ -63,8 +63,7 @@ impl LoadStream {
         let volume = find(&self.core, &self.request.volume).await?;
         let reader = self.core.reader.clone();
         let taken = raft_store::offload(move || reader.lasting_view()).await;
-        let taken =
-            taken.map_err(|error| end(FollowEndKind::Unavailable, error.to_string()))?;
+        let taken = taken.map_err(|error| end(FollowEndKind::Unavailable, error.to_string()))?;
         let pages = Pages {
             view: taken.map_err(|fatal| super::failed(self.core.fatal(&fatal)))?,
             core: self.core,

@@ -54,7 +54,12 @@ pub(crate) async fn initialise(core: &Arc<Core>) -> Result<(ClusterId, bool), St
         if let Some(done) = step(core).await? {
             return Ok(done);
         }
-        let _lead = core.wait_lead(LOOK_INTERVAL, |lead| lead.leads).await;
+        if core.lead().leads {
+            // What it could not do just now, it cannot do at once again.
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        } else {
+            let _lead = core.wait_lead(LOOK_INTERVAL, |lead| lead.leads).await;
+        }
     }
     Err(
         "no leader was elected: start a majority of the nodes under peers, then run init again"

@@ -5,7 +5,7 @@ use super::hint::Tip;
 use super::rocks::{RocksLog, RocksLogSnapshot};
 use crate::error::StoreError;
 use crate::simulated::{Pinned, SimDisk};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::time::Duration;
 
 /// One change of the log's rows.
@@ -91,6 +91,31 @@ impl LogDisk {
             #[cfg(feature = "rocksdb")]
             Self::Rocks(rocks) => rocks.bytes(),
             Self::Simulated(disk) => disk.log_bytes(),
+        }
+    }
+
+    /// A row is now taken for durable. A simulated disk looks whether it is.
+    pub(crate) fn promised(&self, key: &[u8], value: &[u8]) {
+        match self {
+            #[cfg(feature = "rocksdb")]
+            Self::Rocks(_) => {
+                let _in_order = (key, value);
+            }
+            Self::Simulated(disk) => disk.promised(key, value),
+        }
+    }
+
+    /// Entries are now taken to be gone for ever. A simulated disk looks whether they are.
+    pub(crate) fn promised_gone(&self, group: u32, indexes: &Range<u64>) {
+        match self {
+            #[cfg(feature = "rocksdb")]
+            Self::Rocks(_) => {
+                let _in_order = (group, indexes);
+            }
+            Self::Simulated(disk) => {
+                let begin = super::entry_key(group, indexes.start);
+                disk.promised_gone(&begin, &super::entry_key(group, indexes.end));
+            }
         }
     }
 

@@ -10,9 +10,9 @@ use crate::state::State;
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 use crate::wire::{self, CommittedMark};
 use crate::workers::{Workers, offload};
-use meta_core::seeded::{Bug, has};
 use futures::Stream;
 use futures::stream;
+use meta_core::seeded::{Bug, has};
 use openraft::errors::LeaderChanged;
 use openraft::storage::{
     IOFlushed, LeaderBoundedStreamError, LeaderBoundedStreamResult, RaftLogStorage,
@@ -208,6 +208,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let key = Mark::Vote.key(self.shared.group);
         let value = encode_mark(vote)?;
+        let promised = (key.clone(), value.clone());
         self.write(value.len(), |image, _ticket| {
             image.vote = Some(*vote);
             let changes = vec![Change::Put(key, value)];
@@ -221,7 +222,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 },
             })
         })
-        .await
+        .await?;
+        // Whoever is told of the vote counts on it from now on.
+        self.shared.disk.promised(&promised.0, &promised.1);
+        Ok(())
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
@@ -279,8 +283,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> io::Result<()> {
+        let mut removed = 0..0;
         self.write(0, |image, _ticket| {
             let gone = image.truncate(last_log_id);
+            removed = gone.clone();
             let changes = if gone.is_empty() || has(Bug::TruncateInMemory) {
                 vec![]
             } else {
@@ -291,7 +297,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 durability: Durability::Now,
             })
         })
-        .await
+        .await?;
+        self.shared.disk.promised_gone(self.shared.group, &removed);
+        Ok(())
     }
 
     async fn purge(&mut self, log_id: LogId) -> io::Result<()> {

@@ -1,8 +1,8 @@
 //! Consistent views of the state for queries, and the store's sizes.
 
+use super::lasting::LastingView;
 #[cfg(feature = "rocksdb")]
 use super::rocks::RocksView;
-use super::lasting::LastingView;
 use super::store::State;
 use crate::error::StoreError;
 use crate::log::LogReader;

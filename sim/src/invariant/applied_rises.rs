@@ -22,7 +22,10 @@ impl Invariant for AppliedRises {
                 continue;
             };
             let applied = reader.applied().map_or(0, |id| id.index);
-            let highest = self.highest.entry((member.host.clone(), member.start())).or_default();
+            let highest = self
+                .highest
+                .entry((member.host.clone(), member.start()))
+                .or_default();
             if applied < *highest {
                 found.push(format!("{}: {applied} behind {highest}", member.host));
             }

@@ -10,7 +10,10 @@ pub(super) struct CopiesAgree;
 fn volumes(stage_member: &crate::member::Member) -> Option<Result<Vec<VolumeSummary>, String>> {
     let reader = stage_member.reader()?;
     let read = reader.with_view(|view| summary(view));
-    Some(read.and_then(|read| read).map_err(|fatal| fatal.to_string()))
+    Some(
+        read.and_then(|read| read)
+            .map_err(|fatal| fatal.to_string()),
+    )
 }
 
 impl Invariant for CopiesAgree {

@@ -32,7 +32,10 @@ impl Invariant for MirrorAgrees {
                 vec![format!("at {:?} the digests differ", origin.0)]
             }
             (Some(origin), Some(copy)) if origin.0 != copy.0 => {
-                vec![format!("the origin is at {:?}, the mirror at {:?}", origin.0, copy.0)]
+                vec![format!(
+                    "the origin is at {:?}, the mirror at {:?}",
+                    origin.0, copy.0
+                )]
             }
             _ => Vec::new(),
         }

@@ -5,6 +5,7 @@ mod applied_rises;
 mod copies_agree;
 mod mirror_agrees;
 mod one_leader;
+mod promises_kept;
 mod rows_hold;
 
 use crate::run::Stage;
@@ -12,6 +13,7 @@ use applied_rises::AppliedRises;
 use copies_agree::CopiesAgree;
 use mirror_agrees::MirrorAgrees;
 use one_leader::OneLeader;
+use promises_kept::PromisesKept;
 use rows_hold::RowsHold;
 
 /// A rule.
@@ -35,6 +37,7 @@ pub(crate) fn all() -> Vec<Box<dyn Invariant>> {
     vec![
         Box::new(OneLeader::default()),
         Box::new(AppliedRises::default()),
+        Box::new(PromisesKept),
         Box::new(RowsHold),
         Box::new(CopiesAgree),
         Box::new(MirrorAgrees),

@@ -26,7 +26,9 @@ impl Invariant for OneLeader {
                 let first = *self.leaders.entry((at, term)).or_insert(member.id);
                 if first != member.id {
                     let second = member.id;
-                    found.push(format!("nodes {first} and {second} both lead in term {term}"));
+                    found.push(format!(
+                        "nodes {first} and {second} both lead in term {term}"
+                    ));
                 }
             }
         }
