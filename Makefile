@@ -23,6 +23,7 @@ demo-stop:
 test: build
 	$(CARGO) xtask verify
 	$(CARGO) test --release --workspace --locked -- --test-threads 2
+	$(CARGO) test --release --locked -p sim --features seeded-bugs --test seeded_bugs
 
 # The inner loop: no RocksDB.
 check: setup

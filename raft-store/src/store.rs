@@ -92,7 +92,12 @@ pub(crate) fn open_with(options: &StoreOptions, parts: &Parts) -> Result<Store, 
 /// # Errors
 /// [`StoreError::Refused`] if its threads cannot be started.
 pub fn open_memory(codec: Arc<dyn Codec>) -> Result<Store, StoreError> {
-    open_memory_with(&SimDisk::default(), &Parts::new(codec, Faults::default()))
+    open_on(&SimDisk::default(), &Parts::new(codec, Faults::default()))
+}
+
+#[cfg(test)]
+pub(crate) fn open_memory_with(parts: &Parts) -> Result<Store, StoreError> {
+    open_on(&SimDisk::default(), parts)
 }
 
 /// Opens what is on a simulated disk. All its work is done by tasks of the runtime that it is
@@ -110,10 +115,10 @@ pub fn open_simulated(
         observer,
         ..Parts::new(codec, Faults::default())
     };
-    open_memory_with(disk, &parts)
+    open_on(disk, &parts)
 }
 
-pub(crate) fn open_memory_with(disk: &SimDisk, parts: &Parts) -> Result<Store, StoreError> {
+fn open_on(disk: &SimDisk, parts: &Parts) -> Result<Store, StoreError> {
     const QUEUE_BYTES: usize = 64 << 20;
     // Short, so that entries are read back from the disk, too.
     const TAIL_BYTES: usize = 16 << 10;

@@ -11,7 +11,13 @@ struct Memory;
 /// The suite purges what it never applied, so its log has no gate.
 fn ungated(store: Store, shared: &Arc<LogShared>) -> (LogStore, StateMachine) {
     drop(store.log);
-    let log = LogStore::new(Arc::clone(shared), 1 << 20, PurgeGate::Open).unwrap();
+    let log = LogStore::new(
+        Arc::clone(shared),
+        1 << 20,
+        PurgeGate::Open,
+        Workers::Threads,
+    )
+    .unwrap();
     (log, store.machine)
 }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub(crate) enum What {
     Blank,
     Membership(Membership),
-    Command(Command, Reply),
+    Command(Box<(Command, Reply)>),
 }
 
 impl What {
@@ -26,7 +26,9 @@ impl What {
         match observed {
             Observed::Blank => Self::Blank,
             Observed::Membership(members) => Self::Membership(members.clone()),
-            Observed::Command(command, reply) => Self::Command(command.clone(), reply.clone()),
+            Observed::Command(command, reply) => {
+                Self::Command(Box::new((command.clone(), reply.clone())))
+            }
         }
     }
 }

@@ -4,12 +4,12 @@
 //!
 //! What is real: `meta-core`, `raft-store` but for RocksDB, `meta-server`, `meta-client`, openraft,
 //! gRPC. What is simulated: hosts and TCP (by turmoil), time (tokio's paused clock), the disk
-//! ([`raft_store::simulated`]), wall clocks ([`clock`]) and randomness ([`entropy`]).
+//! ([`raft_store::simulated`]), wall clocks (`clock`) and randomness (`entropy`).
 //!
 //! What it does not know: RocksDB, FUSE, object storage; the harness `jepsen` hurts the real
 //! processes.
 //!
-//! Start reading at [`run`]; [`oracle`] says why a run that passes is linearizable.
+//! Start reading at [`run`]; `oracle` says why a run that passes is linearizable.
 #![warn(missing_docs)]
 
 pub mod bugs;

@@ -149,10 +149,11 @@ impl<'a> Oracle<'a> {
     }
 
     fn replay(&mut self, index: u64, entry: &Decided, codec: &dyn Codec) -> Result<(), String> {
-        let What::Command(command, reply) = &entry.what else {
+        let What::Command(decided) = &entry.what else {
             self.place_queries(index);
             return Ok(());
         };
+        let (command, reply) = &**decided;
         let mut pending = Overlay::new(&self.rows);
         let again = meta_core::machine::apply(&mut pending, codec, command)
             .map_err(|fatal| format!("entry {index} cannot be replayed: {fatal}"))?;
