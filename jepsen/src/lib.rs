@@ -10,11 +10,14 @@
 pub mod alone;
 pub mod binaries;
 pub mod campaign;
+pub mod checker;
 pub mod cluster;
 pub mod demo;
 pub mod fuse;
 pub mod history;
 pub mod http;
+pub mod loop_image;
+pub mod model;
 pub mod mount;
 pub mod pair;
 pub mod playground;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 use jepsen::campaign::{self, CampaignOptions, Nemesis, Workload};
 use jepsen::demo::{self, DemoOptions};
-use jepsen::history::Verdict;
+use jepsen::checker::Verdict;
 use jepsen::s3_server;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -66,6 +66,8 @@ enum Command {
 enum WorkloadName {
     DirectorySet,
     InodeRegister,
+    ExclusiveCreate,
+    Rename,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -81,6 +83,8 @@ impl From<WorkloadName> for Workload {
         match name {
             WorkloadName::DirectorySet => Self::DirectorySet,
             WorkloadName::InodeRegister => Self::InodeRegister,
+            WorkloadName::ExclusiveCreate => Self::ExclusiveCreate,
+            WorkloadName::Rename => Self::Rename,
         }
     }
 }
@@ -143,10 +147,10 @@ async fn run(command: Command) -> Result<ExitCode> {
             // A run that could not be finished says nothing about what it looked for.
             let verdict = ended.unwrap_or_else(|error| {
                 eprintln!("jepsen: {error:#}");
-                Verdict::Unknown
+                Verdict::Unknown(format!("{error:#}"))
             });
-            println!("verdict: {verdict}");
-            verdict == Verdict::Ok
+            println!("{}", campaign::last_line(&verdict));
+            verdict.is_ok()
         }
     };
     Ok(if succeeded {

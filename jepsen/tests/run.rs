@@ -45,6 +45,21 @@ fn a_directory_is_a_set_under_partitions() {
 }
 
 #[test]
+fn a_name_that_is_created_exclusively_is_a_lock_under_kills() {
+    run("exclusive-create", "kill", "12");
+}
+
+#[test]
+fn a_rename_is_one_step_under_partitions() {
+    run("rename", "partition", "20");
+}
+
+#[test]
+fn a_rename_is_one_step_under_kills() {
+    run("rename", "kill", "12");
+}
+
+#[test]
 fn what_does_not_exist_is_wrong_usage() {
     for arguments in [
         &[

@@ -3,10 +3,14 @@
 
 mod client;
 mod directory_set;
+mod exclusive_create;
 mod inode_register;
 mod nemesis;
 mod partition;
+mod rename;
 mod stage;
+mod work;
 
 pub use nemesis::{Nemesis, NemesisReport};
-pub use stage::{CampaignOptions, Workload, run};
+pub use stage::{CampaignOptions, last_line, run};
+pub use work::Workload;

@@ -1,0 +1,97 @@
+//! What a workload is. Each is one file, and one line in [`Workload::work`].
+
+use super::directory_set::DirectorySet;
+use super::exclusive_create::ExclusiveCreate;
+use super::inode_register::InodeRegister;
+use super::rename::Rename;
+use crate::checker::Verdict;
+use crate::checker::second::{agree, opinion};
+use crate::checker::wgl::{self, Budget};
+use crate::history::{Codec, Entry, Recorder, pair};
+use crate::model::{Model, OperationOf};
+use anyhow::Result;
+use async_trait::async_trait;
+use meta_client::MetaSession;
+use rand::rngs::StdRng;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What clients do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Workload {
+    /// Unique names in one directory.
+    DirectorySet,
+    /// Modification times of a few inodes.
+    InodeRegister,
+    /// Names that only one can create, as locks.
+    ExclusiveCreate,
+    /// Files that move between directories.
+    Rename,
+}
+
+impl Workload {
+    pub(super) fn work(self) -> Arc<dyn Work> {
+        match self {
+            Self::DirectorySet => Arc::new(DirectorySet::default()),
+            Self::InodeRegister => Arc::new(InodeRegister::default()),
+            Self::ExclusiveCreate => Arc::new(ExclusiveCreate::default()),
+            Self::Rename => Arc::new(Rename::default()),
+        }
+    }
+}
+
+/// What a client needs.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) url: String,
+    pub(super) recorder: Recorder,
+    pub(super) end: Instant,
+}
+
+/// A workload.
+#[async_trait]
+pub(super) trait Work: Send + Sync {
+    /// Makes what clients work on, before any fault.
+    async fn prepare(&self, session: &MetaSession, recorder: &Recorder) -> Result<()>;
+
+    /// One client until the place's end. Gives back answers that are wrong by themselves.
+    async fn client(&self, index: usize, place: Place, rng: StdRng) -> Result<Vec<String>>;
+
+    /// Reads everything once more, when all is healed. Says whether all was answered.
+    async fn final_read(&self, place: Place) -> Result<bool>;
+
+    /// What the history tells.
+    fn check(&self, entries: &[Entry]) -> Verdict;
+}
+
+/// Checks a history of objects with one model, each with its own key, by our search and by another
+/// checker. Where the two differ, nothing is known.
+pub(super) fn linearizable<M>(model: &M, entries: &[Entry]) -> Verdict
+where
+    M: Model + Default + 'static,
+    M::State: Debug,
+    M::Input: Codec<Output = M::Output>,
+{
+    let operations: Vec<OperationOf<M>> = match pair(entries) {
+        Ok(operations) => operations,
+        Err(error) => return Verdict::Unknown(format!("the history is damaged: {error}")),
+    };
+    let ours = wgl::check(model, &operations, Budget::default());
+    let theirs = opinion::<M>(&operations);
+    println!("checkers: ours {}, porcupine {theirs:?}", word(&ours.verdict()));
+    if agree(&ours, theirs) {
+        ours.verdict()
+    } else {
+        Verdict::Unknown(format!("two checkers differ: {theirs:?}, and {ours}"))
+    }
+}
+
+/// A verdict in one word.
+pub(super) fn word(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Ok => "ok",
+        Verdict::Violation(_) => "violation",
+        Verdict::Unknown(_) => "unknown",
+    }
+}
