@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 DEMO := demo
 SOURCES = $(wildcard $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/*)
 
-.PHONY: setup build demo demo-stop test check
+.PHONY: setup build demo demo-stop test check proof
 
 setup:
 	@./scripts/setup
@@ -24,6 +24,11 @@ test: build
 	$(CARGO) xtask verify
 	$(CARGO) test --release --workspace --locked -- --test-threads 2
 	$(CARGO) test --release --locked -p sim --features seeded-bugs --test seeded_bugs
+
+# The long proof: goes on where it stopped, in proof/.
+MINUTES := 150
+proof: build
+	@$(TARGET)/release/jepsen proof --minutes $(MINUTES) --dir proof
 
 # The inner loop: no RocksDB.
 check: setup

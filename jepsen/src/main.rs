@@ -1,9 +1,11 @@
 //! Runs the proof, and workloads under faults.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand, ValueEnum};
-use jepsen::campaign::{self, CampaignOptions, Nemesis, Workload};
+use jepsen::campaign::{self, CampaignOptions, Nemesis, Outcome, Workload};
 use jepsen::demo::{self, DemoOptions};
+use jepsen::power;
+use jepsen::proof::{self, PowerLine};
 use jepsen::checker::Verdict;
 use jepsen::s3_server;
 use std::net::SocketAddr;
@@ -50,6 +52,27 @@ enum Command {
         /// Where randomness begins
         #[arg(long)]
         seed: u64,
+        /// Writes what the run gave, as JSON
+        #[arg(long)]
+        report: Option<PathBuf>,
+    },
+    /// Cuts the power of nodes on real file systems, and looks for what was acknowledged
+    Power {
+        /// How often
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        cycles: u32,
+        /// Where randomness begins
+        #[arg(long)]
+        seed: u64,
+    },
+    /// Runs the simulation, all workloads under all faults, and power cuts; goes on where it stopped
+    Proof {
+        /// For how long
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+        minutes: u64,
+        /// Where what was done is kept, and the reports are written
+        #[arg(long, default_value = "proof")]
+        dir: PathBuf,
     },
     /// Serves a directory as S3 on loopback, with fixed keys, until it is ended: for tests only
     S3Server {
@@ -76,6 +99,8 @@ enum NemesisName {
     Kill,
     Pause,
     Partition,
+    Restart,
+    Wipe,
 }
 
 impl From<WorkloadName> for Workload {
@@ -96,6 +121,8 @@ impl From<NemesisName> for Nemesis {
             NemesisName::Kill => Self::Kill,
             NemesisName::Pause => Self::Pause,
             NemesisName::Partition => Self::Partition,
+            NemesisName::Restart => Self::Restart,
+            NemesisName::Wipe => Self::Wipe,
         }
     }
 }
@@ -129,26 +156,47 @@ async fn run(command: Command) -> Result<ExitCode> {
             };
             demo::run(&options).await?.holds()
         }
+        Command::Power { cycles, seed } => {
+            let report = power::cut(cycles, seed).await?;
+            let line = PowerLine {
+                alone: u64::from(report.alone),
+                all: u64::from(report.all),
+                acknowledged: report.checked.acknowledged,
+            };
+            eprintln!("{report:?}");
+            println!("{}", serde_json::to_string(&line)?);
+            true
+        }
+        Command::Proof { minutes, dir } => {
+            let limit = Duration::from_secs(minutes * 60);
+            proof::run(&dir, limit)?
+        }
         Command::Run {
             workload,
             nemesis,
             time,
             seed,
+            report,
         } => {
             let (workload, nemesis) = (workload.into(), nemesis.into());
             let time = Duration::from_secs(time);
-            let ended = campaign::run(CampaignOptions {
+            let options = CampaignOptions {
                 workload,
                 nemesis,
                 time,
                 seed,
-            })
-            .await;
+            };
             // A run that could not be finished says nothing about what it looked for.
-            let verdict = ended.unwrap_or_else(|error| {
-                eprintln!("jepsen: {error:#}");
-                Verdict::Unknown(format!("{error:#}"))
+            let (verdict, outcome) = campaign::run(options).await.unwrap_or_else(|error| {
+                let why = format!("{error:#}");
+                eprintln!("jepsen: {why}");
+                let outcome = Outcome::unfinished(options, &why);
+                (Verdict::Unknown(why), outcome)
             });
+            if let Some(file) = report {
+                std::fs::write(&file, serde_json::to_vec(&outcome)?)
+                    .with_context(|| format!("cannot write {}", file.display()))?;
+            }
             println!("{}", campaign::last_line(&verdict));
             verdict.is_ok()
         }

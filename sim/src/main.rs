@@ -52,6 +52,9 @@ struct RunArguments {
 
 #[derive(Args)]
 struct CampaignArguments {
+    /// One JSON object for each seed on stdout.
+    #[arg(long)]
+    json: bool,
     /// The first seed.
     #[arg(long, default_value_t = 1)]
     first: u64,
@@ -200,13 +203,17 @@ fn many(arguments: &CampaignArguments) -> Result<ExitCode> {
     let begin = Instant::now();
     let (mut runs, mut wrong, mut simulated_ms) = (0_u64, 0_u64, 0_u64);
     campaign(&std::env::current_exe()?, options, |report| {
-        tell(&report);
+        if arguments.json {
+            println!("{}", serde_json::to_string(&report)?);
+        } else {
+            tell(&report);
+        }
         runs += 1;
         wrong += u64::from(!report.violations.is_empty());
         simulated_ms += report.simulated_ms;
         Ok(true)
     })?;
-    println!(
+    eprintln!(
         "{runs} seeds, {wrong} with violations, {:.0} s simulated in {:.0} s",
         simulated_ms as f64 / 1000.0,
         begin.elapsed().as_secs_f64()

@@ -6,11 +6,13 @@ mod directory_set;
 mod exclusive_create;
 mod inode_register;
 mod nemesis;
+mod outcome;
 mod partition;
 mod rename;
 mod stage;
 mod work;
 
-pub use nemesis::{Nemesis, NemesisReport};
+pub use nemesis::{Nemesis, NemesisReport, Span};
+pub use outcome::{Bucket, Calls, Outcome};
 pub use stage::{CampaignOptions, last_line, run};
 pub use work::Workload;

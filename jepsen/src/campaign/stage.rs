@@ -2,10 +2,11 @@
 
 use super::client::open;
 use super::nemesis::{Nemesis, NemesisReport, torment};
+use super::outcome::{Calls, Outcome};
 use super::work::{Place, Work, Workload, word};
 use crate::checker::Verdict;
 use crate::cluster::{Cluster, ClusterOptions};
-use crate::history::{Entry, Kind, Recorder, write_edn, write_json_lines};
+use crate::history::{Entry, Recorder, write_edn, write_json_lines};
 use anyhow::{Context, Result};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -19,7 +20,7 @@ use tokio::task::JoinHandle;
 const CLIENTS: u64 = 6;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Answered calls for each second of a run, below which it tells too little.
-const CALLS_PER_SECOND_MIN: usize = 20;
+const CALLS_PER_SECOND_MIN: u64 = 20;
 /// Problems that are printed.
 const PROBLEMS_SHOWN: usize = 20;
 
@@ -37,34 +38,11 @@ pub struct CampaignOptions {
     pub seed: u64,
 }
 
-/// How many calls ended how.
-#[derive(Clone, Copy, Default, Debug)]
-struct Calls {
-    ok: usize,
-    fail: usize,
-    unknown: usize,
-}
-
-impl Calls {
-    fn of(entries: &[Entry]) -> Self {
-        let mut calls = Self::default();
-        for entry in entries {
-            match entry.kind {
-                Kind::Invoke => {}
-                Kind::Ok => calls.ok += 1,
-                Kind::Fail => calls.fail += 1,
-                Kind::Info => calls.unknown += 1,
-            }
-        }
-        calls
-    }
-}
-
 /// Runs a workload and checks it.
 ///
 /// # Errors
 /// When the cluster cannot be started or healed: then nothing can be said.
-pub async fn run(options: CampaignOptions) -> Result<Verdict> {
+pub async fn run(options: CampaignOptions) -> Result<(Verdict, Outcome)> {
     let CampaignOptions {
         workload,
         nemesis,
@@ -82,7 +60,7 @@ pub async fn run(options: CampaignOptions) -> Result<Verdict> {
     };
     let mut cluster = Cluster::start(cluster_options).await?;
     let ended = through(&mut cluster, options).await;
-    let verdict = ended.inspect_err(|_| cluster.keep())?;
+    let (verdict, outcome) = ended.inspect_err(|_| cluster.keep())?;
     if let Verdict::Violation(violation) = &verdict {
         for problem in violation.problems.iter().take(PROBLEMS_SHOWN) {
             println!("problem: {problem}");
@@ -95,7 +73,7 @@ pub async fn run(options: CampaignOptions) -> Result<Verdict> {
         println!("the cluster's files are kept in {}", cluster.dir().display());
         cluster.keep();
     }
-    Ok(verdict)
+    Ok((verdict, outcome))
 }
 
 /// The last line of a run.
@@ -103,7 +81,10 @@ pub fn last_line(verdict: &Verdict) -> String {
     format!("verdict: {}", word(verdict))
 }
 
-async fn through(cluster: &mut Cluster, options: CampaignOptions) -> Result<Verdict> {
+async fn through(
+    cluster: &mut Cluster,
+    options: CampaignOptions,
+) -> Result<(Verdict, Outcome)> {
     let work = options.workload.work();
     cluster.format("vol").await?;
     let place = Place {
@@ -120,7 +101,7 @@ async fn through(cluster: &mut Cluster, options: CampaignOptions) -> Result<Verd
     };
     let clients = start_clients(&work, &place, options.seed);
     let mut rng = StdRng::seed_from_u64(options.seed);
-    let report = torment(cluster, options.nemesis, &mut rng, place.end).await?;
+    let report = torment(cluster, options.nemesis, &mut rng, &place.recorder, place.end).await?;
     cluster
         .wait_ready(PATIENCE)
         .await
@@ -140,7 +121,9 @@ async fn through(cluster: &mut Cluster, options: CampaignOptions) -> Result<Verd
     println!("nemesis: {report:?}");
     println!("calls: {:?}", Calls::of(&entries));
     let verdict = Verdict::of(problems).and(work.check(&entries));
-    Ok(verdict.and(coverage(&entries, report, final_read, options)))
+    let verdict = verdict.and(coverage(&entries, &report, final_read, options));
+    let outcome = Outcome::new(options, &verdict, &entries, report.spans);
+    Ok((verdict, outcome))
 }
 
 fn start_clients(
@@ -160,11 +143,11 @@ fn start_clients(
 /// A run that did not exercise what it is about says nothing.
 fn coverage(
     entries: &[Entry],
-    report: NemesisReport,
+    report: &NemesisReport,
     final_read: bool,
     options: CampaignOptions,
 ) -> Verdict {
-    let enough = CALLS_PER_SECOND_MIN * usize::try_from(options.time.as_secs()).unwrap_or(0);
+    let enough = CALLS_PER_SECOND_MIN * options.time.as_secs();
     let answered = Calls::of(entries).ok;
     let gap = if !final_read {
         Some("the final read was not answered".to_owned())

@@ -31,6 +31,14 @@ pub enum Workload {
 }
 
 impl Workload {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::DirectorySet,
+        Self::InodeRegister,
+        Self::ExclusiveCreate,
+        Self::Rename,
+    ];
+
     pub(super) fn work(self) -> Arc<dyn Work> {
         match self {
             Self::DirectorySet => Arc::new(DirectorySet::default()),

@@ -1,0 +1,168 @@
+//! The long proof: simulated seeds, every workload under every fault, and power cuts, in turns, for
+//! as long as it may. What was done is kept, so that the next run goes on from there.
+
+mod page;
+mod state;
+mod text;
+
+pub use state::{PowerLine, PowerTotals, ProofState, SimTotals};
+
+use crate::campaign::{Nemesis, Outcome, Workload};
+use crate::loop_image::loop_missing;
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Seeds of one turn.
+const SEEDS: u64 = 20;
+/// Seconds of one history.
+const HISTORY_SECONDS: u64 = 20;
+/// Power cuts of one turn.
+const CUTS: u32 = 10;
+/// Turns of histories for one turn of power cuts.
+const HISTORIES_PER_CUTS: usize = 4;
+
+/// A program beside this one.
+fn beside(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let path = own.parent().context("a program lies in a directory")?.join(name);
+    if !path.exists() {
+        bail!("there is no {}: build the workspace first", path.display());
+    }
+    Ok(path)
+}
+
+/// Goes on with the proof in `dir` for as long as `limit`. Says whether nothing is wrong so far.
+///
+/// # Errors
+/// When nothing can be run or kept.
+pub fn run(dir: &Path, limit: Duration) -> Result<bool> {
+    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let mut proof = Proof {
+        dir: dir.to_owned(),
+        state: ProofState::load(dir)?,
+        until: Instant::now() + limit,
+        begun: Instant::now(),
+        limit,
+    };
+    proof.go_on()?;
+    Ok(proof.state.is_right())
+}
+
+struct Proof {
+    dir: PathBuf,
+    state: ProofState,
+    begun: Instant,
+    until: Instant,
+    limit: Duration,
+}
+
+impl Proof {
+    fn go_on(&mut self) -> Result<()> {
+        let no_cuts = loop_missing();
+        if let Some(why) = &no_cuts {
+            println!("SKIPPED: power cuts: {why}");
+        }
+        while Instant::now() < self.until {
+            let turn = self.state.turns;
+            self.seeds()?;
+            if Instant::now() < self.until {
+                self.history()?;
+            }
+            let due = turn % HISTORIES_PER_CUTS == HISTORIES_PER_CUTS - 1;
+            if due && no_cuts.is_none() && Instant::now() < self.until {
+                self.cuts()?;
+            }
+            self.state.turns += 1;
+            self.keep()?;
+            self.tell_progress();
+        }
+        println!("{}", text::report(&self.state));
+        println!("reports: {0}/report.html, {0}/report.txt", self.dir.display());
+        Ok(())
+    }
+
+    fn keep(&self) -> Result<()> {
+        self.state.save(&self.dir)?;
+        fs::write(self.dir.join("report.txt"), text::report(&self.state))?;
+        fs::write(self.dir.join("report.html"), page::report(&self.state))?;
+        Ok(())
+    }
+
+    fn tell_progress(&self) {
+        println!(
+            "{:.0} of {:.0} min: {}",
+            self.begun.elapsed().as_secs_f64() / 60.0,
+            self.limit.as_secs_f64() / 60.0,
+            self.state.summary()
+        );
+    }
+
+    fn seeds(&mut self) -> Result<()> {
+        let first = self.state.sim.seeds + 1;
+        let said = Command::new(beside("sim")?)
+            .args(["campaign", "--json", "--first", &first.to_string()])
+            .args(["--seeds", &SEEDS.to_string()])
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot run sim")?;
+        let lines = String::from_utf8_lossy(&said.stdout).into_owned();
+        for line in lines.lines() {
+            self.state.sim.add(line)?;
+        }
+        Ok(())
+    }
+
+    fn history(&mut self) -> Result<()> {
+        let number = self.state.histories.len();
+        let workload = Workload::ALL[number % Workload::ALL.len()];
+        let nemesis = Nemesis::ALL[(number / Workload::ALL.len()) % Nemesis::ALL.len()];
+        let report = self.dir.join("history.json");
+        let _none_before = fs::remove_file(&report);
+        let said = Command::new(std::env::current_exe()?)
+            .args(["run", "--workload", &kebab(&format!("{workload:?}"))])
+            .args(["--nemesis", &kebab(&format!("{nemesis:?}"))])
+            .args(["--time", &HISTORY_SECONDS.to_string()])
+            .args(["--seed", &(number + 1).to_string()])
+            .arg("--report")
+            .arg(&report)
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot run jepsen")?;
+        let bytes = fs::read(&report)
+            .with_context(|| format!("{}", String::from_utf8_lossy(&said.stderr)))?;
+        let outcome: Outcome = serde_json::from_slice(&bytes)?;
+        if outcome.verdict != "ok" {
+            let log = self.dir.join(format!("history-{}.log", number + 1));
+            fs::write(log, [said.stdout, said.stderr].concat())?;
+        }
+        self.state.histories.push(outcome);
+        Ok(())
+    }
+
+    fn cuts(&mut self) -> Result<()> {
+        let seed = self.state.power.turns + 1;
+        let said = Command::new(std::env::current_exe()?)
+            .args(["power", "--cycles", &CUTS.to_string()])
+            .args(["--seed", &seed.to_string()])
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot run jepsen")?;
+        self.state.power.add(&said)?;
+        Ok(())
+    }
+}
+
+/// `DirectorySet` as `directory-set`.
+fn kebab(name: &str) -> String {
+    let mut text = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !text.is_empty() {
+            text.push('-');
+        }
+        text.push(letter.to_ascii_lowercase());
+    }
+    text
+}
