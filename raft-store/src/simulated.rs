@@ -54,6 +54,15 @@ impl Default for DiskManners {
     }
 }
 
+/// Where a disk can stand still, so that a crash comes at exactly this point.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Halt {
+    /// Before a round of the log is written.
+    BeforeRound,
+    /// When it is written and synced, and nobody knows.
+    BeforeReport,
+}
+
 /// How a store on the disk ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Crash {
@@ -105,6 +114,9 @@ struct Disk {
     manners: DiskManners,
     /// Rounds until one fails.
     failing: Option<u32>,
+    /// Where it will stand still, after so many rounds.
+    halting: Option<(u32, Halt)>,
+    halted: bool,
     /// Rows taken for durable that were not.
     broken: u32,
     rng: StdRng,
@@ -154,6 +166,8 @@ impl SimDisk {
                 snapshot: None,
                 manners,
                 failing: None,
+                halting: None,
+                halted: false,
                 broken: 0,
                 rng: StdRng::seed_from_u64(seed),
             })),
@@ -174,11 +188,38 @@ impl SimDisk {
         disk.unsynced.clear();
         disk.synced.clone_from(&disk.rows);
         disk.failing = None;
+        disk.halting = None;
+        disk.halted = false;
     }
 
     /// Makes a round of the log fail: the one behind the next `rounds`.
     pub fn fail_after(&self, rounds: u32) {
         self.disk.lock().failing = Some(rounds);
+    }
+
+    /// Makes the log stand still at a point of a round: the one behind the next `rounds`.
+    pub fn halt_after(&self, rounds: u32, at: Halt) {
+        self.disk.lock().halting = Some((rounds, at));
+    }
+
+    /// Whether the log stands still.
+    pub fn has_halted(&self) -> bool {
+        self.disk.lock().halted
+    }
+
+    pub(crate) fn halts(&self, at: Halt) -> bool {
+        let disk = &mut *self.disk.lock();
+        match disk.halting {
+            Some((0, halt)) if halt == at => {
+                disk.halted = true;
+                true
+            }
+            Some((left, halt)) if left > 0 && at == Halt::BeforeReport => {
+                disk.halting = Some((left - 1, halt));
+                false
+            }
+            _ => false,
+        }
     }
 
     /// How the disk behaves from now on.

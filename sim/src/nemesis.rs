@@ -3,7 +3,7 @@
 use crate::member::{DAMAGED, Member};
 use crate::run::Stage;
 use crate::side::{MANNERS, Side};
-use raft_store::simulated::{Crash, DiskManners};
+use raft_store::simulated::{Crash, DiskManners, Halt};
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use turmoil::Sim;
 
 /// Kinds of fault, in the order of the report.
-const KINDS: [&str; 19] = [
+const KINDS: [&str; 21] = [
     "kill",
     "kill-leader",
     "power-loss",
@@ -28,6 +28,8 @@ const KINDS: [&str; 19] = [
     "loss",
     "slow-disk",
     "failing-disk",
+    "crash-before-write",
+    "crash-before-report",
     "clock",
     "wiped-disk",
     "flipped-bit",
@@ -132,6 +134,7 @@ impl Nemesis {
     pub(crate) fn act(&mut self, sim: &mut Sim<'_>, stage: &Stage) {
         let now = sim.elapsed();
         self.restart_ended(sim, stage);
+        self.crash_halted(sim, stage);
         let due: Vec<_> = {
             let (due, later) = std::mem::take(&mut self.repairs)
                 .into_iter()
@@ -151,6 +154,19 @@ impl Nemesis {
         let side = sides[self.rng.random_range(0..sides.len())];
         if self.hurt(sim, stage, side, kind) {
             *self.counts.entry(kind).or_default() += 1;
+        }
+    }
+
+    /// Where a log stands still, the power goes.
+    fn crash_halted(&mut self, sim: &mut Sim<'_>, stage: &Stage) {
+        let now = sim.elapsed();
+        for side in stage.sides() {
+            for member in &side.members {
+                if member.disk.has_halted() {
+                    let host = [member.host.clone()];
+                    self.crash(sim, side, &host, Crash::PowerLoss, now);
+                }
+            }
         }
     }
 
@@ -232,6 +248,7 @@ impl Nemesis {
     /// Puts everything right.
     pub(crate) fn heal(&mut self, sim: &mut Sim<'_>, stage: &Stage) {
         self.restart_ended(sim, stage);
+        self.crash_halted(sim, stage);
         for (_, repair) in std::mem::take(&mut self.repairs) {
             self.repair(sim, stage, repair);
         }
@@ -312,6 +329,15 @@ impl Nemesis {
             "failing-disk" => {
                 let rounds = self.rng.random_range(0..20);
                 self.disk(side, &hosts[0], now, |disk| disk.fail_after(rounds))
+            }
+            "crash-before-write" | "crash-before-report" => {
+                let rounds = self.rng.random_range(0..40);
+                let at = if kind == "crash-before-write" {
+                    Halt::BeforeRound
+                } else {
+                    Halt::BeforeReport
+                };
+                self.disk(side, &hosts[0], now, |disk| disk.halt_after(rounds, at))
             }
             "clock" => self.clock(side, &hosts[0], now),
             "wiped-disk" | "flipped-bit" | "forgetful-disk" => {

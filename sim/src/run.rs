@@ -299,7 +299,8 @@ impl Run {
     /// As [`Self::step`]; who ends by itself, by what was done before, is started again.
     fn step_healed(&mut self) {
         self.step();
-        if self.stage.members().any(|member| member.ended().is_some()) {
+        let troubled = |member: &Member| member.ended().is_some() || member.disk.has_halted();
+        if self.stage.members().any(troubled) {
             self.nemesis.heal(&mut self.sim, &self.stage);
         }
     }

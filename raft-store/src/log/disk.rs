@@ -4,7 +4,7 @@ use super::hint::Tip;
 #[cfg(feature = "rocksdb")]
 use super::rocks::{RocksLog, RocksLogSnapshot};
 use crate::error::StoreError;
-use crate::simulated::{Pinned, SimDisk};
+use crate::simulated::{Halt, Pinned, SimDisk};
 use std::ops::{ControlFlow, Range};
 use std::time::Duration;
 
@@ -91,6 +91,18 @@ impl LogDisk {
             #[cfg(feature = "rocksdb")]
             Self::Rocks(rocks) => rocks.bytes(),
             Self::Simulated(disk) => disk.log_bytes(),
+        }
+    }
+
+    /// Whether a simulated disk stands still here, for ever.
+    pub(crate) fn halts(&self, at: Halt) -> bool {
+        match self {
+            #[cfg(feature = "rocksdb")]
+            Self::Rocks(_) => {
+                let _never = at;
+                false
+            }
+            Self::Simulated(disk) => disk.halts(at),
         }
     }
 

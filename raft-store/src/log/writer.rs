@@ -8,6 +8,7 @@ use super::hint::Tip;
 use super::image::Ticket;
 use super::shared::LogShared;
 use crate::error::StoreError;
+use crate::simulated::Halt;
 use crate::types::TypeConfig;
 use crate::workers::Workers;
 use meta_core::seeded::{Bug, has};
@@ -148,11 +149,42 @@ async fn run(shared: Arc<LogShared>, mut queued: mpsc::Receiver<Queued>) {
             bytes += next.bytes;
             round.push(next);
         }
-        write_round(&shared, round);
+        if shared.disk.halts(Halt::BeforeRound) {
+            std::future::pending::<()>().await;
+        }
+        let written = write_round(&shared, round);
+        if shared.disk.halts(Halt::BeforeReport) {
+            std::future::pending::<()>().await;
+        }
+        written.report();
     }
 }
 
-fn write_round(shared: &LogShared, round: Vec<Queued>) {
+/// A round that was written, or failed, and of which nobody knows yet.
+struct Written {
+    reports: Vec<Done>,
+    failure: Option<String>,
+}
+
+impl Written {
+    /// Tells everybody, in the order in which they asked.
+    fn report(self) {
+        for done in self.reports {
+            let result = match &self.failure {
+                None => Ok(()),
+                Some(failure) => Err(io::Error::other(failure.clone())),
+            };
+            match done {
+                Done::Flushed(callback) => callback.io_completed(result),
+                // A waiter that has gone away needs no answer.
+                Done::Waiter(waiter) => drop(waiter.send(result)),
+                Done::Nobody => {}
+            }
+        }
+    }
+}
+
+fn write_round(shared: &LogShared, round: Vec<Queued>) -> Written {
     let mut changes = Vec::new();
     let mut durability = Durability::Later;
     let first = round
@@ -196,17 +228,8 @@ fn write_round(shared: &LogShared, round: Vec<Queued>) {
     {
         shared.image.lock().complete(*ticket);
     }
-    let failure = written.err().map(|error| error.to_string());
-    for (_, done) in reports {
-        let result = match &failure {
-            None => Ok(()),
-            Some(failure) => Err(io::Error::other(failure.clone())),
-        };
-        match done {
-            Done::Flushed(callback) => callback.io_completed(result),
-            // A waiter that has gone away needs no answer.
-            Done::Waiter(waiter) => drop(waiter.send(result)),
-            Done::Nobody => {}
-        }
+    Written {
+        reports: reports.into_iter().map(|(_, done)| done).collect(),
+        failure: written.err().map(|error| error.to_string()),
     }
 }
