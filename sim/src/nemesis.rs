@@ -160,12 +160,13 @@ impl Nemesis {
     /// Where a log stands still, the power goes.
     fn crash_halted(&mut self, sim: &mut Sim<'_>, stage: &Stage) {
         let now = sim.elapsed();
-        for side in stage.sides() {
-            for member in &side.members {
-                if member.disk.has_halted() {
-                    let host = [member.host.clone()];
-                    self.crash(sim, side, &host, Crash::PowerLoss, now);
-                }
+        for member in stage.members() {
+            // Also one that has not come up yet: it waits for its disk.
+            if member.disk.has_halted() {
+                self.note(now, &format!("the power of {} goes at a write", member.host));
+                sim.crash(member.host.as_str());
+                member.crashed(Crash::PowerLoss);
+                self.later(now, Repair::Start(member.host.clone()));
             }
         }
     }
