@@ -2,6 +2,7 @@
 //! is open, which is what a killed process leaves, or a child process that is really killed.
 #![cfg(feature = "rocksdb")]
 
+mod anywhere;
 mod damage;
 mod install;
 mod kill;
