@@ -3,10 +3,10 @@
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use jepsen::campaign::{self, CampaignOptions, Nemesis, Outcome, Workload};
+use jepsen::checker::Verdict;
 use jepsen::demo::{self, DemoOptions};
 use jepsen::power;
 use jepsen::proof::{self, PowerLine};
-use jepsen::checker::Verdict;
 use jepsen::s3_server;
 use std::net::SocketAddr;
 use std::path::PathBuf;

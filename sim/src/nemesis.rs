@@ -163,7 +163,10 @@ impl Nemesis {
         for member in stage.members() {
             // Also one that has not come up yet: it waits for its disk.
             if member.disk.has_halted() {
-                self.note(now, &format!("the power of {} goes at a write", member.host));
+                self.note(
+                    now,
+                    &format!("the power of {} goes at a write", member.host),
+                );
                 sim.crash(member.host.as_str());
                 member.crashed(Crash::PowerLoss);
                 self.later(now, Repair::Start(member.host.clone()));

@@ -115,8 +115,10 @@ impl DirectorySet {
 
     async fn remove(&self, client: &mut Client, element: u64) -> Option<String> {
         let (parent, name) = (self.dir(), name(&format!("e{element}")).ok()?);
-        let call = client.call("", SetInput::Remove(element), async |session| {
-            match execute(session, Operation::Unlink { parent, name }).await {
+        let call = client.call(
+            "",
+            SetInput::Remove(element),
+            async |session| match execute(session, Operation::Unlink { parent, name }).await {
                 Ok(Success::Removed { nlink: 0, .. }) => Ended::Ok(SetOutput::Done),
                 Err(ClientError::Refused(refusal)) => Ended::Wrong(format!(
                     "removing the acknowledged e{element} was refused: {refusal}"
@@ -126,8 +128,8 @@ impl DirectorySet {
                 Ok(other) => {
                     Ended::Wrong(format!("removing e{element} was answered with {other:?}"))
                 }
-            }
-        });
+            },
+        );
         call.await
     }
 

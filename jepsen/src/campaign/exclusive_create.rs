@@ -114,12 +114,8 @@ impl ExclusiveCreate {
         if freed.is_none() {
             // Whoever comes first moves all on.
             let next = used + 1;
-            let moved = self.names[lock].compare_exchange(
-                used,
-                next,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            );
+            let moved =
+                self.names[lock].compare_exchange(used, next, Ordering::Relaxed, Ordering::Relaxed);
             let _somebody_else_did = moved.is_err();
         }
         None
@@ -142,8 +138,10 @@ impl ExclusiveCreate {
             },
             existing: Existing::Refuse,
         };
-        let call = client.call(key, MutexInput::Acquire(holder), async |session| {
-            match execute(session, Operation::Create(create)).await {
+        let call = client.call(
+            key,
+            MutexInput::Acquire(holder),
+            async |session| match execute(session, Operation::Create(create)).await {
                 Ok(Success::Entry { created: true, .. }) => {
                     *held = Some(true);
                     Ended::Ok(MutexOutput::Done)
@@ -158,8 +156,8 @@ impl ExclusiveCreate {
                 }
                 Err(ClientError::Unknown(_)) => Ended::Unknown,
                 other => Ended::Wrong(format!("taking a lock was answered with {other:?}")),
-            }
-        });
+            },
+        );
         call.await
     }
 
@@ -204,12 +202,10 @@ impl ExclusiveCreate {
             };
             // Whose it is never changes, so it is what it was when the name was looked up.
             match query(session, QueryBody::ReadLink { ino }).await {
-                Ok(Answer::Bytes(bytes)) => {
-                    match String::from_utf8_lossy(&bytes).parse() {
-                        Ok(holder) => Ended::Ok(MutexOutput::Holder(Some(holder))),
-                        Err(_) => Ended::Wrong(format!("a lock is held by {bytes:?}")),
-                    }
-                }
+                Ok(Answer::Bytes(bytes)) => match String::from_utf8_lossy(&bytes).parse() {
+                    Ok(holder) => Ended::Ok(MutexOutput::Holder(Some(holder))),
+                    Err(_) => Ended::Wrong(format!("a lock is held by {bytes:?}")),
+                },
                 Ok(other) => Ended::Wrong(format!("a lock's target is {other:?}")),
                 // Freed meanwhile: then nobody can say whose it was.
                 Err(_) => Ended::Fail,

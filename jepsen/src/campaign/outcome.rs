@@ -158,7 +158,10 @@ mod tests {
         ];
         let told = latency(&entries);
         assert_eq!(told.len(), 2);
-        assert_eq!((told[0].at_ms, told[0].count, told[0].max_us), (0, 1, 10_000));
+        assert_eq!(
+            (told[0].at_ms, told[0].count, told[0].max_us),
+            (0, 1, 10_000)
+        );
         assert_eq!((told[1].at_ms, told[1].p50_us), (200, 260_000));
         let calls = Calls::of(&entries);
         assert_eq!((calls.ok, calls.fail, calls.unknown), (2, 0, 1));

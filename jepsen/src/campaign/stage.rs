@@ -70,7 +70,10 @@ pub async fn run(options: CampaignOptions) -> Result<(Verdict, Outcome)> {
         println!("the run tells too little: {why}");
     }
     if !verdict.is_ok() {
-        println!("the cluster's files are kept in {}", cluster.dir().display());
+        println!(
+            "the cluster's files are kept in {}",
+            cluster.dir().display()
+        );
         cluster.keep();
     }
     Ok((verdict, outcome))
@@ -81,10 +84,7 @@ pub fn last_line(verdict: &Verdict) -> String {
     format!("verdict: {}", word(verdict))
 }
 
-async fn through(
-    cluster: &mut Cluster,
-    options: CampaignOptions,
-) -> Result<(Verdict, Outcome)> {
+async fn through(cluster: &mut Cluster, options: CampaignOptions) -> Result<(Verdict, Outcome)> {
     let work = options.workload.work();
     cluster.format("vol").await?;
     let place = Place {
@@ -101,7 +101,14 @@ async fn through(
     };
     let clients = start_clients(&work, &place, options.seed);
     let mut rng = StdRng::seed_from_u64(options.seed);
-    let report = torment(cluster, options.nemesis, &mut rng, &place.recorder, place.end).await?;
+    let report = torment(
+        cluster,
+        options.nemesis,
+        &mut rng,
+        &place.recorder,
+        place.end,
+    )
+    .await?;
     cluster
         .wait_ready(PATIENCE)
         .await
@@ -152,7 +159,9 @@ fn coverage(
     let gap = if !final_read {
         Some("the final read was not answered".to_owned())
     } else if answered < enough {
-        Some(format!("{answered} calls were answered, {enough} are needed"))
+        Some(format!(
+            "{answered} calls were answered, {enough} are needed"
+        ))
     } else {
         report.gap(options.nemesis)
     };

@@ -13,7 +13,6 @@ use anyhow::Result;
 use async_trait::async_trait;
 use meta_client::MetaSession;
 use rand::rngs::StdRng;
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -78,7 +77,6 @@ pub(super) trait Work: Send + Sync {
 pub(super) fn linearizable<M>(model: &M, entries: &[Entry]) -> Verdict
 where
     M: Model + Default + 'static,
-    M::State: Debug,
     M::Input: Codec<Output = M::Output>,
 {
     let operations: Vec<OperationOf<M>> = match pair(entries) {
@@ -87,7 +85,10 @@ where
     };
     let ours = wgl::check(model, &operations, Budget::default());
     let theirs = opinion::<M>(&operations);
-    println!("checkers: ours {}, porcupine {theirs:?}", word(&ours.verdict()));
+    println!(
+        "checkers: ours {}, porcupine {theirs:?}",
+        word(&ours.verdict())
+    );
     if agree(&ours, theirs) {
         ours.verdict()
     } else {

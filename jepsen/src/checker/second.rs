@@ -37,10 +37,7 @@ impl<M> fmt::Debug for Second<M> {
     }
 }
 
-impl<M: Model + Default + 'static> Peer for Second<M>
-where
-    M::State: fmt::Debug,
-{
+impl<M: Model + Default + 'static> Peer for Second<M> {
     type State = M::State;
     type Op = (M::Input, Option<M::Output>);
     type Metadata = ();
@@ -58,10 +55,7 @@ where
 }
 
 /// Checks a history of several objects, each with its own key.
-pub fn opinion<M: Model + Default + 'static>(history: &[OperationOf<M>]) -> Opinion
-where
-    M::State: fmt::Debug,
-{
+pub fn opinion<M: Model + Default + 'static>(history: &[OperationOf<M>]) -> Opinion {
     let mut objects: BTreeMap<&str, Vec<Operation<Second<M>>>> = BTreeMap::new();
     for operation in history.iter().filter(|operation| !operation.is_failed()) {
         // It wants every operation done. One with an unknown end has for ever to be done, so that

@@ -22,11 +22,11 @@ pub type OperationOf<M> = Operation<<M as Model>::Input, <M as Model>::Output>;
 /// An object, and what its operations do to it one after the other.
 pub trait Model: Clone {
     /// All that later answers depend on.
-    type State: Clone + Eq + Hash;
+    type State: Clone + Eq + Hash + Debug + Send + Sync;
     /// What is asked.
-    type Input: Clone + Debug;
+    type Input: Clone + Debug + Send + Sync;
     /// What is answered.
-    type Output: Clone + Debug;
+    type Output: Clone + Debug + Send + Sync;
 
     /// The object before the first operation.
     fn initial(&self) -> Self::State;

@@ -27,7 +27,10 @@ const HISTORIES_PER_CUTS: usize = 4;
 /// A program beside this one.
 fn beside(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
-    let path = own.parent().context("a program lies in a directory")?.join(name);
+    let path = own
+        .parent()
+        .context("a program lies in a directory")?
+        .join(name);
     if !path.exists() {
         bail!("there is no {}: build the workspace first", path.display());
     }
@@ -80,7 +83,10 @@ impl Proof {
             self.tell_progress();
         }
         println!("{}", text::report(&self.state));
-        println!("reports: {0}/report.html, {0}/report.txt", self.dir.display());
+        println!(
+            "reports: {0}/report.html, {0}/report.txt",
+            self.dir.display()
+        );
         Ok(())
     }
 

@@ -92,7 +92,9 @@ fn plot(outcome: &Outcome, page: &mut String) -> std::fmt::Result {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -125,9 +127,18 @@ mod tests {
         let mut state = ProofState::default();
         state.histories.push(outcome);
         let page = report(&state);
-        assert!(page.contains("<rect x=\"225.0\" y=\"0\" width=\"225.0\""), "{page}");
-        assert!(page.contains("cx=\"900.0\" cy=\"160.0\""), "the fastest is at the bottom");
-        assert!(page.contains("cx=\"900.0\" cy=\"0.0\""), "the slowest is at the top");
+        assert!(
+            page.contains("<rect x=\"225.0\" y=\"0\" width=\"225.0\""),
+            "{page}"
+        );
+        assert!(
+            page.contains("cx=\"900.0\" cy=\"160.0\""),
+            "the fastest is at the bottom"
+        );
+        assert!(
+            page.contains("cx=\"900.0\" cy=\"0.0\""),
+            "the slowest is at the top"
+        );
         assert!(page.contains("1 &lt; 2"));
         assert!(!state.is_right());
     }

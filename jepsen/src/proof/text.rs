@@ -24,7 +24,11 @@ pub(super) fn report(state: &ProofState) -> String {
 
 fn write(state: &ProofState, text: &mut String) -> std::fmt::Result {
     writeln!(text, "{}", state.summary())?;
-    writeln!(text, "\nsimulation: {} calls, {} with unknown ends", state.sim.calls, state.sim.unknown)?;
+    writeln!(
+        text,
+        "\nsimulation: {} calls, {} with unknown ends",
+        state.sim.calls, state.sim.unknown
+    )?;
     for (kind, count) in &state.sim.faults {
         writeln!(text, "  {kind:<16} {count:>8}")?;
     }
@@ -33,7 +37,9 @@ fn write(state: &ProofState, text: &mut String) -> std::fmt::Result {
     }
     let mut rows: BTreeMap<(&str, &str), Row> = BTreeMap::new();
     for outcome in &state.histories {
-        let row = rows.entry((&outcome.workload, &outcome.nemesis)).or_default();
+        let row = rows
+            .entry((&outcome.workload, &outcome.nemesis))
+            .or_default();
         match outcome.verdict.as_str() {
             "ok" => row.ok += 1,
             "violation" => row.violation += 1,
@@ -62,7 +68,12 @@ fn write(state: &ProofState, text: &mut String) -> std::fmt::Result {
     }
     for (number, outcome) in state.wrong_histories() {
         let first = outcome.words.first().map_or("", String::as_str);
-        writeln!(text, "  history {}: {}: {first}", number + 1, outcome.verdict)?;
+        writeln!(
+            text,
+            "  history {}: {}: {first}",
+            number + 1,
+            outcome.verdict
+        )?;
     }
     writeln!(
         text,

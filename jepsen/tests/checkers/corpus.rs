@@ -5,7 +5,6 @@ use jepsen::checker::second::{Opinion, opinion};
 use jepsen::checker::wgl::{Budget, Linearizability, check};
 use jepsen::history::{Codec, pair, read_json_lines};
 use jepsen::model::{Directory, Model, Mutex, OperationOf, Register};
-use std::fmt::Debug;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
@@ -13,7 +12,6 @@ use std::path::Path;
 fn look<M>(model: &M, kind: &str) -> (u32, u32)
 where
     M: Model + Default + 'static,
-    M::State: Debug,
     M::Input: Codec<Output = M::Output>,
 {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -22,7 +20,11 @@ where
     let (mut good, mut bad) = (0, 0);
     for file in std::fs::read_dir(&dir).expect("a directory") {
         let path = file.expect("a file").path();
-        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
         let entries = read_json_lines(BufReader::new(File::open(&path).expect("open")));
         let entries = entries.unwrap_or_else(|error| panic!("{name}: {error}"));
         let operations: Vec<OperationOf<M>> =

@@ -25,8 +25,6 @@ pub(crate) trait Object:
     fn start() -> Self::Real;
     fn act(real: &mut Self::Real, input: &Self::Input) -> Self::Output;
     fn input(rng: &mut StdRng, serial: u64) -> Self::Input;
-    /// A read of everything, for an end that fixes the state.
-    fn read() -> Self::Input;
     fn spoil(output: &Self::Output, input: &Self::Input, rng: &mut StdRng) -> Self::Output;
 
     /// Whether two answers say the same; listings have no order.
@@ -73,10 +71,6 @@ impl Object for Register {
                 to: rng.random_range(1..6),
             },
         }
-    }
-
-    fn read() -> RegisterInput {
-        RegisterInput::Read
     }
 
     fn spoil(output: &RegisterOutput, _: &RegisterInput, rng: &mut StdRng) -> RegisterOutput {
@@ -130,10 +124,6 @@ impl Object for Directory {
             4 => DirectoryInput::Lookup(name),
             _ => DirectoryInput::List,
         }
-    }
-
-    fn read() -> DirectoryInput {
-        DirectoryInput::List
     }
 
     fn same(one: &DirectoryOutput, two: &DirectoryOutput) -> bool {
@@ -209,10 +199,6 @@ impl Object for Mutex {
         }
     }
 
-    fn read() -> MutexInput {
-        MutexInput::Look
-    }
-
     fn spoil(output: &MutexOutput, _: &MutexInput, rng: &mut StdRng) -> MutexOutput {
         match output {
             MutexOutput::Done => MutexOutput::Refused,
@@ -251,10 +237,6 @@ impl Object for AppendList {
             0 => AppendInput::Append(serial),
             _ => AppendInput::Read,
         }
-    }
-
-    fn read() -> AppendInput {
-        AppendInput::Read
     }
 
     fn spoil(output: &AppendOutput, _: &AppendInput, rng: &mut StdRng) -> AppendOutput {
@@ -319,10 +301,6 @@ impl Object for Tree {
                 to: number(),
             },
         }
-    }
-
-    fn read() -> TreeInput {
-        TreeInput::Snapshot
     }
 
     fn same(one: &TreeOutput, two: &TreeOutput) -> bool {

@@ -33,9 +33,7 @@ impl fmt::Display for Tally {
     }
 }
 
-fn verdict<T: Object>(
-    history: &[jepsen::model::OperationOf<T>],
-) -> Result<bool, TestCaseError> {
+fn verdict<T: Object>(history: &[jepsen::model::OperationOf<T>]) -> Result<bool, TestCaseError> {
     match check(&T::model(), history, Budget::default()) {
         Linearizability::Ok => Ok(true),
         Linearizability::Violation(example) => {
@@ -52,11 +50,7 @@ fn verdict<T: Object>(
     }
 }
 
-fn changed<T: Object>(
-    seed: u64,
-    shape: Shape,
-    changes: u32,
-) -> Vec<jepsen::model::OperationOf<T>> {
+fn changed<T: Object>(seed: u64, shape: Shape, changes: u32) -> Vec<jepsen::model::OperationOf<T>> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut history = simulate::<T>(&mut rng, shape);
     for _ in 0..changes {

@@ -6,7 +6,9 @@ use crate::testing::{Row, append, apply, history};
 use crate::types::{Entry, Vote};
 use meta_core::kv::{Family, KvRead as _};
 use meta_core::outcome::Fatal;
-use openraft::storage::{RaftLogReader as _, RaftLogStorage as _, RaftSnapshotBuilder as _, RaftStateMachine as _};
+use openraft::storage::{
+    RaftLogReader as _, RaftLogStorage as _, RaftSnapshotBuilder as _, RaftStateMachine as _,
+};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use std::fs;
@@ -97,7 +99,10 @@ async fn read(dir: &Path) -> Result<(Vec<Entry>, Option<Vote>, Vec<Row>), String
     let applied = store.reader.applied().map_or(0, |id| id.index + 1);
     let rest = entries.iter().filter(|entry| entry.log_id.index >= applied);
     let rest: Vec<Entry> = rest.cloned().collect();
-    if rest.first().is_some_and(|entry| entry.log_id.index != applied) {
+    if rest
+        .first()
+        .is_some_and(|entry| entry.log_id.index != applied)
+    {
         return Err("the log begins behind the state".to_owned());
     }
     apply(&mut store.machine, rest)
