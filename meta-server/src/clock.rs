@@ -97,18 +97,31 @@ impl ClockCheck {
             .unwrap_or(Duration::ZERO)
     }
 
-    /// Whether more than half of all peers say that our clock is off.
+    /// Whether our clock is off: more than half of all peers say so, or more of those that were heard
+    /// lately than agree with it, ourselves among them. Who is not heard may be dead: a leader needs
+    /// no more than a bare majority of nodes.
     pub(crate) fn is_off(&self, peers: usize) -> bool {
         self.is_off_at(Instant::now(), peers)
     }
 
     fn is_off_at(&self, now: Instant, peers: usize) -> bool {
-        let off = self
-            .fresh(now)
-            .into_iter()
-            .filter(|sample| sample.apart > SKEW_MAX)
-            .count();
-        off * 2 > peers
+        let (agree, differ) = self.voices(now);
+        differ > agree + 1 || differ * 2 > peers
+    }
+
+    /// Whether our clock is right, as far as can be known: most of the nodes agree with it. What
+    /// cannot be taken back must not be done by a clock that is only not known to be wrong.
+    pub(crate) fn is_confirmed(&self, peers: usize) -> bool {
+        let (agree, _) = self.voices(Instant::now());
+        (agree + 1) * 2 > peers + 1
+    }
+
+    /// How many peers agree with our clock, and how many differ from it.
+    fn voices(&self, now: Instant) -> (usize, usize) {
+        let fresh = self.fresh(now);
+        let differ = fresh.iter().filter(|sample| sample.apart > SKEW_MAX);
+        let differ = differ.count();
+        (fresh.len() - differ, differ)
     }
 
     fn fresh(&self, now: Instant) -> Vec<Sample> {
@@ -145,6 +158,32 @@ mod tests {
         assert!(check.is_off(2), "behind counts like ahead");
         observe(&check, 3, ms(100_900));
         assert!(!check.is_off(2), "under a second is in order");
+    }
+
+    #[test]
+    fn a_clock_is_off_when_all_who_are_heard_say_so_and_the_others_are_dead() {
+        let check = ClockCheck::default();
+        observe(&check, 2, ms(3_700_000));
+        assert!(!check.is_off(4), "one against one");
+        observe(&check, 3, ms(3_700_000));
+        assert!(
+            check.is_off(4),
+            "two of five are dead, and the two others agree"
+        );
+        observe(&check, 4, ms(100_000));
+        assert!(!check.is_off(4), "two against two");
+    }
+
+    #[test]
+    fn a_clock_is_confirmed_only_when_most_nodes_agree() {
+        let check = ClockCheck::default();
+        assert!(check.is_confirmed(0), "there is no other");
+        assert!(!check.is_confirmed(2), "nobody was heard");
+        observe(&check, 2, ms(3_700_000));
+        assert!(!check.is_confirmed(2), "one against one");
+        observe(&check, 3, ms(100_500));
+        assert!(check.is_confirmed(2), "two of three");
+        assert!(!check.is_confirmed(4), "two of five");
     }
 
     #[test]

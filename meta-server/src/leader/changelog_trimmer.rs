@@ -69,6 +69,11 @@ async fn young_from(
     volume: VolumeId,
     stat: &VolumeStat,
 ) -> Result<Option<Seq>, Failure> {
+    // A record that a wrong clock takes for old cannot be had back, and a mirror that needs it must be
+    // loaded anew.
+    if !core.clock.is_confirmed(core.peers()) {
+        return Ok(None);
+    }
     let now = clock::timestamp(core.wall.now());
     let retain = i64::try_from(core.config.changelog_retain.as_secs()).unwrap_or(i64::MAX);
     let oldest = now.seconds.saturating_sub(retain);
