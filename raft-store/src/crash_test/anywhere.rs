@@ -108,7 +108,7 @@ async fn read(dir: &Path) -> Result<(Vec<Entry>, Option<Vote>, Vec<Row>), String
     apply(&mut store.machine, rest)
         .await
         .map_err(|error| told(&error))?;
-    let all = store.reader.with_view(|view| all_rows(view));
+    let all = store.reader.with_view(all_rows);
     let all = all.and_then(|all| all).map_err(|error| told(&error))?;
     match store.poison.reason() {
         Some(reason) => Err(reason),
