@@ -12,6 +12,7 @@ pub mod binaries;
 pub mod campaign;
 pub mod checker;
 pub mod cluster;
+pub mod crash_points;
 pub mod demo;
 pub mod fuse;
 pub mod history;

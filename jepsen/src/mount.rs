@@ -5,6 +5,7 @@ use crate::process::Process;
 use crate::scratch::notice;
 use crate::wait;
 use anyhow::{Context, Result, bail};
+use meta_client::meta_core::failpoint::Point;
 use rustix::mount::{UnmountFlags, unmount};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -43,20 +44,10 @@ impl Mount {
         extra: &[&str],
         environment: &[(&str, &str)],
     ) -> Result<Self> {
-        fs::create_dir_all(point)
-            .with_context(|| format!("cannot make the mount point {}", point.display()))?;
-        if is_mounted(point)? {
-            bail!("{} is mounted already", point.display());
-        }
         let mut command = Command::new(binary("curlew")?);
         command.arg("mount").arg(url).arg(point).args(extra);
         command.envs(environment.iter().copied());
-        let process = Process::spawn("curlew mount", &mut command, log)?;
-        let mut mount = Self {
-            process,
-            point: point.to_owned(),
-            mounted: true,
-        };
+        let mut mount = Self::launch(&mut command, point, log)?;
         wait::until_blocking("the mount to answer", PATIENCE, || {
             if let Some(status) = mount.process.ended()? {
                 bail!(
@@ -64,14 +55,45 @@ impl Mount {
                     mount.process.log_tail(20)
                 );
             }
-            let answers = is_mounted(point)? && fs::read_dir(point).is_ok();
-            Ok(if answers {
-                Ok(())
-            } else {
-                Err(mount.process.log_tail(20))
-            })
+            Ok(mount.answers()?.ok_or_else(|| mount.process.log_tail(20)))
         })?;
         Ok(mount)
+    }
+
+    /// Mounts with a program that ends when it passes `at`, and waits until it answers or has ended.
+    ///
+    /// # Errors
+    /// When it does neither.
+    pub fn start_failing(url: &str, point: &Path, log: &Path, at: Point) -> Result<Self> {
+        let mut command = Command::new(binary("curlew-failpoints")?);
+        command.arg("mount").arg(url).arg(point);
+        command.env("CURLEW_FAILPOINT", at.name());
+        let mut mount = Self::launch(&mut command, point, log)?;
+        wait::until_blocking("the mount to answer or to end", PATIENCE, || {
+            if mount.process.ended()?.is_some() {
+                return Ok(Ok(()));
+            }
+            Ok(mount.answers()?.ok_or_else(|| mount.process.log_tail(20)))
+        })?;
+        Ok(mount)
+    }
+
+    fn launch(command: &mut Command, point: &Path, log: &Path) -> Result<Self> {
+        fs::create_dir_all(point)
+            .with_context(|| format!("cannot make the mount point {}", point.display()))?;
+        if is_mounted(point)? {
+            bail!("{} is mounted already", point.display());
+        }
+        Ok(Self {
+            process: Process::spawn("curlew mount", command, log)?,
+            point: point.to_owned(),
+            mounted: true,
+        })
+    }
+
+    fn answers(&self) -> Result<Option<()>> {
+        let answers = is_mounted(&self.point)? && fs::read_dir(&self.point).is_ok();
+        Ok(answers.then_some(()))
     }
 
     /// The mounted directory.

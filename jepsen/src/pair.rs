@@ -29,6 +29,14 @@ impl Pair {
     pub async fn start(name: &str, origin_nodes: u64, mirror_nodes: u64) -> Result<Self> {
         let origin = ClusterOptions::new(&format!("{name}-origin"), origin_nodes);
         let mirror = ClusterOptions::new(&format!("{name}-mirror"), mirror_nodes);
+        Self::start_with(origin, mirror).await
+    }
+
+    /// As [`Pair::start`], with settings.
+    ///
+    /// # Errors
+    /// As [`Pair::start`].
+    pub async fn start_with(origin: ClusterOptions, mirror: ClusterOptions) -> Result<Self> {
         let pair = Self {
             origin: Cluster::start(origin).await?,
             mirror: Cluster::start(mirror).await?,

@@ -24,6 +24,7 @@ pub mod chunk;
 pub mod codec;
 pub mod command;
 pub mod digest;
+pub mod failpoint;
 pub mod ids;
 pub mod key;
 pub mod kv;

@@ -10,6 +10,7 @@ use crate::node::{Raft, has_majority};
 use crate::space::SpaceWatch;
 use meta_core::codec::Codec;
 use meta_core::command::{Command, CommandBody};
+use meta_core::failpoint::{self, Point};
 use meta_core::outcome::{Outcome, Reply};
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver as _;
@@ -123,7 +124,9 @@ impl Proposer {
             return Err(Failure::overloaded("too many commands are in flight"));
         };
         self.metrics.proposals_in_flight.inc();
+        failpoint::pass(Point::Propose);
         let replied = self.submit(bytes).await;
+        failpoint::pass(Point::Proposed);
         self.metrics.proposals_in_flight.dec();
         replied
     }

@@ -3,6 +3,7 @@
 
 use crate::config::NodeConfig;
 use crate::node::identity;
+use meta_core::failpoint::{self, Point};
 use proto::ProstCodec;
 use raft_store::recover::{Left, alone, look as look_at};
 use raft_store::{NodeInfo, Store, StoreError, StoreOptions};
@@ -64,6 +65,7 @@ pub async fn recover(config: &NodeConfig) -> Result<(), StoreError> {
     }
     let renewed = identity::renew(&config.data_dir, config.node_id);
     let incarnation = renewed.map_err(|error| StoreError::Refused(error.to_string()))?;
+    failpoint::pass(Point::RecoverRenewed);
     let addr = config.peers.get(&config.node_id).cloned();
     let info = NodeInfo {
         addr: addr.unwrap_or_else(|| config.listen.to_string()),

@@ -1,6 +1,7 @@
 //! File operations that are on disk when they return.
 
 use crate::error::StoreError;
+use meta_core::failpoint::{self, Point};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
@@ -9,7 +10,9 @@ use std::path::Path;
 pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let temporary = path.with_extension("new");
     write_file(&temporary, bytes)?;
+    failpoint::pass(Point::FileWritten);
     fs::rename(&temporary, path).map_err(StoreError::file("replace", path))?;
+    failpoint::pass(Point::FileRenamed);
     sync_parent(path)
 }
 

@@ -1,8 +1,9 @@
-//! Named points at which a test can look at the directory, or make the store fail.
+//! Places at which a test can end the process, look at the directory, or make the store fail.
 
+use meta_core::failpoint::{self, Point};
 use std::io;
 
-/// The points of one store. Outside this crate's tests there are none, and a hit does nothing.
+/// The points of one store. Outside this crate's tests a hit only passes the place.
 #[derive(Clone, Default)]
 pub(crate) struct Faults {
     #[cfg(test)]
@@ -10,7 +11,7 @@ pub(crate) struct Faults {
 }
 
 #[cfg(test)]
-type Hook = Box<dyn FnMut(&'static str) -> io::Result<()> + Send>;
+type Hook = Box<dyn FnMut(Point) -> io::Result<()> + Send>;
 
 impl std::fmt::Debug for Faults {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -26,13 +27,14 @@ impl Faults {
         clippy::unnecessary_wraps,
         reason = "only tests fail here"
     )]
-    pub(crate) fn hit(&self, _point: &'static str) -> io::Result<()> {
+    pub(crate) fn hit(&self, point: Point) -> io::Result<()> {
+        failpoint::pass(point);
         Ok(())
     }
 
     /// Passes a point.
     #[cfg(test)]
-    pub(crate) fn hit(&self, point: &'static str) -> io::Result<()> {
+    pub(crate) fn hit(&self, point: Point) -> io::Result<()> {
         match &mut *self.hook.lock() {
             Some(hook) => hook(point),
             None => Ok(()),
@@ -41,7 +43,7 @@ impl Faults {
 
     /// Calls `hook` at each point from now on.
     #[cfg(test)]
-    pub(crate) fn watch(&self, hook: impl FnMut(&'static str) -> io::Result<()> + Send + 'static) {
+    pub(crate) fn watch(&self, hook: impl FnMut(Point) -> io::Result<()> + Send + 'static) {
         *self.hook.lock() = Some(Box::new(hook));
     }
 }

@@ -4,6 +4,7 @@
 use crate::error::StoreError;
 use crate::store::Store;
 use crate::types::{Entry, LogId, Membership, NodeId, NodeInfo, Vote};
+use meta_core::failpoint::{self, Point};
 use openraft::StorageHelper;
 use openraft::entry::EntryPayload;
 use openraft::storage::{RaftLogReader as _, RaftLogStorage as _, RaftLogStorageExt as _};
@@ -68,6 +69,7 @@ pub async fn alone(store: &mut Store, id: NodeId, info: NodeInfo) -> Result<Left
     };
     // The vote first: with it alone nothing has changed but the term.
     store.log.save_vote(&vote).await.map_err(refused)?;
+    failpoint::pass(Point::RecoverVoted);
     let members = Membership::new(vec![BTreeSet::from([id])], BTreeMap::from([(id, info)]));
     let members = members.map_err(|error| refused(io::Error::other(error.to_string())))?;
     let entry = Entry {
@@ -76,6 +78,7 @@ pub async fn alone(store: &mut Store, id: NodeId, info: NodeInfo) -> Result<Left
     };
     let appended = store.log.blocking_append(vec![entry]).await;
     appended.map_err(|error| refused(io::Error::other(error.to_string())))?;
+    failpoint::pass(Point::RecoverAppended);
     look(store).await
 }
 

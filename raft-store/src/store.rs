@@ -11,6 +11,7 @@ use crate::state::{Backend, MemoryState, State, StateMachine, StateReader};
 use crate::types::LogId;
 use crate::workers::Workers;
 use meta_core::codec::Codec;
+use meta_core::failpoint::{self, Point};
 use std::sync::Arc;
 
 /// A log, the state that it is applied to, and the state's readers.
@@ -80,10 +81,12 @@ pub(crate) fn open_with(options: &StoreOptions, parts: &Parts) -> Result<Store, 
     // The log comes first: its lock keeps other processes from the whole directory.
     let disk = LogDisk::Rocks(RocksLog::open(&options.dir.join("log"))?);
     let log = load(disk, options.group, options.log_tail_bytes, parts)?;
+    failpoint::pass(Point::LogOpened);
     let purged = log.bounds().purged;
     let rocks = RocksState::open(options, purged.is_none(), parts.faults.clone())?;
     let state = State::new(Backend::Rocks(rocks), parts.poison.clone())?;
     check_no_gap(purged, &state)?;
+    failpoint::pass(Point::StoreOpened);
     assemble(log, state, options.queue_bytes, parts)
 }
 

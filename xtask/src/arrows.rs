@@ -81,6 +81,13 @@ const ROOMS: &[Room] = &[
         never: &["rocksdb", "openraft"],
     },
     Room {
+        name: "disk-faults",
+        may: &[],
+        not_itself: &[],
+        // It is loaded into other programs: whatever it brings could change what they do.
+        never: &["tokio", "serde", "rustix", "tracing", "anyhow"],
+    },
+    Room {
         name: "jepsen",
         may: &["meta-client", "proto"],
         not_itself: &[],

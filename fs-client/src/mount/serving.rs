@@ -5,6 +5,7 @@ use super::{MountError, MountOptions, Signals, mountpoint};
 use crate::fuse::{About, Adapter};
 use crate::vfs::Vfs;
 use fuser::{Config, MountOption, Session, SessionACL};
+use meta_core::failpoint::{self, Point};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
@@ -100,6 +101,7 @@ impl Serving {
         };
         match answered {
             Ok(()) => {
+                failpoint::pass(Point::MountServed);
                 serving.tune();
                 Ok(serving)
             }

@@ -6,6 +6,7 @@ use super::inode::Inode;
 use super::pending::{Start, Stored};
 use super::slice_buffer::SliceBuffer;
 use super::vfs_core::Core;
+use meta_core::failpoint::{self, Point};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -34,6 +35,7 @@ impl Core {
 
     async fn upload_blocks(&self, buffer: &SliceBuffer) -> Result<Stored, VfsError> {
         let (id, lot): (_, Lot) = self.grants.take().await?;
+        failpoint::pass(Point::SliceUpload);
         let mut upload = self.slices.upload(id);
         let mut index = 0;
         while let Some(segment) = buffer.segment(index).await {
@@ -41,6 +43,7 @@ impl Core {
             index += 1;
         }
         let uploaded = upload.finish().await?;
+        failpoint::pass(Point::SliceUploaded);
         if uploaded.len != buffer.len() {
             return Err(VfsError::Storage("an upload ended short".into()));
         }

@@ -11,6 +11,7 @@ use super::slice_table::SliceTables;
 use super::{MetaApi, MetaStatus, Stats, VfsError, VfsOptions};
 use chunk_store::SliceStore;
 use meta_core::attr::{Attr, Caller, Timestamp};
+use meta_core::failpoint::{self, Point};
 use meta_core::ids::Ino;
 use meta_core::query::QueryBody;
 use quick_cache::sync::Cache;
@@ -88,6 +89,7 @@ impl Vfs {
     /// As [`Self::stored`]: data was lost, now or earlier, and nobody has been told.
     pub async fn shutdown(&self) -> Result<(), VfsError> {
         let flushed = self.flush_all().await;
+        failpoint::pass(Point::MountFlushed);
         self.core.stopped.cancel();
         self.core.meta.api().close().await;
         // Whoever still had a file open may have written meanwhile.

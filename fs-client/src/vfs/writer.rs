@@ -17,6 +17,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use meta_core::attr::{Attr, Caller, Timestamp};
 use meta_core::command::{Append, AppendSlice, Commit, NewSlice, Operation};
+use meta_core::failpoint::{self, Point};
 use meta_core::ids::Ino;
 use meta_core::outcome::Refusal;
 use std::sync::Arc;
@@ -139,7 +140,10 @@ impl Core {
     async fn commit(&self, inode: &Arc<Inode>, mut batch: Batch) {
         for attempt in 1.. {
             let operation = batch.operation(inode.ino);
-            let error = match self.meta.change(&batch.caller, operation).await {
+            failpoint::pass(Point::SliceCommit);
+            let changed = self.meta.change(&batch.caller, operation).await;
+            failpoint::pass(Point::SliceCommitted);
+            let error = match changed {
                 Ok(attr) => return self.committed(inode, batch.slices.len(), attr),
                 Err(error) => error,
             };

@@ -4,7 +4,9 @@ use super::options::Seat;
 use crate::binaries::binary;
 use crate::process::{Process, log_tail};
 use anyhow::{Context, Result, bail};
+use meta_client::meta_core::failpoint::Point;
 use rustix::process::Signal;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -84,13 +86,54 @@ impl Node {
     /// # Errors
     /// When it runs already or cannot be started.
     pub fn start(&mut self) -> Result<()> {
+        self.start_program(&mut Command::new(binary("curlew-meta")?))
+    }
+
+    /// Starts it as a program that ends when it passes `point` for the `count`-th time.
+    ///
+    /// # Errors
+    /// When it runs already or cannot be started.
+    pub fn start_failing(&mut self, point: Point, count: u64) -> Result<()> {
+        let mut command = Command::new(binary("curlew-meta-failpoints")?);
+        command.env("CURLEW_FAILPOINT", format!("{}:{count}", point.name()));
+        self.start_program(&mut command)
+    }
+
+    /// Starts it on a disk that is watched: each site that it passes is added to a file.
+    ///
+    /// # Errors
+    /// When it runs already or cannot be started.
+    pub fn start_traced(&mut self, trace: &Path) -> Result<()> {
+        self.start_watched("CURLEW_DISK_TRACE", trace.as_os_str())
+    }
+
+    /// Starts it on a disk whose `count`-th call of a site fails.
+    ///
+    /// # Errors
+    /// When it runs already or cannot be started.
+    pub fn start_on_bad_disk(&mut self, site: &str, count: u64) -> Result<()> {
+        self.start_watched("CURLEW_DISK_FAULT", format!("{count} {site}").as_ref())
+    }
+
+    fn start_watched(&mut self, variable: &str, value: &OsStr) -> Result<()> {
+        let mut command = Command::new(binary("curlew-meta")?);
+        command.env("LD_PRELOAD", binary("libdisk_faults.so")?);
+        command.env("CURLEW_DISK_ROOT", &self.seat.data);
+        command.env(variable, value);
+        self.start_program(&mut command)
+    }
+
+    /// Starts it as `command`, which is given a node's arguments.
+    ///
+    /// # Errors
+    /// When it runs already or cannot be started.
+    pub fn start_program(&mut self, command: &mut Command) -> Result<()> {
         if self.running()? {
             bail!("node {} runs already", self.seat.id);
         }
-        let mut command = Command::new(binary("curlew-meta")?);
         command.arg("serve").arg("--config").arg(&self.config);
         let name = format!("node {}", self.seat.id);
-        self.process = Some(Process::spawn(&name, &mut command, &self.log)?);
+        self.process = Some(Process::spawn(&name, command, &self.log)?);
         self.paused = false;
         Ok(())
     }
@@ -149,6 +192,15 @@ impl Node {
     /// When it does not run.
     pub fn cpu_seconds(&mut self) -> Result<f64> {
         self.alive()?.cpu_seconds()
+    }
+
+    /// How often its log has `text` in it.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn log_count(&self, text: &str) -> Result<usize> {
+        let log = std::fs::read(&self.log).context("cannot read a node's log")?;
+        Ok(String::from_utf8_lossy(&log).matches(text).count())
     }
 
     /// The last lines of its log.

@@ -19,6 +19,8 @@ pub struct ClusterOptions {
     pub reserve_bytes: u64,
     /// After how long a silent session ends.
     pub session_ttl_ms: Option<u64>,
+    /// Bytes of changelog that are kept.
+    pub changelog_retain_bytes: Option<u64>,
     /// Whether the nodes can be parted from each other.
     pub partitions: bool,
     /// Where the nodes keep their data, instead of the cluster's own directory.
@@ -35,6 +37,7 @@ impl ClusterOptions {
             keep_entries: None,
             reserve_bytes: 0,
             session_ttl_ms: None,
+            changelog_retain_bytes: None,
             partitions: false,
             data_root: None,
         }
@@ -82,6 +85,9 @@ pub(super) fn node_toml(options: &ClusterOptions, seat: &Seat, peers: &[(u64, St
     };
     if let Some(ttl) = options.session_ttl_ms {
         line(format!("session_ttl_ms = {ttl}"));
+    }
+    if let Some(bytes) = options.changelog_retain_bytes {
+        line(format!("changelog_retain_bytes = {bytes}"));
     }
     for (id, addr) in peers {
         line(format!("[[peers]]\nid = {id}\naddr = \"{addr}\""));

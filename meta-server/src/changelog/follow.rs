@@ -6,6 +6,7 @@
 use super::{check_leading, check_version, end, failed, find};
 use crate::node::Core;
 use meta_core::changelog::SealedRecord;
+use meta_core::failpoint::{self, Point};
 use meta_core::ids::{Seq, VolumeId};
 use meta_core::query::{Answer, QueryBody, VolumeInfo};
 use meta_core::seeded::{Bug, has};
@@ -179,6 +180,7 @@ impl FollowStream {
     }
 
     async fn send_records(&self, page: Page) -> Result<(), Ends> {
+        failpoint::pass(Point::ChangelogSend);
         let count = page.records.len() as u64;
         let records = page
             .records

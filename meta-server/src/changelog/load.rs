@@ -2,6 +2,7 @@
 
 use super::{check_leading, check_version, end, find};
 use crate::node::Core;
+use meta_core::failpoint::{self, Point};
 use meta_core::ids::VolumeId;
 use meta_core::limits::{MIRROR_BYTES_MAX, MIRROR_ROWS_MAX};
 use meta_core::outcome::Fatal;
@@ -111,6 +112,7 @@ impl Pages {
             let page = page.await?;
             let last = page.end;
             after = page.through.clone();
+            failpoint::pass(Point::LoadSend);
             if !self.send(Frame::Page(load_page(page))).await {
                 return Ok(None);
             }

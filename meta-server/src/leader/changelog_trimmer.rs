@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::node::Core;
 use meta_core::codec::Codec as _;
 use meta_core::command::CommandBody;
+use meta_core::failpoint::{self, Point};
 use meta_core::ids::{Seq, VolumeId};
 use meta_core::outcome::Fatal;
 use meta_core::query::{Answer, QueryBody, VolumeStat};
@@ -42,6 +43,7 @@ async fn round(core: &Arc<Core>) -> Result<(), Failure> {
             let Some(keep_from) = by_bytes.max(by_age) else {
                 break;
             };
+            failpoint::pass(Point::ChangelogTrim);
             maintain(core, volume.id, CommandBody::TrimChangelog { keep_from }).await?;
         }
     }

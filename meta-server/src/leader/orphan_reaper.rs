@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::node::Core;
 use futures::stream::{self, StreamExt as _};
 use meta_core::command::CommandBody;
+use meta_core::failpoint::{self, Point};
 use meta_core::ids::{Ino, VolumeId};
 use meta_core::limits::MAINTENANCE_ROWS_MAX;
 use meta_core::query::{Answer, QueryBody};
@@ -81,7 +82,12 @@ async fn reap(core: &Core, volume: VolumeId, ino: Ino) -> Result<(), Failure> {
         ino,
         rows_max: MAINTENANCE_ROWS_MAX,
     };
-    while maintain(core, volume, step()).await? {}
+    loop {
+        failpoint::pass(Point::OrphanReap);
+        if !maintain(core, volume, step()).await? {
+            break;
+        }
+    }
     core.metrics.orphans_reaped.inc();
     Ok(())
 }

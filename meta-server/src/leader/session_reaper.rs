@@ -4,6 +4,7 @@ use super::{listing, maintain};
 use crate::failure::Failure;
 use crate::node::Core;
 use meta_core::command::CommandBody;
+use meta_core::failpoint::{self, Point};
 use meta_core::ids::{SessionId, VolumeId};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -52,6 +53,7 @@ async fn round(core: &Arc<Core>) -> Result<(), Failure> {
     for (volume, sessions) in by_volume {
         tracing::info!(%volume, ?sessions, "sessions were silent too long and are ended");
         core.metrics.sessions_expired.inc_by(sessions.len() as u64);
+        failpoint::pass(Point::SessionsExpire);
         maintain(core, volume, CommandBody::ExpireSessions { sessions }).await?;
     }
     Ok(())

@@ -5,6 +5,7 @@ use super::maintain;
 use crate::failure::Failure;
 use crate::node::Core;
 use meta_core::command::CommandBody;
+use meta_core::failpoint::{self, Point};
 use meta_core::ids::Ino;
 use meta_core::limits::MAINTENANCE_ROWS_MAX;
 use meta_core::query::{Answer, QueryBody};
@@ -48,6 +49,7 @@ async fn round(core: &Arc<Core>) -> Result<(), Failure> {
                 // A file that is truncated as fast as it is trimmed must not keep the others
                 // waiting: it goes on in the next round.
                 for _step in 0..STEPS_MAX {
+                    failpoint::pass(Point::FileTrim);
                     if !maintain(core, volume.id, step()).await? {
                         break;
                     }

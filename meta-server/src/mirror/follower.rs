@@ -9,6 +9,7 @@ use futures::FutureExt as _;
 use meta_client::{Changelog, ChangelogError, FollowEvent, Following, MetaUrl};
 use meta_core::attr::Timestamp;
 use meta_core::command::{Command, CommandBody, LoadRows, MirrorStep};
+use meta_core::failpoint::{self, Point};
 use meta_core::ids::{ClusterId, Seq, VolumeId, VolumeUuid};
 use meta_core::outcome::{MirrorState, Outcome, Refusal, Reply, StopReason, Success};
 use meta_core::read::MirrorPlace;
@@ -145,6 +146,7 @@ impl Follower {
         tracing::info!(volume = %self.volume, seq = %head.token.seq, "loading a snapshot of the origin");
         let (snapshot, record_crc) = (head.token, head.record_crc);
         let again = place.summary.state == MirrorState::Following;
+        failpoint::pass(Point::MirrorLoad);
         self.step(MirrorStep::BeginLoad {
             snapshot,
             record_crc,
@@ -162,6 +164,7 @@ impl Follower {
             self.load_rows(&rows).await?;
             after = rows.through;
         }
+        failpoint::pass(Point::MirrorLoaded);
         let (stamp, digest) = (head.stamp, head.digest);
         self.step(MirrorStep::EndLoad { stamp, digest }).await?;
         tracing::info!(volume = %self.volume, seq = %head.token.seq, "the snapshot is loaded");
@@ -171,6 +174,7 @@ impl Follower {
     /// One page; more than once where much of an earlier snapshot has to go first.
     async fn load_rows(&self, rows: &LoadRows) -> Result<(), Trouble> {
         loop {
+            failpoint::pass(Point::MirrorPage);
             let (_, state) = self.step(MirrorStep::Load(rows.clone())).await?;
             if state != MirrorState::Loading {
                 return Err(Trouble::Gap);
@@ -281,7 +285,9 @@ impl Follower {
             return Ok(true);
         }
         let count = records.len() as u64;
+        failpoint::pass(Point::MirrorApply);
         let (reply, state) = self.step(MirrorStep::Apply(records)).await?;
+        failpoint::pass(Point::MirrorApplied);
         self.core.metrics.mirror_records.inc_by(count);
         self.core.mirrors.applied(self.volume, reply.token.seq);
         Ok(state == MirrorState::Following)

@@ -5,6 +5,7 @@
 
 use super::link::{Link, failed};
 use crate::clock::nanoseconds;
+use meta_core::failpoint::{self, Point};
 use openraft::errors::{NetworkError, ReplicationClosed, StreamingError};
 use openraft::network::RPCTypes;
 use openraft::raft::SnapshotResponse;
@@ -110,6 +111,7 @@ async fn read(
             data: chunk.data,
             crc32: chunk.crc32,
         };
+        failpoint::pass(Point::SnapshotSend);
         if !pass_on(Part::Chunk(part)).await {
             return Ok(());
         }

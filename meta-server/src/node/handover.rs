@@ -1,6 +1,7 @@
 //! Gives leadership to another voter, so that a planned stop costs no election timeout.
 
 use super::{Core, Raft};
+use meta_core::failpoint::{self, Point};
 use openraft::async_runtime::WatchReceiver as _;
 use raft_store::NodeId;
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub(crate) async fn give_away(core: &Core) -> bool {
 
 /// Gives leadership to `to` and waits until it, or a third node, leads.
 pub(crate) async fn transfer(core: &Core, to: NodeId, limit: Duration) -> bool {
+    failpoint::pass(Point::HandOver);
     if core.raft.trigger().transfer_leader(to).await.is_err() {
         return false;
     }

@@ -1,6 +1,7 @@
 //! Keeps a node from running on another node's data, where it would vote in its name.
 
 use super::StartError;
+use meta_core::failpoint::{self, Point};
 use raft_store::{Incarnation, NodeId};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -35,7 +36,11 @@ pub(super) fn claim(dir: &Path, node_id: NodeId) -> Result<Incarnation, StartErr
             node_id,
         }),
         Some(mark) if dir.join(LOG_DIR).exists() => Ok(mark.incarnation),
-        _ => renew(dir, node_id).map_err(failed),
+        _ => {
+            let incarnation = renew(dir, node_id).map_err(failed)?;
+            failpoint::pass(Point::Claimed);
+            Ok(incarnation)
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use super::Core;
 use crate::proposer::Origin;
 use meta_core::attr::Timestamp;
 use meta_core::command::{Command, CommandBody};
+use meta_core::failpoint::{self, Point};
 use meta_core::ids::{ClusterId, Uuid, VolumeId};
 use openraft::errors::{InitializeError, RaftError};
 use proto::v1;
@@ -85,7 +86,9 @@ fn own(core: &Core) -> (NodeId, NodeInfo) {
 /// Writes the members into this node's log; it then stands for election.
 async fn found(core: &Core, members: BTreeMap<NodeId, NodeInfo>) -> Result<(), String> {
     tracing::info!(?members, "initialising the cluster");
-    match core.raft.initialize(members).await {
+    let founded = core.raft.initialize(members).await;
+    failpoint::pass(Point::Founded);
+    match founded {
         Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
         Err(error) => Err(error.to_string()),
     }
@@ -114,6 +117,7 @@ async fn step(core: &Arc<Core>) -> Result<Option<(ClusterId, bool)>, String> {
         if let Err(failure) = core.proposer.propose(Origin::Duty, command).await {
             tracing::info!(%failure, "the cluster has no identity yet");
         }
+        failpoint::pass(Point::Identified);
         return Ok(known(core)?.map(|cluster| (cluster, false)));
     }
     match lead.leader {

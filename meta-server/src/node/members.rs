@@ -8,6 +8,7 @@
 use super::handover::give_away;
 use super::initialise::ask;
 use super::{Core, Raft};
+use meta_core::failpoint::{self, Point};
 use openraft::async_runtime::{Instant as _, WatchReceiver as _};
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::{ChangeMembers, RaftMetrics};
@@ -110,7 +111,9 @@ pub(crate) async fn add_learner(core: &Core, id: NodeId, node: NodeInfo) -> Done
     check_newcomer(core, id, &node).await?;
     tracing::info!(id, addr = node.addr, "taking in a node");
     let adding = core.raft.add_learner(id, node, false);
-    changed(tokio::time::timeout(CHANGE_TIMEOUT, adding).await)
+    changed(tokio::time::timeout(CHANGE_TIMEOUT, adding).await)?;
+    failpoint::pass(Point::LearnerAdded);
+    Ok(())
 }
 
 /// The node must be there, be who it is said to be, and belong to no cluster.
@@ -160,7 +163,9 @@ pub(crate) async fn promote(core: &Core, id: NodeId) -> Done {
         )));
     }
     tracing::info!(id, "giving a node its vote");
-    change(&core.raft, ChangeMembers::AddVoterIds(BTreeSet::from([id]))).await
+    change(&core.raft, ChangeMembers::AddVoterIds(BTreeSet::from([id]))).await?;
+    failpoint::pass(Point::VoterAdded);
+    Ok(())
 }
 
 /// Takes a node out. What is left must be able to decide without it.
@@ -195,7 +200,9 @@ pub(crate) async fn remove(core: &Core, id: NodeId) -> Done {
     }
     tracing::info!(id, "taking out a voter");
     let removed = ChangeMembers::RemoveVoters(BTreeSet::from([id]));
-    change(&core.raft, removed).await
+    change(&core.raft, removed).await?;
+    failpoint::pass(Point::MemberRemoved);
+    Ok(())
 }
 
 /// The members, once this node has made sure that it leads and that no earlier change is half done.

@@ -4,6 +4,7 @@ use super::{copy_tree, files, flip, image, open, try_open, try_open_with};
 use crate::error::StoreError;
 use crate::testing::{append, append_later, apply, history, id, opaque, parts};
 use crate::types::{Entry, Vote};
+use meta_core::failpoint::Point;
 use openraft::storage::{RaftLogReader, RaftLogStorage};
 use std::fs;
 use std::io;
@@ -167,7 +168,7 @@ async fn a_failed_log_write_stops_the_store() {
     append(&mut store.log, entries(0..5)).await.unwrap();
     let mut once = true;
     parts.faults.watch(move |point| {
-        if point == "log.write" && std::mem::take(&mut once) {
+        if point == Point::LogWrite && std::mem::take(&mut once) {
             return Err(io::Error::other("injected"));
         }
         Ok(())
@@ -198,7 +199,7 @@ async fn a_failed_state_write_stops_the_store() {
     let mut store = try_open_with(dir.path(), &parts).unwrap();
     apply(&mut store.machine, history(5)).await.unwrap();
     parts.faults.watch(|point| match point {
-        "state.write" => Err(io::Error::other("injected")),
+        Point::StateWrite => Err(io::Error::other("injected")),
         _ => Ok(()),
     });
     let next = history(7)[5..].to_vec();

@@ -3,6 +3,7 @@
 use super::snapshot::{build, send};
 use super::{copy_tree, open, try_open_with};
 use crate::testing::{apply, history, parts, rows};
+use meta_core::failpoint::Point;
 use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -12,34 +13,31 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 
-const BUILD_STEPS: [&str; 3] = [
-    "snapshot.checkpoint",
-    "snapshot.manifest",
-    "snapshot.complete",
+const BUILD_STEPS: [Point; 3] = [
+    Point::SnapshotCheckpoint,
+    Point::SnapshotManifest,
+    Point::SnapshotComplete,
 ];
-const INSTALL_STEPS: [&str; 5] = [
-    "install.verified",
-    "install.copied",
-    "install.opened",
-    "install.current",
-    "install.swapped",
+const INSTALL_STEPS: [Point; 5] = [
+    Point::InstallVerified,
+    Point::InstallCopied,
+    Point::InstallOpened,
+    Point::InstallCurrent,
+    Point::InstallSwapped,
 ];
 
-type Images = Arc<Mutex<BTreeMap<&'static str, PathBuf>>>;
+type Images = Arc<Mutex<BTreeMap<Point, PathBuf>>>;
 
 /// Copies the directory at each step.
-fn photographer(
-    dir: &Path,
-    album: &Path,
-) -> (Images, impl FnMut(&'static str) -> io::Result<()> + use<>) {
+fn photographer(dir: &Path, album: &Path) -> (Images, impl FnMut(Point) -> io::Result<()> + use<>) {
     let images = Images::default();
     let taken = Arc::clone(&images);
     let (dir, album) = (dir.to_path_buf(), album.to_path_buf());
-    let hook = move |point: &'static str| {
-        if point.contains("write") {
+    let hook = move |point: Point| {
+        if matches!(point, Point::LogWrite | Point::StateWrite) {
             return Ok(());
         }
-        let image = album.join(point);
+        let image = album.join(point.name());
         copy_tree(&dir, &image);
         taken.lock().insert(point, image);
         Ok(())
@@ -79,18 +77,18 @@ async fn a_crash_in_an_install_leaves_the_old_state_or_the_new() {
     assert_eq!(images.len(), INSTALL_STEPS.len());
     for (step, image) in images.iter() {
         let mut store = open(image);
-        let expected = if matches!(*step, "install.current" | "install.swapped") {
+        let expected = if matches!(*step, Point::InstallCurrent | Point::InstallSwapped) {
             &new
         } else {
             &old
         };
-        assert_eq!(&rows(&store.reader), expected, "{step}");
+        assert_eq!(&rows(&store.reader), expected, "{step:?}");
         assert_eq!(
             count(image, "state"),
             2,
-            "{step}: CURRENT and one generation"
+            "{step:?}: CURRENT and one generation"
         );
-        assert!(count(image, "snapshots") <= 1, "{step}");
+        assert!(count(image, "snapshots") <= 1, "{step:?}");
         apply(&mut store.machine, vec![]).await.unwrap();
         assert_eq!(store.poison.reason(), None);
     }
@@ -120,12 +118,12 @@ async fn an_install_that_fails_before_the_switch_changes_nothing() {
                 .install_snapshot(&built.meta(), received)
                 .await
                 .is_err(),
-            "{step}"
+            "{step:?}"
         );
-        assert_eq!(to.poison.reason().is_some(), fatal, "{step}");
+        assert_eq!(to.poison.reason().is_some(), fatal, "{step:?}");
         if !fatal {
-            assert_eq!(rows(&to.reader), old, "{step}");
-            assert_eq!(count(dirs[1].path(), "state"), 2, "{step}");
+            assert_eq!(rows(&to.reader), old, "{step:?}");
+            assert_eq!(count(dirs[1].path(), "state"), 2, "{step:?}");
             apply(&mut to.machine, history(6)[5..].to_vec())
                 .await
                 .unwrap();
@@ -134,7 +132,7 @@ async fn an_install_that_fails_before_the_switch_changes_nothing() {
         let new = rows(&from.reader);
         let again = rows(&open(dirs[1].path()).reader);
         if fatal {
-            assert_eq!(again, new, "{step}");
+            assert_eq!(again, new, "{step:?}");
         }
     }
 }
@@ -153,14 +151,18 @@ async fn a_crash_while_building_leaves_no_half_snapshot() {
     assert_eq!(images.len(), BUILD_STEPS.len());
     for (step, image) in images.iter() {
         let mut again = open(image);
-        assert_eq!(rows(&again.reader), expected, "{step}");
+        assert_eq!(rows(&again.reader), expected, "{step:?}");
         let found = again.machine.get_current_snapshot().await.unwrap();
-        assert_eq!(found.is_some(), *step == "snapshot.complete", "{step}");
+        assert_eq!(
+            found.is_some(),
+            *step == Point::SnapshotComplete,
+            "{step:?}"
+        );
         if let Some(found) = found {
             assert_eq!(found.meta, built.meta());
             assert!(found.snapshot.chunks(1 << 20).all(|chunk| chunk.is_ok()));
         } else {
-            assert_eq!(count(image, "snapshots"), 0, "{step}");
+            assert_eq!(count(image, "snapshots"), 0, "{step:?}");
         }
     }
 }

@@ -5,6 +5,7 @@ use super::hint::{Hint, Tip};
 use crate::durable;
 use crate::error::StoreError;
 use crate::rocks::{self, Db};
+use meta_core::failpoint::{self, Point};
 use parking_lot::Mutex;
 use rocksdb::WriteOptions;
 use rocksdb::{DBRecoveryMode, ReadOptions, SnapshotWithThreadMode, WriteBatch};
@@ -63,6 +64,7 @@ impl RocksLog {
         self.db
             .write_opt(batch, &options)
             .map_err(rocks::error("write the log"))?;
+        failpoint::pass(Point::LogSynced);
         match durability {
             Durability::Now => hint.raise(ends.after),
             Durability::Later => Ok(()),

@@ -12,6 +12,7 @@ use crate::wire::{self, CommittedMark};
 use crate::workers::{Workers, offload};
 use futures::Stream;
 use futures::stream;
+use meta_core::failpoint::{self, Point};
 use meta_core::seeded::{Bug, has};
 use openraft::errors::LeaderChanged;
 use openraft::storage::{
@@ -206,6 +207,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        failpoint::pass(Point::VoteSave);
         let key = Mark::Vote.key(self.shared.group);
         let value = encode_mark(vote)?;
         let promised = (key.clone(), value.clone());
@@ -223,12 +225,14 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             })
         })
         .await?;
+        failpoint::pass(Point::VoteSaved);
         // Whoever is told of the vote counts on it from now on.
         self.shared.disk.promised(&promised.0, &promised.1);
         Ok(())
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
+        failpoint::pass(Point::CommittedSave);
         let key = Mark::Committed.key(self.shared.group);
         let value = encode_mark(&CommittedMark(committed))?;
         let queued = self.queue(value.len(), Done::Nobody, |image, _ticket| {
@@ -259,6 +263,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             bytes += value.len();
             rows.push((entry, value));
         }
+        failpoint::pass(Point::Append);
         let group = self.shared.group;
         let queued = self.queue(bytes, Done::Flushed(callback), |image, ticket| {
             let mut changes = Vec::with_capacity(rows.len() + 1);
@@ -303,7 +308,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn purge(&mut self, log_id: LogId) -> io::Result<()> {
+        failpoint::pass(Point::Purge);
         self.gate.pass(log_id).await?;
+        failpoint::pass(Point::PurgeFlushed);
         self.write(0, |image, _ticket| {
             let mut changes = Vec::new();
             if let Some(gone) = image.purge(log_id) {
@@ -315,7 +322,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 durability: Durability::Now,
             })
         })
-        .await
+        .await?;
+        failpoint::pass(Point::Purged);
+        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ use crate::error::StoreError;
 use crate::simulated::Halt;
 use crate::types::TypeConfig;
 use crate::workers::Workers;
+use meta_core::failpoint::{self, Point};
 use meta_core::seeded::{Bug, has};
 use openraft::storage::IOFlushed;
 use std::io;
@@ -153,10 +154,12 @@ async fn run(shared: Arc<LogShared>, mut queued: mpsc::Receiver<Queued>) {
             std::future::pending::<()>().await;
         }
         let written = write_round(&shared, round);
+        failpoint::pass(Point::LogWritten);
         if shared.disk.halts(Halt::BeforeReport) {
             std::future::pending::<()>().await;
         }
         written.report();
+        failpoint::pass(Point::LogReported);
     }
 }
 
@@ -218,7 +221,7 @@ fn write_round(shared: &LogShared, round: Vec<Queued>) -> Written {
     let written = shared.poison.check().and_then(|()| {
         let written = shared
             .faults
-            .hit("log.write")
+            .hit(Point::LogWrite)
             .map_err(|error| StoreError::Refused(error.to_string()))
             .and_then(|()| shared.disk.write(&changes, durability, ends));
         shared.poison.guard(written)

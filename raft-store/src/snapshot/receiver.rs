@@ -9,6 +9,7 @@ use crate::error::StoreError;
 use crate::state::StateReader;
 use crate::wire;
 use bytes::Bytes;
+use meta_core::failpoint::{self, Point};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
@@ -108,6 +109,7 @@ impl SnapshotReceiver {
                 chunk.file, chunk.offset, incoming.entry.name, incoming.offset
             ));
         }
+        failpoint::pass(Point::ReceiveWrite);
         incoming.write(&chunk.data)?;
         if incoming.offset < incoming.entry.bytes {
             self.current = Some(incoming);
@@ -128,6 +130,7 @@ impl SnapshotReceiver {
                 let manifest: Manifest = wire::decode(&self.manifest_bytes)
                     .map_err(|error| StoreError::Snapshot(error.to_string()))?;
                 manifest.check_names()?;
+                failpoint::pass(Point::ReceiveManifest);
                 self.manifest = Some(manifest);
                 Ok(())
             }
@@ -177,6 +180,7 @@ impl SnapshotReceiver {
             }
             (Sink::File(file, path), _) => {
                 file.sync_all().map_err(StoreError::file("sync", &path))?;
+                failpoint::pass(Point::ReceiveFile);
             }
             (Sink::Memory(_), Target::Dir { .. }) => {}
         }
@@ -199,8 +203,10 @@ impl SnapshotReceiver {
             Target::Dir { dir, complete } => {
                 durable::write_file(&dir.path().join(MANIFEST_FILE), &self.manifest_bytes)?;
                 durable::sync_dir(dir.path())?;
+                failpoint::pass(Point::ReceiveFinish);
                 std::fs::rename(dir.path(), &complete)
                     .map_err(StoreError::file("rename", dir.path()))?;
+                failpoint::pass(Point::ReceiveRenamed);
                 durable::sync_parent(&complete)?;
                 let received = SnapshotDir::new(complete);
                 // It goes away with its user unless it is installed.

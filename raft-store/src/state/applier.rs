@@ -12,6 +12,7 @@ use crate::simulated::Observed;
 use crate::snapshot::SnapshotFiles;
 use crate::store::Parts;
 use crate::types::{Applied, Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig};
+use meta_core::failpoint::{self, Point};
 use meta_core::ids::VolumeId;
 use meta_core::kv::{KvRead, Overlay, Writes};
 use meta_core::machine;
@@ -142,6 +143,7 @@ fn install(core: &Core, meta: &SnapshotMeta, files: SnapshotFiles) -> Result<(),
 
 /// Applies a batch in as few writes as its size allows.
 fn apply(core: &Core, batch: Batch) -> Result<(), StoreError> {
+    failpoint::pass(Point::Apply);
     let mut entries = batch.into_iter().peekable();
     while entries.peek().is_some() {
         let mut answers = Vec::new();
@@ -161,14 +163,17 @@ fn apply(core: &Core, batch: Batch) -> Result<(), StoreError> {
             Ok::<Writes, StoreError>(pending.into_writes())
         })?;
         let io_error = |error: io::Error| StoreError::Refused(error.to_string());
-        core.parts.faults.hit("state.write").map_err(io_error)?;
+        core.parts.faults.hit(Point::StateWrite).map_err(io_error)?;
         core.state.write(writes, position)?;
+        failpoint::pass(Point::StateWritten);
         if let Some((volume, mark)) = marked {
             core.state.marked().keep(&core.state, volume, mark);
+            failpoint::pass(Point::MarkKept);
         }
         for (responder, answer) in answers {
             responder.send(answer);
         }
+        failpoint::pass(Point::StateAnswered);
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ use crate::types::LogId;
 use crate::{durable, rocks};
 use generation::Generation;
 use layout::Layout;
+use meta_core::failpoint::{self, Point};
 use meta_core::kv::{Family, KvRead, Writes};
 use parking_lot::{Mutex, RwLock};
 use rocksdb::{Cache, FlushOptions, ReadOptions, ReadTier, WriteBatch, WriteOptions};
@@ -80,6 +81,7 @@ impl RocksState {
             None if fresh => {
                 durable::remove_dir(&layout.generation(1))?;
                 let first = Generation::open(&layout, 1, &settings)?;
+                failpoint::pass(Point::StateMade);
                 layout.write_current(1)?;
                 first
             }

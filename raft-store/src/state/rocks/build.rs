@@ -12,6 +12,7 @@ use crate::snapshot::{
 };
 use crate::state::AppliedState;
 use crate::wire;
+use meta_core::failpoint::{self, Point};
 use rocksdb::Options;
 use rocksdb::checkpoint::Checkpoint;
 use std::collections::BTreeMap;
@@ -29,27 +30,29 @@ impl RocksState {
         Checkpoint::new(generation.db())
             .and_then(|checkpoint| checkpoint.create_checkpoint(building.path()))
             .map_err(rocks::error("make a checkpoint"))?;
-        self.hit("snapshot.checkpoint")?;
+        self.hit(Point::SnapshotCheckpoint)?;
         let state = read_position(building.path(), poison)?;
         let files = self.hash_files(&generation, building.path())?;
+        failpoint::pass(Point::SnapshotHashed);
         let manifest = Manifest::new(Source::Checkpoint, state, files);
         let bytes =
             wire::encode(&manifest).map_err(|error| StoreError::Snapshot(error.to_string()))?;
         durable::write_file(&building.path().join(MANIFEST_FILE), &bytes)?;
         durable::sync_dir(building.path())?;
-        self.hit("snapshot.manifest")?;
+        self.hit(Point::SnapshotManifest)?;
         let complete = self.layout.snapshot(number);
         fs::rename(building.path(), &complete)
             .map_err(StoreError::file("rename", building.path()))?;
+        failpoint::pass(Point::SnapshotRenamed);
         durable::sync_parent(&complete)?;
-        self.hit("snapshot.complete")?;
+        self.hit(Point::SnapshotComplete)?;
         Ok(self.keep_snapshot(SnapshotFiles::in_dir(manifest, SnapshotDir::new(complete))))
     }
 
-    pub(super) fn hit(&self, point: &'static str) -> Result<(), StoreError> {
+    pub(super) fn hit(&self, point: Point) -> Result<(), StoreError> {
         self.faults
             .hit(point)
-            .map_err(|error| StoreError::Refused(format!("{point}: {error}")))
+            .map_err(|error| StoreError::Refused(format!("{}: {error}", point.name())))
     }
 
     /// Lengths and crcs of a checkpoint's files. Table files never change, so those that the

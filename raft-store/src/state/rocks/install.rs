@@ -8,6 +8,7 @@ use crate::error::StoreError;
 use crate::poison::Poison;
 use crate::snapshot::{MANIFEST_FILE, SnapshotDir, SnapshotFiles, Source};
 use crate::state::AppliedState;
+use meta_core::failpoint::Point;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -36,13 +37,13 @@ impl RocksState {
         let pointed = self
             .layout
             .write_current(number)
-            .and_then(|()| self.hit("install.current"));
+            .and_then(|()| self.hit(Point::InstallCurrent));
         poison.guard(pointed)?;
         let old = std::mem::replace(&mut *self.current.write(), Arc::new(generation));
         old.set_obsolete();
         drop(old);
         self.keep_snapshot(files);
-        poison.guard(self.hit("install.swapped"))?;
+        poison.guard(self.hit(Point::InstallSwapped))?;
         Ok(state)
     }
 
@@ -53,7 +54,7 @@ impl RocksState {
             return Err(StoreError::Snapshot(String::from(why)));
         }
         files.verify()?;
-        self.hit("install.verified")?;
+        self.hit(Point::InstallVerified)?;
         let Some(source) = files.dir().filter(|dir| !self.layout.owns(dir.path())) else {
             return Ok(files);
         };
@@ -86,11 +87,11 @@ impl RocksState {
         })?;
         copy_files(files, source.path(), dir)?;
         durable::sync_parent(dir)?;
-        self.hit("install.copied")?;
+        self.hit(Point::InstallCopied)?;
         let generation = Generation::open(&self.layout, number, &self.settings)?;
         let state = AppliedState::read(&generation.latest(poison))?;
         files.manifest().check_state(&state)?;
-        self.hit("install.opened")?;
+        self.hit(Point::InstallOpened)?;
         Ok((generation, state))
     }
 }

@@ -1,0 +1,50 @@
+//! Real processes end at each named place of [`Point`], come back, and nothing that was acknowledged
+//! is missing.
+//!
+//! [`node`] is for what a node of a cluster does, [`founding`] for its first start and for its
+//! recovery, [`mirror`] for two clusters, [`mount`] for a client. Together they pass every place.
+//! [`disk`] lets each call fail by which a node writes to its disk.
+
+pub mod disk;
+pub mod founding;
+pub mod mirror;
+pub mod mount;
+pub mod node;
+mod scene;
+
+use crate::cluster::Node;
+use anyhow::{Context, Result, ensure};
+use meta_client::meta_core::failpoint::Point;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Every place that these modules let a process end at.
+pub fn covered() -> Vec<Point> {
+    let all = [node::points(), founding::points(), mirror::points()];
+    let mut points: Vec<Point> = all.into_iter().flatten().collect();
+    points.extend(mount::POINTS);
+    points
+}
+
+/// Waits until a node has ended at `point`.
+async fn ended_at(node: &mut Node, point: Point) -> Result<()> {
+    let ended = node.wait(PATIENCE).await;
+    let status = ended.with_context(|| format!("{} was not passed", point.name()))?;
+    check_end(status, &node.log_tail(40), point)
+}
+
+/// Whether a process ended at `point`, and not in another way.
+fn check_end(status: ExitStatus, log: &str, point: Point) -> Result<()> {
+    const SIGABRT: i32 = 6;
+    let said = log.contains(&format!("failpoint {}", point.name()));
+    ensure!(
+        status.signal() == Some(SIGABRT) && said,
+        "not ended at {}, but with {status}: {log}",
+        point.name()
+    );
+    Ok(())
+}
