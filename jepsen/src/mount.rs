@@ -5,7 +5,6 @@ use crate::process::Process;
 use crate::scratch::notice;
 use crate::wait;
 use anyhow::{Context, Result, bail};
-use meta_client::meta_core::failpoint::Point;
 use rustix::mount::{UnmountFlags, unmount};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -60,14 +59,14 @@ impl Mount {
         Ok(mount)
     }
 
-    /// Mounts with a program that ends when it passes `at`, and waits until it answers or has ended.
+    /// Mounts with a program that ends at `NAME[:COUNT]`, and waits until it answers or has ended.
     ///
     /// # Errors
     /// When it does neither.
-    pub fn start_failing(url: &str, point: &Path, log: &Path, at: Point) -> Result<Self> {
+    pub fn start_failing(url: &str, point: &Path, log: &Path, at: &str) -> Result<Self> {
         let mut command = Command::new(binary("curlew-failpoints")?);
         command.arg("mount").arg(url).arg(point);
-        command.env("CURLEW_FAILPOINT", at.name());
+        command.env("CURLEW_FAILPOINT", at);
         let mut mount = Self::launch(&mut command, point, log)?;
         wait::until_blocking("the mount to answer or to end", PATIENCE, || {
             if mount.process.ended()?.is_some() {

@@ -1,6 +1,8 @@
 //! Places at which a test can end the process, look at the directory, or make the store fail.
 
-use meta_core::failpoint::{self, Point};
+#[cfg(not(test))]
+use meta_core::failpoint;
+use meta_core::failpoint::Point;
 use std::io;
 
 /// The points of one store. Outside this crate's tests a hit only passes the place.

@@ -107,7 +107,12 @@ impl Scene {
         let addr = self.cluster.node(leader)?.metrics_addr().to_owned();
         let status = meta_client::node_status(self.cluster.node(leader)?.addr(), ASK).await?;
         let last = status.last_log_index as f64;
+        let node = self.cluster.node(leader)?;
         wait::until("the log to be purged", PATIENCE, async || {
+            // It may have come to its own end meanwhile.
+            if !node.running()? {
+                return Ok(Ok(()));
+            }
             Ok(match metric(&addr, "curlew_meta_purged_index", ASK).await {
                 Ok(purged) if purged > last => Ok(()),
                 other => Err(format!("purged {other:?} of {last}")),
