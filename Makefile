@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 DEMO := demo
 SOURCES = $(wildcard $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/*)
 
-.PHONY: setup build demo demo-stop test check proof
+.PHONY: setup build failpoints demo demo-stop test check proof
 
 setup:
 	@./scripts/setup
@@ -20,7 +20,12 @@ demo: build
 demo-stop:
 	@$(TARGET)/release/curlew playground --dir $(DEMO) --stop
 
-test: build
+# The programs with places at which a test can end them, beside those without.
+failpoints: setup
+	$(CARGO) build --release --workspace --locked --features meta-server/failpoints,cli/failpoints \
+		--bin curlew-meta-failpoints --bin curlew-failpoints
+
+test: build failpoints
 	$(CARGO) xtask verify
 	$(CARGO) test --release --workspace --locked -- --test-threads 2
 	$(CARGO) test --release --locked -p sim --features seeded-bugs --test seeded_bugs

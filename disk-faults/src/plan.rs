@@ -107,14 +107,21 @@ impl Plan {
     }
 }
 
-/// The path with each run of digits as `#`; `.` is the root itself.
+/// The path with each number as `#`, and zero as `0`: RocksDB calls different things so. `.` is the
+/// root itself.
 fn without_numbers(path: &Path) -> String {
     let mut text = String::new();
     for letter in path.to_string_lossy().chars() {
-        match letter {
-            '0'..='9' if text.ends_with('#') => {}
-            '0'..='9' => text.push('#'),
-            other => text.push(other),
+        let last = text.chars().last();
+        match (letter, last) {
+            ('0'..='9', Some('#')) | ('0', Some('0')) => {}
+            ('1'..='9', Some('0')) => {
+                text.pop();
+                text.push('#');
+            }
+            ('0', _) => text.push('0'),
+            ('1'..='9', _) => text.push('#'),
+            (other, _) => text.push(other),
         }
     }
     if text.is_empty() {
