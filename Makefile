@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 DEMO := demo
 SOURCES = $(wildcard $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/*)
 
-.PHONY: setup build failpoints demo demo-stop test check proof
+.PHONY: setup build failpoints demo demo-stop test check proof fuzz
 
 setup:
 	@./scripts/setup
@@ -41,3 +41,8 @@ check: setup
 	$(CARGO) fmt --all --check
 	$(CARGO) test --release --locked --no-default-features -p meta-core -p proto -p chunk-store \
 		-p raft-store -p meta-server -p meta-client -p fs-client -p cli -p xtask
+
+# Looks for inputs that a decoder does not take: so many seconds for each.
+FUZZ_SECONDS := 60
+fuzz: setup
+	$(CARGO) xtask fuzz --seconds $(FUZZ_SECONDS)

@@ -24,6 +24,7 @@ mod crash_test;
 mod durable;
 mod error;
 mod fault;
+pub mod fuzzing;
 mod log;
 mod options;
 mod poison;

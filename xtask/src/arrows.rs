@@ -94,6 +94,12 @@ const ROOMS: &[Room] = &[
         never: &["rocksdb", "openraft"],
     },
     Room {
+        name: "fuzz",
+        may: &["meta-core", "proto", "raft-store", "meta-client"],
+        not_itself: &[],
+        never: &["rocksdb", "fuser", OBJECT_STORAGE],
+    },
+    Room {
         name: "sim",
         may: &["meta-server", "meta-client", "raft-store", "meta-core"],
         not_itself: &[],

@@ -8,6 +8,7 @@ mod arrows;
 mod documents;
 mod files;
 mod formats;
+mod fuzz;
 mod manifests;
 mod policy;
 mod shell;
@@ -35,6 +36,15 @@ enum Task {
     Fix,
     /// Check files, documents, dependency arrows and licences
     Tidy,
+    /// Fuzz the decoders of bytes from disks and peers
+    Fuzz {
+        /// For each decoder
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+        /// Only this one
+        #[arg(long)]
+        target: Option<String>,
+    },
 }
 
 fn main() -> Result<()> {
@@ -43,6 +53,7 @@ fn main() -> Result<()> {
         Task::Tidy => tidy::run(&root),
         Task::Fix => verify::fix(&root),
         Task::Verify => verify::run(&root),
+        Task::Fuzz { seconds, target } => fuzz::run(&root, seconds, target.as_deref()),
     }
 }
 

@@ -36,7 +36,12 @@ pub(super) fn check(rows: &Rows, counters: &Counters, found: &mut Found) {
     let sums = [
         rows.inodes.len() as u64,
         files.fold(0, |sum: u64, inode| {
-            sum.saturating_add(inode.length.next_multiple_of(4096))
+            sum.saturating_add(
+                inode
+                    .length
+                    .checked_next_multiple_of(4096)
+                    .unwrap_or(u64::MAX),
+            )
         }),
         rows.orphans.len() as u64,
         rows.pending.len() as u64,
@@ -75,7 +80,7 @@ fn check_slices(rows: &Rows, counters: &Counters, found: &mut Found) {
     for (id, places) in uses {
         let alone = match places.as_slice() {
             [_] => true,
-            [one, other] => (one.0, one.1 + 1, one.2) == *other,
+            [one, other] => (one.0, one.1.saturating_add(1), one.2) == *other,
             _ => false,
         };
         found.unless(alone, || format!("slice {id} lies in several places"));

@@ -178,13 +178,13 @@ fn check_changelog<K: KvRead>(
             found.unless(seq == next, || {
                 format!("record {seq} stands where {next} should")
             });
-            next = seq + 1;
+            next = seq.saturating_add(1);
             bytes += record.len() as u64;
             last_crc = Some(SealedRecord::from_bytes(record)?.crc);
             Ok(ControlFlow::Continue(()))
         },
     )?;
-    found.unless(next == head.token.seq.0 + 1, || {
+    found.unless(next == head.token.seq.0.saturating_add(1), || {
         format!("records end at {next}, the volume at {}", head.token.seq)
     });
     found.unless(bytes == head.changelog_bytes, || {

@@ -17,7 +17,9 @@ mod writer;
 pub use store::{LogReader, LogStore};
 
 pub(crate) use disk::{Change, Durability, Ends, LogDisk};
-pub(crate) use entry::{decode as decode_entry, key as entry_key, key_index};
+pub(crate) use entry::{
+    decode as decode_entry, encode as encode_entry, key as entry_key, key_index,
+};
 pub(crate) use hint::Tip;
 pub(crate) use image::LogStart;
 #[cfg(feature = "rocksdb")]

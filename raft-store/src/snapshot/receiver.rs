@@ -118,6 +118,15 @@ impl SnapshotReceiver {
         self.close(incoming)
     }
 
+    /// The file that the next piece must be of, once the manifest is there.
+    pub(crate) fn next_file(&self) -> Option<String> {
+        if let Some(incoming) = &self.current {
+            return Some(incoming.entry.name.clone());
+        }
+        let files = &self.manifest.as_ref()?.files;
+        files.get(self.file_index).map(|file| file.name.clone())
+    }
+
     fn push_manifest(&mut self, chunk: SnapshotChunk) -> Result<(), StoreError> {
         if chunk.file != MANIFEST_FILE || chunk.offset != self.manifest_bytes.len() as u64 {
             return refuse(format!("{} came before the manifest", chunk.file));
