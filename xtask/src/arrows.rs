@@ -97,7 +97,7 @@ const ROOMS: &[Room] = &[
         name: "fuzz",
         may: &["meta-core", "proto", "raft-store", "meta-client"],
         not_itself: &[],
-        never: &["rocksdb", "fuser", OBJECT_STORAGE],
+        never: &["fuser", OBJECT_STORAGE],
     },
     Room {
         name: "sim",
