@@ -91,6 +91,8 @@ enum WorkloadName {
     InodeRegister,
     ExclusiveCreate,
     Rename,
+    Append,
+    HardLinks,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -110,6 +112,8 @@ impl From<WorkloadName> for Workload {
             WorkloadName::InodeRegister => Self::InodeRegister,
             WorkloadName::ExclusiveCreate => Self::ExclusiveCreate,
             WorkloadName::Rename => Self::Rename,
+            WorkloadName::Append => Self::Append,
+            WorkloadName::HardLinks => Self::HardLinks,
         }
     }
 }

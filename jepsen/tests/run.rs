@@ -26,12 +26,12 @@ fn run(workload: &str, nemesis: &str, seconds: &str) {
 
 #[test]
 fn a_directory_is_a_set_under_kills() {
-    run("directory-set", "kill", "12");
+    run("directory-set", "kill", "20");
 }
 
 #[test]
 fn an_inode_is_a_register_under_pauses() {
-    run("inode-register", "pause", "12");
+    run("inode-register", "pause", "20");
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn a_directory_is_a_set_under_partitions() {
 
 #[test]
 fn a_name_that_is_created_exclusively_is_a_lock_under_kills() {
-    run("exclusive-create", "kill", "12");
+    run("exclusive-create", "kill", "20");
 }
 
 #[test]
@@ -56,7 +56,22 @@ fn a_rename_is_one_step_under_partitions() {
 
 #[test]
 fn a_rename_is_one_step_under_kills() {
-    run("rename", "kill", "12");
+    run("rename", "kill", "20");
+}
+
+#[test]
+fn records_are_appended_in_one_order_under_kills() {
+    run("append", "kill", "20");
+}
+
+#[test]
+fn records_are_appended_in_one_order_under_partitions() {
+    run("append", "partition", "20");
+}
+
+#[test]
+fn links_are_counted_under_restarts() {
+    run("hard-links", "restart", "20");
 }
 
 #[test]

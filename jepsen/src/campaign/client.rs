@@ -69,6 +69,11 @@ impl Client {
         None
     }
 
+    /// Its session, for calls that no history is made of.
+    pub(super) fn session(&self) -> &MetaSession {
+        &self.session
+    }
+
     pub(super) async fn close(self) {
         self.session.close().await;
     }

@@ -1,9 +1,11 @@
 //! `jepsen run`: clients do a workload on a real cluster while a nemesis hurts it; then the
 //! cluster is healed, everything is read once more, and the history is checked.
 
+mod append;
 mod client;
 mod directory_set;
 mod exclusive_create;
+mod hard_links;
 mod inode_register;
 mod nemesis;
 mod outcome;

@@ -1,7 +1,9 @@
 //! What a workload is. Each is one file, and one line in [`Workload::work`].
 
+use super::append::AppendRecords;
 use super::directory_set::DirectorySet;
 use super::exclusive_create::ExclusiveCreate;
+use super::hard_links::HardLinks;
 use super::inode_register::InodeRegister;
 use super::rename::Rename;
 use crate::checker::Verdict;
@@ -27,15 +29,21 @@ pub enum Workload {
     ExclusiveCreate,
     /// Files that move between directories.
     Rename,
+    /// Records at the end of files.
+    Append,
+    /// Names of a few files.
+    HardLinks,
 }
 
 impl Workload {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::DirectorySet,
         Self::InodeRegister,
         Self::ExclusiveCreate,
         Self::Rename,
+        Self::Append,
+        Self::HardLinks,
     ];
 
     pub(super) fn work(self) -> Arc<dyn Work> {
@@ -44,6 +52,8 @@ impl Workload {
             Self::InodeRegister => Arc::new(InodeRegister::default()),
             Self::ExclusiveCreate => Arc::new(ExclusiveCreate::default()),
             Self::Rename => Arc::new(Rename::default()),
+            Self::Append => Arc::new(AppendRecords::default()),
+            Self::HardLinks => Arc::new(HardLinks::default()),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Objects as they are when only one client uses them: what [`crate::checker::wgl`] compares with.
 
 mod append;
+mod counter;
 mod directory;
 mod mutex;
 mod register;
 mod tree;
 
 pub use append::{AppendInput, AppendList, AppendOutput};
+pub use counter::{Counter, CounterInput};
 pub use directory::{Directory, DirectoryInput, DirectoryOutput};
 pub use mutex::{Mutex, MutexInput, MutexOutput};
 pub use register::{Register, RegisterInput, RegisterOutput};
