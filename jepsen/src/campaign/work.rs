@@ -15,6 +15,7 @@ use anyhow::Result;
 use async_trait::async_trait;
 use meta_client::MetaSession;
 use rand::rngs::StdRng;
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -86,7 +87,7 @@ pub(super) trait Work: Send + Sync {
 /// checker. Where the two differ, nothing is known.
 pub(super) fn linearizable<M>(model: &M, entries: &[Entry]) -> Verdict
 where
-    M: Model + Default + 'static,
+    M: Model + Debug + Send + Sync + 'static,
     M::Input: Codec<Output = M::Output>,
 {
     let operations: Vec<OperationOf<M>> = match pair(entries) {
@@ -94,7 +95,7 @@ where
         Err(error) => return Verdict::Unknown(format!("the history is damaged: {error}")),
     };
     let ours = wgl::check(model, &operations, Budget::default());
-    let theirs = opinion::<M>(&operations);
+    let theirs = opinion(model, &operations);
     println!(
         "checkers: ours {}, porcupine {theirs:?}",
         word(&ours.verdict())

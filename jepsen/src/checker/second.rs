@@ -5,8 +5,9 @@ use super::wgl::Linearizability;
 use crate::model::{Model, OperationOf};
 use porcupine_rs::{CheckResult, Model as Peer, Operation};
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Debug};
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long it may think about one object.
@@ -31,48 +32,48 @@ impl<M> Clone for Second<M> {
     }
 }
 
-impl<M> fmt::Debug for Second<M> {
+impl<M> Debug for Second<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Second")
     }
 }
 
-impl<M: Model + Default + 'static> Peer for Second<M> {
-    type State = M::State;
-    type Op = (M::Input, Option<M::Output>);
+/// An operation, and the object that it is of: what this checker calls has nothing else to go by.
+type Asked<M> = (Arc<M>, <M as Model>::Input, Option<<M as Model>::Output>);
+
+impl<M: Model + Debug + Send + Sync + 'static> Peer for Second<M> {
+    /// Nothing before the first operation, which knows how the object begins.
+    type State = Option<M::State>;
+    type Op = Asked<M>;
     type Metadata = ();
 
-    fn init() -> M::State {
-        M::default().initial()
+    fn init() -> Self::State {
+        None
     }
 
-    fn step(state: &M::State, (input, told): &Self::Op) -> (bool, M::State) {
-        match M::default().step(state, input, told.as_ref()) {
-            Some(next) => (true, next),
+    fn step(state: &Self::State, (model, input, told): &Self::Op) -> (bool, Self::State) {
+        let before = state.clone().unwrap_or_else(|| model.initial());
+        match model.step(&before, input, told.as_ref()) {
+            Some(next) => (true, Some(next)),
             None => (false, state.clone()),
         }
     }
 }
 
 /// Checks a history of several objects, each with its own key.
-pub fn opinion<M: Model + Default + 'static>(history: &[OperationOf<M>]) -> Opinion {
-    let mut objects: BTreeMap<&str, Vec<Operation<Second<M>>>> = BTreeMap::new();
+pub fn opinion<M>(model: &M, history: &[OperationOf<M>]) -> Opinion
+where
+    M: Model + Debug + Send + Sync + 'static,
+{
+    let mut by_key: BTreeMap<&str, Vec<&OperationOf<M>>> = BTreeMap::new();
     for operation in history.iter().filter(|operation| !operation.is_failed()) {
-        // It wants every operation done. One with an unknown end has for ever to be done, so that
-        // not to be done is to be done after all others.
-        let ended = operation.ended();
-        let object = objects.entry(&operation.key).or_default();
-        object.push(Operation {
-            client_id: None,
-            call_time: operation.invoked.index.cast_signed(),
-            return_time: ended.map_or(i64::MAX, |at| at.index.cast_signed()),
-            op: (operation.input.clone(), operation.output().cloned()),
-            metadata: None,
-        });
+        by_key.entry(&operation.key).or_default().push(operation);
     }
     let mut unknown = false;
-    for operations in objects.values() {
-        match porcupine_rs::check_operations_timeout(operations, PATIENCE) {
+    for operations in by_key.values() {
+        let object = Arc::new(model.focus(operations));
+        let asked: Vec<_> = operations.iter().map(|one| ask(&object, one)).collect();
+        match porcupine_rs::check_operations_timeout(&asked, PATIENCE) {
             CheckResult::Ok => {}
             CheckResult::Illegal => return Opinion::Violation,
             CheckResult::Unknown => unknown = true,
@@ -82,6 +83,26 @@ pub fn opinion<M: Model + Default + 'static>(history: &[OperationOf<M>]) -> Opin
         Opinion::Unknown
     } else {
         Opinion::Ok
+    }
+}
+
+fn ask<M>(object: &Arc<M>, operation: &OperationOf<M>) -> Operation<Second<M>>
+where
+    M: Model + Debug + Send + Sync + 'static,
+{
+    // It wants every operation done. One with an unknown end has for ever to be done, so that not to
+    // be done is to be done after all others.
+    let ended = operation.ended();
+    Operation {
+        client_id: None,
+        call_time: operation.invoked.index.cast_signed(),
+        return_time: ended.map_or(i64::MAX, |at| at.index.cast_signed()),
+        op: (
+            Arc::clone(object),
+            operation.input.clone(),
+            operation.output().cloned(),
+        ),
+        metadata: None,
     }
 }
 

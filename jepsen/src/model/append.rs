@@ -4,7 +4,7 @@
 use super::{Model, OperationOf, Subjects};
 use crate::history::Codec;
 use serde_json::{Value, json};
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// A list that is empty at first.
 ///
@@ -13,7 +13,7 @@ use std::rc::Rc;
 /// of it is there, and concurrent appends need no guessing.
 #[derive(Clone, Default, Debug)]
 pub struct AppendList {
-    longest: Rc<[u64]>,
+    longest: Arc<[u64]>,
 }
 
 /// How much of the list is there.

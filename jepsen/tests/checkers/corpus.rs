@@ -11,7 +11,7 @@ use std::path::Path;
 
 fn look<M>(model: &M, kind: &str) -> (u32, u32)
 where
-    M: Model + Default + 'static,
+    M: Model + std::fmt::Debug + Send + Sync + 'static,
     M::Input: Codec<Output = M::Output>,
 {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -30,7 +30,7 @@ where
         let operations: Vec<OperationOf<M>> =
             pair(&entries).unwrap_or_else(|error| panic!("{name}: {error}"));
         let ours = check(model, &operations, Budget::default());
-        let theirs = opinion::<M>(&operations);
+        let theirs = opinion(model, &operations);
         if name.starts_with("good-") {
             good += 1;
             assert!(ours.is_ok(), "{name}: {ours}");

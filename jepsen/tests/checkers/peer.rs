@@ -39,8 +39,11 @@ impl<T: Object> Model for Peer<T> {
     }
 }
 
-/// Whether it finds an order for the operations of one object.
-pub(crate) fn has_order<T: Object>(history: &[OperationOf<T>]) -> bool {
+/// How long it may search: with many unknown ends it needs ever more time and memory.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Whether it finds an order for the operations of one object; nothing if it comes to no end.
+pub(crate) fn has_order<T: Object>(history: &[OperationOf<T>]) -> Option<bool> {
     let known = history.iter().filter(|operation| !operation.is_failed());
     // It wants every operation done. One with an unknown end has for ever to be done, so that not
     // to be done is to be done after all others.
@@ -54,9 +57,9 @@ pub(crate) fn has_order<T: Object>(history: &[OperationOf<T>]) -> bool {
         metadata: None,
     });
     let operations: Vec<_> = operations.collect();
-    match porcupine_rs::check_operations_timeout(&operations, Duration::from_secs(60)) {
-        CheckResult::Ok => true,
-        CheckResult::Illegal => false,
-        CheckResult::Unknown => panic!("the other checker came to no end"),
+    match porcupine_rs::check_operations_timeout(&operations, PATIENCE) {
+        CheckResult::Ok => Some(true),
+        CheckResult::Illegal => Some(false),
+        CheckResult::Unknown => None,
     }
 }

@@ -85,6 +85,7 @@ fn many(
     let config = ProptestConfig {
         cases,
         failure_persistence: None,
+        max_global_rejects: cases / 20,
         ..ProptestConfig::default()
     };
     let ended = TestRunner::new(config).run(&shapes(operations), |(seed, shape, changes)| {
@@ -109,13 +110,13 @@ fn agrees_with_peer<T: Object>(
 ) -> Result<bool, TestCaseError> {
     let history = changed::<T>(seed, shape, changes);
     let ours = verdict::<T>(&history)?;
-    let theirs = peer::has_order::<T>(&history);
-    if ours == theirs {
-        Ok(ours)
-    } else {
-        Err(TestCaseError::fail(format!(
+    match peer::has_order::<T>(&history) {
+        Some(theirs) if ours != theirs => Err(TestCaseError::fail(format!(
             "ours {ours}, theirs {theirs}: {history:#?}"
-        )))
+        ))),
+        Some(_) => Ok(ours),
+        // Another history is taken instead, and too many such ones fail the test.
+        None => Err(TestCaseError::reject("the other checker came to no end")),
     }
 }
 
