@@ -18,7 +18,7 @@ fn once(rng: &mut impl Rng, bytes: &mut Vec<u8>, other: &[u8]) {
     let count = rng.random_range(1..=16);
     let end = (at + count).min(bytes.len());
     match rng.random_range(0..7) {
-        0 => flip(rng, bytes),
+        0 if rng.random_ratio(1, 10) => bytes.truncate(at),
         1 => drop(bytes.drain(at..end)),
         2 => {
             let again = bytes[at..end].to_vec();
@@ -37,7 +37,7 @@ fn once(rng: &mut impl Rng, bytes: &mut Vec<u8>, other: &[u8]) {
             }
         }
         5 => bytes.insert(at, rng.random()),
-        _ => bytes.truncate(at),
+        _ => flip(rng, bytes),
     }
 }
 

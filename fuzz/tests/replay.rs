@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 static MEMORY: PeakAlloc = PeakAlloc;
 
 /// Changes of each decoder's inputs.
-const CHANGES: usize = 100_000;
+const CHANGES: usize = 500_000;
 /// No input is longer.
 const BYTES_MAX: usize = 4096;
 

@@ -22,8 +22,8 @@ use std::time::Instant;
 
 /// Files that are written to at a time.
 const OPEN: usize = 3;
-/// Files that there are: more than the calls of a run need.
-const FILES: usize = 600;
+/// Files that there are. When each was written to, the first ones come again.
+const FILES: usize = 900;
 /// Attempts to append to a file before it is left. One answer must hold all of its records, so that
 /// a read is of one moment.
 const APPENDS: usize = 40;
@@ -58,9 +58,7 @@ impl Work for AppendRecords {
         let mut granted = VecDeque::new();
         let mut problems = Vec::new();
         while Instant::now() < place.end && problems.is_empty() {
-            let Some(ino) = self.file(rng.random_range(0..OPEN)) else {
-                break;
-            };
+            let ino = self.file(rng.random_range(0..OPEN));
             let problem = if rng.random_bool(0.4) {
                 read(&mut client, ino).await
             } else {
@@ -89,10 +87,12 @@ impl Work for AppendRecords {
 }
 
 impl AppendRecords {
-    /// One of the files that are written to now; none when all were.
-    fn file(&self, which: usize) -> Option<Ino> {
+    /// One of the files that are written to now.
+    fn file(&self, which: usize) -> Ino {
         let round = self.attempts.load(Ordering::Relaxed) / (APPENDS * OPEN);
-        self.files.get()?.get(round * OPEN + which).copied()
+        let files = self.files.get().map_or(&[][..], Vec::as_slice);
+        let file = files.get((round * OPEN + which) % files.len().max(1));
+        file.copied().unwrap_or(Ino::ROOT)
     }
 
     /// All files that were written to.
