@@ -1,5 +1,6 @@
 //! Commands that somebody else encoded, applied to a volume.
 
+use crate::split_piece;
 use meta_core::attr::{Caller, Timestamp};
 use meta_core::command::{
     Command, CommandBody, Create, CreateVolume, Existing, NewNode, Operation, Request,
@@ -8,6 +9,7 @@ use meta_core::ids::{Ino, SessionId, SlotIndex, Uuid, VolumeId};
 use meta_core::kv::{MemKv, Overlay};
 use meta_core::machine;
 use meta_core::name::Name;
+use meta_core::outcome::Outcome;
 use proto::{ProstCodec, codec};
 use std::sync::LazyLock;
 
@@ -34,7 +36,8 @@ fn make() -> MemKv {
             body,
         };
         let mut pending = Overlay::new(&rows);
-        machine::apply(&mut pending, &ProstCodec, &command).expect("a sound state");
+        let reply = machine::apply(&mut pending, &ProstCodec, &command).expect("a sound state");
+        assert!(matches!(reply.outcome, Outcome::Done(_)), "{reply:?}");
         let writes = pending.into_writes();
         rows.write(writes);
     }
@@ -85,9 +88,7 @@ pub(crate) fn apply(bytes: &[u8]) {
     let rows = LazyLock::force(&ROWS);
     let mut pending = Overlay::new(rows);
     let mut rest = bytes;
-    while let Some((length, after)) = rest.split_first_chunk() {
-        let length = usize::from(u16::from_le_bytes(*length)).min(after.len());
-        let (command, after) = after.split_at(length);
+    while let Some((command, after)) = split_piece(rest) {
         rest = after;
         let Ok(command) = codec::decode_command(command) else {
             continue;

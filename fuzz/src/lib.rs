@@ -54,3 +54,10 @@ pub const TARGETS: &[Target] = &[
 const fn target(name: &'static str, run: fn(&[u8])) -> Target {
     Target { name, run }
 }
+
+/// A piece that stands behind its length in two bytes, or as much of it as there is, and the rest.
+fn split_piece(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let length = usize::from(u16::from_le_bytes(*length));
+    Some(rest.split_at(length.min(rest.len())))
+}

@@ -2,6 +2,7 @@
 
 use crate::engine;
 use crate::messages::crc32;
+use crate::split_piece;
 use meta_client::Dump;
 use meta_core::check;
 use meta_core::kv::{Family, Writes};
@@ -20,15 +21,14 @@ pub(crate) fn log_entry(bytes: &[u8]) {
     raft_store::fuzzing::log_entry(bytes);
 }
 
-/// A snapshot: the length of its manifest in two bytes, the length of its pieces in one, the
-/// manifest, and the content of its files.
+/// A snapshot: the length of its pieces in a byte, its manifest, and the content of its files.
 pub(crate) fn snapshot(bytes: &[u8]) {
-    let Some(([low, high, piece], rest)) = bytes.split_first_chunk() else {
+    let Some((piece, rest)) = bytes.split_first() else {
         return;
     };
-    let length = usize::from(u16::from_le_bytes([*low, *high]));
-    let (manifest, content) = rest.split_at(length.min(rest.len()));
-    raft_store::fuzzing::snapshot(manifest, usize::from(*piece), content);
+    if let Some((manifest, content)) = split_piece(rest) {
+        raft_store::fuzzing::snapshot(manifest, usize::from(*piece), content);
+    }
 }
 
 /// Rows among those of a sound volume, each as: table tag, length of its ids, ids, length of the
@@ -51,9 +51,7 @@ type KeyAndRow = (Vec<u8>, Vec<u8>);
 fn next_row(bytes: &[u8]) -> Option<(KeyAndRow, &[u8])> {
     let ([tag, ids], rest) = bytes.split_first_chunk()?;
     let (ids, rest) = rest.split_at_checked(usize::from(*ids % 32))?;
-    let (length, rest) = rest.split_first_chunk()?;
-    let length = usize::from(u16::from_le_bytes(*length)).min(rest.len());
-    let (row, rest) = rest.split_at(length);
+    let (row, rest) = split_piece(rest)?;
     let mut key = engine::VOLUME.0.to_be_bytes().to_vec();
     key.push(*tag);
     key.extend_from_slice(ids);
@@ -71,12 +69,10 @@ pub(crate) fn dump(bytes: &[u8]) {
     read_dump(bytes);
     let mut whole = b"CURLEWDUMP1\n".to_vec();
     let mut rest = bytes;
-    while let Some((length, after)) = rest.split_first_chunk() {
-        let length = usize::from(u16::from_le_bytes(*length)).min(after.len());
-        let (frame, after) = after.split_at(length);
+    while let Some((frame, after)) = split_piece(rest) {
         rest = after;
         // Two bytes cannot say more than four can.
-        whole.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+        whole.extend_from_slice(&u32::try_from(frame.len()).unwrap_or(u32::MAX).to_le_bytes());
         whole.extend_from_slice(&crc32(frame).to_le_bytes());
         whole.extend_from_slice(frame);
     }

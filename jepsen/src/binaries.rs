@@ -22,5 +22,5 @@ pub fn binary(name: &str) -> Result<PathBuf> {
             return Ok(candidate);
         }
     }
-    bail!("the binary `{name}` is not built: run `cargo build --release` first")
+    bail!("`{name}` is not built: run `make build failpoints` first")
 }

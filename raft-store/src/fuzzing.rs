@@ -39,7 +39,7 @@ pub fn log_entry(body: &[u8]) {
     }
 }
 
-/// Receives a snapshot: its manifest, in pieces of a length, then the content of its files.
+/// Receives a snapshot in pieces of a length: its manifest, then the content of its files.
 pub fn snapshot(manifest: &[u8], piece: usize, content: &[u8]) {
     let Ok(manifest) = wire::envelope(Manifest::KIND, manifest) else {
         return;
@@ -57,11 +57,13 @@ pub fn snapshot(manifest: &[u8], piece: usize, content: &[u8]) {
             return;
         }
     }
-    for (number, part) in content.chunks(64).enumerate() {
-        let name = receiver.next_file().unwrap_or_default();
-        if receiver.push(chunk(&name, number * 64, part)).is_err() {
+    let mut rest = content;
+    while let Some((name, offset, left)) = receiver.expected() {
+        let (part, after) = rest.split_at(rest.len().min(piece.max(1)).min(left));
+        if receiver.push(chunk(&name, offset, part)).is_err() {
             return;
         }
+        rest = after;
     }
     let _complete_or_not = receiver.finish();
 }

@@ -124,10 +124,7 @@ impl Node {
     }
 
     /// Starts it as `command`, which is given a node's arguments.
-    ///
-    /// # Errors
-    /// When it runs already or cannot be started.
-    pub fn start_program(&mut self, command: &mut Command) -> Result<()> {
+    fn start_program(&mut self, command: &mut Command) -> Result<()> {
         if self.running()? {
             bail!("node {} runs already", self.seat.id);
         }
@@ -194,13 +191,13 @@ impl Node {
         self.alive()?.cpu_seconds()
     }
 
-    /// How often its log has `text` in it.
+    /// Whether it, or one of its processes before, has said `text`.
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub fn log_count(&self, text: &str) -> Result<usize> {
+    pub fn has_said(&self, text: &str) -> Result<bool> {
         let log = std::fs::read(&self.log).context("cannot read a node's log")?;
-        Ok(String::from_utf8_lossy(&log).matches(text).count())
+        Ok(String::from_utf8_lossy(&log).contains(text))
     }
 
     /// The last lines of its log.

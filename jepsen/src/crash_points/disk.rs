@@ -4,16 +4,16 @@
 //! Which calls there are is not written down here but seen: a node is watched first, and each site
 //! that it passed is then made to fail. See the crate `disk-faults`.
 
-use super::PATIENCE;
 use super::scene::Scene;
+use super::{PATIENCE, works};
 use crate::cluster::{Cluster, ClusterOptions, Node};
-use crate::http::metric;
 use crate::wait;
-use crate::writer::{Checked, Crew, check};
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use crate::writer::Checked;
+use anyhow::{Context, Result, ensure};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 const ASK: Duration = Duration::from_secs(2);
@@ -66,7 +66,7 @@ pub async fn alone(seed: u64) -> Result<Faulted> {
     scene.cluster.node(1)?.kill()?;
     scene.cluster.node(1)?.start_traced(&trace)?;
     for _ in 0..PURGES {
-        purged(&mut scene).await?;
+        scene.purged(1).await?;
     }
     let mut sites = Vec::new();
     for site in read_sites(&trace)? {
@@ -90,48 +90,42 @@ pub async fn alone(seed: u64) -> Result<Faulted> {
     Ok(Faulted { sites, checked })
 }
 
-/// Waits for a purge of the log that comes after this was called.
-async fn purged(scene: &mut Scene) -> Result<()> {
-    let node = scene.cluster.node(1)?;
-    let addr = node.metrics_addr().to_owned();
-    let status = meta_client::node_status;
-    let own = node.addr().to_owned();
-    let last = wait::until("the node's status", PATIENCE, async || {
-        let asked = status(&own, ASK).await;
-        Ok(asked
-            .map(|status| status.last_log_index as f64)
-            .map_err(|e| e.to_string()))
-    })
-    .await?;
-    wait::until("the log to be purged", PATIENCE, async || {
-        Ok(match metric(&addr, "curlew_meta_purged_index", ASK).await {
-            Ok(purged) if purged > last => Ok(()),
-            other => Err(format!("purged {other:?} of {last}")),
-        })
+/// Waits for the fault. A site fails once in the life of a node's log, so what that says is new.
+async fn fault(node: &mut Node, site: &str) -> Result<()> {
+    let said = format!("disk fault: {site}\n");
+    wait::until("the fault", PATIENCE, async || {
+        let running = node.running()?;
+        if node.has_said(&said)? {
+            return Ok(Ok(()));
+        }
+        ensure!(running, "it ended before the fault: {}", node.log_tail(20));
+        Ok(Err(node.log_tail(10)))
     })
     .await
 }
 
-/// Waits for the fault, and for the node's end unless it is harmless.
+/// Whether a site is of a snapshot that just arrives: the node may refuse it and take the next one.
+fn is_of_arrival(site: &str) -> bool {
+    site.contains(" snapshots/incoming")
+}
+
+/// Waits for the fault, and for the node's end unless it may go on. Gives whether it stopped.
 async fn stopped(node: &mut Node, site: &str) -> Result<bool> {
-    let said = format!("disk fault: {site}\n");
-    let before = node.log_count(&said)?;
-    wait::until("the fault", PATIENCE, async || {
-        let came = node.log_count(&said)? > before || !node.running()?;
-        Ok(came.then_some(()).ok_or_else(|| node.log_tail(10)))
-    })
-    .await?;
-    if is_harmless(site) {
+    fault(node, site).await?;
+    if is_harmless(site) || is_of_arrival(site) {
         return ready_or_stopped(node).await;
     }
     let status = node.wait(STOPS).await?;
+    check_stop(node, status).map(|()| true)
+}
+
+fn check_stop(node: &Node, status: ExitStatus) -> Result<()> {
     ensure!(
         status.code() == Some(STOPPED),
         "it ended with {status}: {}",
         node.log_tail(20)
     );
-    ensure!(node.log_count(&said)? > before, "it ended before the fault");
-    Ok(true)
+    Ok(())
 }
 
 /// Every site that a node passes at its first start and in the founding of its cluster.
@@ -154,7 +148,8 @@ pub async fn founding(seed: u64) -> Result<Faulted> {
         cluster.node(1)?.start_on_bad_disk(&site, 1)?;
         // The fault may come in the middle of it.
         let _founded = cluster.initialise(Duration::from_secs(5)).await;
-        let stopped = stopped_or_not(cluster.node(1)?, &site).await?;
+        let stopped = stopped(cluster.node(1)?, &site).await;
+        let stopped = stopped.with_context(|| format!("a fault at `{site}`"))?;
         cluster.start_all()?;
         let checked = works(&mut cluster, seed).await;
         faulted.checked = checked.with_context(|| format!("after a fault at `{site}`"))?;
@@ -163,37 +158,8 @@ pub async fn founding(seed: u64) -> Result<Faulted> {
     Ok(faulted)
 }
 
-/// Whether a node has stopped that may have nothing more to do with its disk.
-async fn stopped_or_not(node: &mut Node, site: &str) -> Result<bool> {
-    if is_harmless(site) {
-        return Ok(!node.running()?);
-    }
-    let status = node.wait(STOPS).await;
-    let status = status.with_context(|| format!("a fault at `{site}`"))?;
-    ensure!(
-        status.code() == Some(STOPPED),
-        "after a fault at `{site}` it ended with {status}: {}",
-        node.log_tail(20)
-    );
-    Ok(true)
-}
-
-async fn works(cluster: &mut Cluster, seed: u64) -> Result<Checked> {
-    cluster.initialise(PATIENCE).await?;
-    cluster.wait_ready(PATIENCE).await?;
-    cluster.format("vol").await?;
-    let url = cluster.url("vol");
-    let crew = Crew::begin(&url, 1, 2, seed).await?;
-    crew.progress(30, PATIENCE).await?;
-    let written = crew.stop(PATIENCE).await?;
-    let checked = check(&url, &written).await?;
-    let checked = checked.map_err(|wrong| anyhow!("{wrong:?}"))?;
-    cluster.check_stores(PATIENCE).await?;
-    Ok(checked)
-}
-
-/// Every site that a node passes while it is sent a snapshot and installs it. It may stop, or refuse
-/// the snapshot and take the next one.
+/// Every site that a node passes while it is sent a snapshot, installs it, and makes the next one
+/// itself. While it arrives, the node may refuse it and take another one instead of stopping.
 ///
 /// # Errors
 /// When a fault does not come, the node does not catch up after it, or something is lost.
@@ -210,24 +176,14 @@ pub async fn catch_up(seed: u64) -> Result<Faulted> {
         let victim = scene.one(false).await?;
         scene.leave_behind(victim).await?;
         let node = scene.cluster.node(victim)?;
-        let said = format!("disk fault: {site}\n");
-        let before = node.log_count(&said)?;
         node.start_on_bad_disk(&site, 1)?;
-        wait::until("the fault", PATIENCE, async || {
-            let came = node.log_count(&said)? > before;
-            Ok(came.then_some(()).ok_or_else(|| node.log_tail(10)))
-        })
-        .await
-        .with_context(|| format!("a fault at `{site}`"))?;
-        let stopped = ready_or_stopped(scene.cluster.node(victim)?).await;
-        sites.push((
-            site.clone(),
-            stopped.with_context(|| format!("a fault at `{site}`"))?,
-        ));
+        let stopped = stopped(node, &site).await;
+        let stopped = stopped.with_context(|| format!("a fault at `{site}`"))?;
         scene.cluster.start_all()?;
         let ready = scene.cluster.wait_ready(PATIENCE).await;
         ready.with_context(|| format!("after a fault at `{site}`"))?;
         scene.crew.progress(20, PATIENCE).await?;
+        sites.push((site, stopped));
     }
     let checked = scene.end().await?;
     Ok(Faulted { sites, checked })
@@ -247,10 +203,7 @@ async fn ready_or_stopped(node: &mut Node) -> Result<bool> {
         return Ok(false);
     }
     let status = node.wait(PATIENCE).await?;
-    if status.code() == Some(STOPPED) {
-        return Ok(true);
-    }
-    bail!("it ended with {status}: {}", node.log_tail(20))
+    check_stop(node, status).map(|()| true)
 }
 
 fn read_sites(trace: &Path) -> Result<BTreeSet<String>> {

@@ -1,11 +1,11 @@
 //! The places that a node passes at its very first start, in the founding of its cluster, and when
 //! it goes on alone after a disaster.
 
-use super::{PATIENCE, check_end, ended_at};
+use super::{PATIENCE, VOLUME, all_is_there, check_end, ended_at, works};
 use crate::binaries::binary;
 use crate::cluster::{Cluster, ClusterOptions};
-use crate::writer::{Checked, Crew, check};
-use anyhow::{Context, Result, anyhow, ensure};
+use crate::writer::{Checked, Crew};
+use anyhow::{Context, Result, ensure};
 use meta_client::meta_core::failpoint::Point;
 use std::process::Command;
 use std::time::Duration;
@@ -58,26 +58,15 @@ async fn found(point: Point, seed: u64) -> Result<Checked> {
     }
     ended_at(cluster.node(1)?, point).await?;
     cluster.start_all()?;
-    cluster.initialise(PATIENCE).await?;
-    cluster.wait_ready(PATIENCE).await?;
-    cluster.format("vol").await?;
-    let url = cluster.url("vol");
-    let crew = Crew::begin(&url, 1, 2, seed).await?;
-    crew.progress(30, PATIENCE).await?;
-    let written = crew.stop(PATIENCE).await?;
-    cluster.digests_equal(PATIENCE).await?;
-    let checked = check(&url, &written).await?;
-    let checked = checked.map_err(|wrong| anyhow!("{wrong:?}"))?;
-    cluster.check_stores(PATIENCE).await?;
-    Ok(checked)
+    works(&mut cluster, seed).await
 }
 
 /// One of three is made the only member, with an end at each place; the command is then given again,
 /// as its user would.
 async fn recover(seed: u64) -> Result<Checked> {
     let mut cluster = Cluster::start(ClusterOptions::new("crash-recovery", 3)).await?;
-    cluster.format("vol").await?;
-    let crew = Crew::begin(&cluster.url("vol"), 1, 2, seed).await?;
+    cluster.format(VOLUME).await?;
+    let crew = Crew::begin(&cluster.url(VOLUME), 1, 2, seed).await?;
     crew.progress(100, PATIENCE).await?;
     let written = crew.stop(PATIENCE).await?;
     // So that the one that is left lacks nothing.
@@ -98,8 +87,5 @@ async fn recover(seed: u64) -> Result<Checked> {
         cluster.node(1)?.start()?;
         cluster.wait_ready(Duration::from_secs(30)).await?;
     }
-    let checked = check(&cluster.url("vol"), &written).await?;
-    let checked = checked.map_err(|wrong| anyhow!("{wrong:?}"))?;
-    cluster.check_stores(PATIENCE).await?;
-    Ok(checked)
+    all_is_there(&mut cluster, &written).await
 }

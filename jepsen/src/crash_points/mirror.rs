@@ -8,7 +8,7 @@ use crate::writer::{Checked, Crew, check};
 use anyhow::{Context, Result, anyhow, ensure};
 use meta_client::meta_core::failpoint::Point;
 
-/// Passed by the mirror while it takes in the origin's rows.
+/// Passed by the mirror while it takes in the origin's rows, in this order.
 const LOADING: &[Point] = &[Point::MirrorLoad, Point::MirrorPage, Point::MirrorLoaded];
 
 /// Passed by the mirror while it follows.
@@ -55,24 +55,17 @@ pub async fn run(seed: u64) -> Result<Checked> {
 /// The mirror begins again after each end. It is never started as it should be in between, because
 /// it would be through at once.
 async fn load(pair: &mut Pair) -> Result<()> {
-    let (first, others) = LOADING.split_first().context("places")?;
-    arm(&mut pair.mirror, *first).await?;
+    arm(&mut pair.mirror, Point::MirrorLoad).await?;
     pair.mirror.wait_ready(PATIENCE).await?;
     // It ends as soon as it has something to follow, maybe before it says so.
     let _first = pair.mirroring().await?.add("near").await;
-    let mut last = *first;
-    for point in others {
-        ended_at(pair.mirror.node(1)?, last).await?;
-        if last == *first {
-            arm(&mut pair.origin, Point::LoadSend).await?;
-        }
-        pair.mirror.node(1)?.start_failing(*point, 1)?;
-        if last == *first {
-            back(&mut pair.origin, Point::LoadSend).await?;
-        }
-        last = *point;
-    }
-    back(&mut pair.mirror, last).await?;
+    ended_at(pair.mirror.node(1)?, Point::MirrorLoad).await?;
+    arm(&mut pair.origin, Point::LoadSend).await?;
+    pair.mirror.node(1)?.start_failing(Point::MirrorPage, 1)?;
+    back(&mut pair.origin, Point::LoadSend).await?;
+    ended_at(pair.mirror.node(1)?, Point::MirrorPage).await?;
+    pair.mirror.node(1)?.start_failing(Point::MirrorLoaded, 1)?;
+    back(&mut pair.mirror, Point::MirrorLoaded).await?;
     pair.mirroring().await?.add("near").await?;
     pair.following(PATIENCE).await
 }

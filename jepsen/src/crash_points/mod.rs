@@ -12,13 +12,16 @@ pub mod mount;
 pub mod node;
 mod scene;
 
-use crate::cluster::Node;
-use anyhow::{Context, Result, ensure};
+use crate::cluster::{Cluster, Node};
+use crate::writer::{Checked, Crew, Written, check};
+use anyhow::{Context, Result, anyhow, ensure};
 use meta_client::meta_core::failpoint::Point;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+/// The volume that is written to.
+const VOLUME: &str = "vol";
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -28,6 +31,27 @@ pub fn covered() -> Vec<Point> {
     let mut points: Vec<Point> = all.into_iter().flatten().collect();
     points.extend(mount::POINTS);
     points
+}
+
+/// Founds a cluster of nodes that run, and lets it work for a moment.
+async fn works(cluster: &mut Cluster, seed: u64) -> Result<Checked> {
+    cluster.initialise(PATIENCE).await?;
+    cluster.wait_ready(PATIENCE).await?;
+    cluster.format(VOLUME).await?;
+    let crew = Crew::begin(&cluster.url(VOLUME), 1, 2, seed).await?;
+    crew.progress(30, PATIENCE).await?;
+    let written = crew.stop(PATIENCE).await?;
+    all_is_there(cluster, &written).await
+}
+
+/// Checks that the nodes agree, that all that was acknowledged is there, and, when they have stopped,
+/// what is on their disks.
+async fn all_is_there(cluster: &mut Cluster, written: &[Written]) -> Result<Checked> {
+    cluster.digests_equal(PATIENCE).await?;
+    let checked = check(&cluster.url(VOLUME), written).await?;
+    let checked = checked.map_err(|wrong| anyhow!("{wrong:?}"))?;
+    cluster.check_stores(PATIENCE).await?;
+    Ok(checked)
 }
 
 /// Waits until a node has ended at `point`.

@@ -1,10 +1,10 @@
 //! A cluster under writers, one node of which is to end at a place.
 
-use super::{PATIENCE, ended_at};
+use super::{PATIENCE, VOLUME, all_is_there, ended_at};
 use crate::cluster::{Cluster, ClusterOptions};
 use crate::http::metric;
 use crate::wait;
-use crate::writer::{Checked, Crew, check, make};
+use crate::writer::{Checked, Crew, make};
 use anyhow::{Context, Result, anyhow};
 use meta_client::meta_core::attr::Caller;
 use meta_client::meta_core::command::{Append, AppendSlice, NewNode, Operation, SetAttr};
@@ -17,7 +17,6 @@ use rand::{Rng as _, SeedableRng as _};
 use std::time::Duration;
 
 const ASK: Duration = Duration::from_secs(2);
-const VOLUME: &str = "vol";
 /// Log entries between snapshots, and behind the last one.
 const SNAPSHOT_ENTRIES: u64 = 200;
 const KEEP_ENTRIES: u64 = 50;
@@ -104,17 +103,26 @@ impl Scene {
             node.kill()?;
         }
         let leader = self.cluster.leader(PATIENCE).await?;
-        let addr = self.cluster.node(leader)?.metrics_addr().to_owned();
-        let status = meta_client::node_status(self.cluster.node(leader)?.addr(), ASK).await?;
-        let last = status.last_log_index as f64;
-        let node = self.cluster.node(leader)?;
+        self.purged(leader).await
+    }
+
+    /// Waits until a node has purged all that is in its log when this is called, or has ended.
+    pub(super) async fn purged(&mut self, id: u64) -> Result<()> {
+        let node = self.cluster.node(id)?;
+        let (addr, metrics) = (node.addr().to_owned(), node.metrics_addr().to_owned());
+        let mut last = None;
         wait::until("the log to be purged", PATIENCE, async || {
-            // It may have come to its own end meanwhile.
             if !node.running()? {
                 return Ok(Ok(()));
             }
-            Ok(match metric(&addr, "curlew_meta_purged_index", ASK).await {
-                Ok(purged) if purged > last => Ok(()),
+            let Some(last) = last else {
+                let status = meta_client::node_status(&addr, ASK).await;
+                last = status.as_ref().ok().map(|status| status.last_log_index);
+                return Ok(Err(format!("{:?}", status.err())));
+            };
+            let purged = metric(&metrics, "curlew_meta_purged_index", ASK).await;
+            Ok(match purged {
+                Ok(purged) if purged > last as f64 => Ok(()),
                 other => Err(format!("purged {other:?} of {last}")),
             })
         })
@@ -183,11 +191,7 @@ impl Scene {
     pub(super) async fn end(mut self) -> Result<Checked> {
         self.hand.close().await;
         let written = self.crew.stop(PATIENCE).await?;
-        self.cluster.digests_equal(PATIENCE).await?;
-        let checked = check(&self.cluster.url(VOLUME), &written).await?;
-        let checked = checked.map_err(|wrong| anyhow!("{wrong:?}"))?;
-        self.cluster.check_stores(PATIENCE).await?;
-        Ok(checked)
+        all_is_there(&mut self.cluster, &written).await
     }
 }
 

@@ -2,9 +2,9 @@
 
 use jepsen::history::Codec;
 use jepsen::model::{
-    AppendInput, AppendList, AppendOutput, Directory, DirectoryInput, DirectoryOutput, Model,
-    Mutex, MutexInput, MutexOutput, Register, RegisterInput, RegisterOutput, Tree, TreeInput,
-    TreeOutput,
+    AppendInput, AppendList, AppendOutput, Counter, CounterInput, Directory, DirectoryInput,
+    DirectoryOutput, Model, Mutex, MutexInput, MutexOutput, Register, RegisterInput,
+    RegisterOutput, Tree, TreeInput, TreeOutput,
 };
 use rand::Rng as _;
 use rand::rngs::StdRng;
@@ -83,6 +83,38 @@ impl Object for Register {
             RegisterOutput::Done => RegisterOutput::Refused,
             RegisterOutput::Refused => RegisterOutput::Done,
         }
+    }
+}
+
+impl Object for Counter {
+    type Real = i64;
+
+    // Not where a counter begins by itself.
+    fn model() -> Self {
+        Self { initial: 1 }
+    }
+
+    fn start() -> i64 {
+        1
+    }
+
+    fn act(real: &mut i64, input: &CounterInput) -> i64 {
+        if let CounterInput::Add(by) = input {
+            *real += by;
+        }
+        *real
+    }
+
+    fn input(rng: &mut StdRng, _serial: u64) -> CounterInput {
+        match rng.random_range(0..3) {
+            0 => CounterInput::Read,
+            1 => CounterInput::Add(1),
+            _ => CounterInput::Add(-1),
+        }
+    }
+
+    fn spoil(output: &i64, _: &CounterInput, rng: &mut StdRng) -> i64 {
+        output + rng.random_range(1..4)
     }
 }
 

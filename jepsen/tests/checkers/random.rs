@@ -5,7 +5,7 @@ use crate::objects::Object;
 use crate::simulate::{Shape, simulate};
 use crate::{brute, peer};
 use jepsen::checker::wgl::{Budget, Linearizability, check};
-use jepsen::model::{AppendList, Directory, Mutex, Register, Tree};
+use jepsen::model::{AppendList, Counter, Directory, Mutex, Register, Tree};
 use proptest::prelude::{ProptestConfig, Strategy, TestCaseError};
 use proptest::test_runner::TestRunner;
 use rand::SeedableRng as _;
@@ -160,5 +160,6 @@ for_objects! {
     directory: Directory,
     mutex: Mutex,
     append: AppendList,
+    counter: Counter,
     tree: Tree,
 }

@@ -118,13 +118,15 @@ impl SnapshotReceiver {
         self.close(incoming)
     }
 
-    /// The file that the next piece must be of, once the manifest is there.
-    pub(crate) fn next_file(&self) -> Option<String> {
-        if let Some(incoming) = &self.current {
-            return Some(incoming.entry.name.clone());
-        }
-        let files = &self.manifest.as_ref()?.files;
-        files.get(self.file_index).map(|file| file.name.clone())
+    /// What the next piece must be of, once the manifest is there: a file, where in it, and how much
+    /// of it is left. Nothing when all is there.
+    pub(crate) fn expected(&self) -> Option<(String, usize, usize)> {
+        let (entry, offset) = match &self.current {
+            Some(incoming) => (&incoming.entry, incoming.offset),
+            None => (self.manifest.as_ref()?.files.get(self.file_index)?, 0),
+        };
+        let left = usize::try_from(entry.bytes - offset).unwrap_or(usize::MAX);
+        Some((entry.name.clone(), usize::try_from(offset).ok()?, left))
     }
 
     fn push_manifest(&mut self, chunk: SnapshotChunk) -> Result<(), StoreError> {
