@@ -9,10 +9,14 @@
 //! - `CURLEW_DISK_FAULT=N SITE` lets the N-th call of a site fail with EIO, and says so on the
 //!   standard error. The calls after it work: a disk that fails once is the harder case, because
 //!   whoever tries again is told that all is well.
+//! - `CURLEW_DISK_CONTROL=FILE` shares a page of three 64-bit numbers with the program's calls: how
+//!   many microseconds each sync takes longer, how many syncs of the log fail from now on, and, to
+//!   be read, how many calls that has hit.
 #![expect(
     unsafe_code,
     reason = "it stands in for functions of the C library and calls them"
 )]
 
 mod calls;
+mod control;
 mod plan;

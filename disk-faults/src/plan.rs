@@ -89,6 +89,10 @@ impl Plan {
         if let Some(trace) = &self.trace {
             self.trace(trace, &site);
         }
+        if matches!(call, Call::Sync) && super::control::sync(&site) {
+            super::calls::say(&format!("disk fault: {site}\n"));
+            return true;
+        }
         let Some(fault) = &self.fault else {
             return false;
         };

@@ -11,6 +11,9 @@ use std::process::{Command, Output};
 /// Bytes of an image.
 const BYTES: u64 = 512 << 20;
 
+/// The file that takes room.
+const BALLAST: &str = "ballast";
+
 /// The kinds of file system that can be cut off.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -108,6 +111,37 @@ impl LoopImage {
     pub fn restore(&mut self) -> Result<()> {
         self.unmount()?;
         self.mount()
+    }
+
+    /// Takes its room until about `left` bytes are free.
+    ///
+    /// # Errors
+    /// When the file system does not say how much there is.
+    pub fn fill(&self, left: u64) -> Result<()> {
+        let path = self.point.join(BALLAST);
+        let ballast = File::create(&path).context("cannot make a file that takes room")?;
+        let about = rustix::fs::statvfs(&self.point)?;
+        let mut take = (about.f_bavail * about.f_frsize).saturating_sub(left);
+        let (mut taken, mut whole) = (0, true);
+        // A file's own map takes room as well, and others write meanwhile: in ever smaller pieces.
+        while take >= 4096 {
+            let flags = rustix::fs::FallocateFlags::empty();
+            match rustix::fs::fallocate(&ballast, flags, taken, take) {
+                Ok(()) if whole => return Ok(()),
+                Ok(()) => taken += take,
+                Err(rustix::io::Errno::NOSPC) => (take, whole) = (take / 2, false),
+                Err(error) => return Err(error).context("cannot take room"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back what [`LoopImage::fill`] took.
+    ///
+    /// # Errors
+    /// When the file cannot be deleted.
+    pub fn make_room(&self) -> Result<()> {
+        fs::remove_file(self.point.join(BALLAST)).context("cannot give room back")
     }
 
     fn unmount(&mut self) -> Result<()> {

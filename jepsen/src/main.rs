@@ -1,7 +1,7 @@
 //! Runs the proof, and workloads under faults.
 
 use anyhow::{Context as _, Result};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use jepsen::campaign::{self, CampaignOptions, Nemesis, Outcome, Workload};
 use jepsen::checker::Verdict;
 use jepsen::demo::{self, DemoOptions};
@@ -42,10 +42,10 @@ enum Command {
     Run {
         /// What the clients do
         #[arg(long, value_enum)]
-        workload: WorkloadName,
+        workload: Workload,
         /// What hurts the cluster
         #[arg(long, value_enum)]
-        nemesis: NemesisName,
+        nemesis: Nemesis,
         /// For how many seconds
         #[arg(long, value_parser = clap::value_parser!(u64).range(1..=86_400))]
         time: u64,
@@ -74,6 +74,12 @@ enum Command {
         #[arg(long, default_value = "proof")]
         dir: PathBuf,
     },
+    /// Works on files of a directory as it is told on standard input: what `run` starts, for mounts
+    FileWorker {
+        /// Where the files are
+        #[arg(long)]
+        dir: PathBuf,
+    },
     /// Serves a directory as S3 on loopback, with fixed keys, until it is ended: for tests only
     S3Server {
         /// Whose directories are the buckets
@@ -83,52 +89,6 @@ enum Command {
         #[arg(long)]
         addr: SocketAddr,
     },
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum WorkloadName {
-    DirectorySet,
-    InodeRegister,
-    ExclusiveCreate,
-    Rename,
-    Append,
-    HardLinks,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum NemesisName {
-    None,
-    Kill,
-    Pause,
-    Partition,
-    Restart,
-    Wipe,
-}
-
-impl From<WorkloadName> for Workload {
-    fn from(name: WorkloadName) -> Self {
-        match name {
-            WorkloadName::DirectorySet => Self::DirectorySet,
-            WorkloadName::InodeRegister => Self::InodeRegister,
-            WorkloadName::ExclusiveCreate => Self::ExclusiveCreate,
-            WorkloadName::Rename => Self::Rename,
-            WorkloadName::Append => Self::Append,
-            WorkloadName::HardLinks => Self::HardLinks,
-        }
-    }
-}
-
-impl From<NemesisName> for Nemesis {
-    fn from(name: NemesisName) -> Self {
-        match name {
-            NemesisName::None => Self::None,
-            NemesisName::Kill => Self::Kill,
-            NemesisName::Pause => Self::Pause,
-            NemesisName::Partition => Self::Partition,
-            NemesisName::Restart => Self::Restart,
-            NemesisName::Wipe => Self::Wipe,
-        }
-    }
 }
 
 #[tokio::main]
@@ -146,6 +106,10 @@ async fn run(command: Command) -> Result<ExitCode> {
     let succeeded = match command {
         Command::S3Server { dir, addr } => {
             s3_server::serve(&dir, addr).await?;
+            true
+        }
+        Command::FileWorker { dir } => {
+            campaign::work_on_files(&dir)?;
             true
         }
         Command::Demo {
@@ -182,7 +146,6 @@ async fn run(command: Command) -> Result<ExitCode> {
             seed,
             report,
         } => {
-            let (workload, nemesis) = (workload.into(), nemesis.into());
             let time = Duration::from_secs(time);
             let options = CampaignOptions {
                 workload,

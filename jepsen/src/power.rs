@@ -2,14 +2,11 @@
 //! once. Nothing that was acknowledged may be lost, and the nodes must come back by themselves.
 
 use crate::cluster::{Agreement, Cluster, ClusterOptions};
-use crate::loop_image::{Kind, LoopImage};
-use crate::scratch::Scratch;
 use crate::writer::{Checked, Crew, check};
 use anyhow::{Context, Result, anyhow};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 const NODES: u64 = 3;
@@ -37,21 +34,12 @@ pub struct PowerReport {
 /// When something acknowledged is lost, a node does not come back, or copies differ.
 pub async fn cut(cycles: u32, seed: u64) -> Result<PowerReport> {
     let mut rng = StdRng::seed_from_u64(seed);
-    let scratch = Scratch::new("power")?;
-    let root = scratch.path().join("data");
-    let mut images = BTreeMap::new();
-    for id in 1..=NODES {
-        let kind = if id == 2 { Kind::Xfs } else { Kind::Ext4 };
-        let point = root.join(format!("node{id}"));
-        images.insert(id, LoopImage::new(kind, scratch.path(), &point)?);
-    }
     let options = ClusterOptions {
-        data_root: Some(root),
+        images: true,
         snapshot_entries: Some(2_000),
         keep_entries: Some(500),
         ..ClusterOptions::new("power", NODES)
     };
-    // Declared after the images, so that it ends before they are unmounted.
     let mut cluster = Cluster::start(options).await?;
     cluster.format("vol").await?;
     let url = cluster.url("vol");
@@ -69,7 +57,7 @@ pub async fn cut(cycles: u32, seed: u64) -> Result<PowerReport> {
             alone += 1;
             victims.truncate(1);
         }
-        let cycled = cycle_power(&mut cluster, &mut images, &victims).await;
+        let cycled = cycle_power(&mut cluster, &victims).await;
         cycled.with_context(|| format!("cycle {cycle}, nodes {victims:?}"))?;
     }
     let written = crew.stop(PATIENCE).await?;
@@ -85,21 +73,29 @@ pub async fn cut(cycles: u32, seed: u64) -> Result<PowerReport> {
     })
 }
 
-async fn cycle_power(
-    cluster: &mut Cluster,
-    images: &mut BTreeMap<u64, LoopImage>,
-    victims: &[u64],
-) -> Result<()> {
+async fn cycle_power(cluster: &mut Cluster, victims: &[u64]) -> Result<()> {
+    go_dark(cluster, victims)?;
+    come_back(cluster, victims)?;
+    cluster.wait_ready(PATIENCE).await
+}
+
+/// Cuts the power of nodes.
+pub(crate) fn go_dark(cluster: &mut Cluster, victims: &[u64]) -> Result<()> {
     for id in victims {
-        images.get(id).context("an image")?.cut()?;
+        cluster.image(*id)?.cut()?;
     }
     for id in victims {
         // It may have seen the first error and stopped by itself.
         let _ended_by_itself = cluster.node(*id)?.kill();
     }
+    Ok(())
+}
+
+/// Nodes have power again, and start.
+pub(crate) fn come_back(cluster: &mut Cluster, victims: &[u64]) -> Result<()> {
     for id in victims {
-        images.get_mut(id).context("an image")?.restore()?;
+        cluster.image(*id)?.restore()?;
         cluster.node(*id)?.start()?;
     }
-    cluster.wait_ready(PATIENCE).await
+    Ok(())
 }

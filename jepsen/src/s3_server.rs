@@ -85,6 +85,11 @@ impl S3Server {
         })
     }
 
+    /// Where it listens.
+    pub fn addr(&self) -> &str {
+        &self.addr
+    }
+
     /// The bucket's URL.
     pub fn bucket_url(&self) -> String {
         format!("http://{}/{BUCKET}", self.addr)

@@ -9,6 +9,8 @@ use parking_lot::Mutex;
 use raft_store::NodeId;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+#[cfg(feature = "rocksdb")]
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
@@ -35,6 +37,43 @@ impl WallClock for SystemClock {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or(Duration::ZERO)
+    }
+}
+
+/// The clock of a node's process. In the build for tests, which has the feature `failpoints`, it can be
+/// set wrong: by as many milliseconds as stand in the file that `CURLEW_CLOCK` names.
+#[cfg(feature = "rocksdb")]
+pub(crate) fn of_process() -> Arc<dyn WallClock> {
+    #[cfg(feature = "failpoints")]
+    if let Some(path) = std::env::var_os("CURLEW_CLOCK") {
+        return Arc::new(wrong::WrongClock(path.into()));
+    }
+    Arc::new(SystemClock)
+}
+
+#[cfg(all(feature = "rocksdb", feature = "failpoints"))]
+mod wrong {
+    use super::{SystemClock, WallClock};
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    /// The machine's clock, as far off as a file says.
+    #[derive(Debug)]
+    pub(super) struct WrongClock(pub(super) PathBuf);
+
+    impl WallClock for WrongClock {
+        fn now(&self) -> Duration {
+            let right = SystemClock.now();
+            let text = std::fs::read_to_string(&self.0).unwrap_or_default();
+            // A file that is just being written says nothing.
+            let off: i64 = text.trim().parse().unwrap_or(0);
+            let by = Duration::from_millis(off.unsigned_abs());
+            if off < 0 {
+                right.saturating_sub(by)
+            } else {
+                right + by
+            }
+        }
     }
 }
 

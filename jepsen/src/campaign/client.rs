@@ -4,9 +4,9 @@ use crate::history::{Codec, Process, Recorder};
 use anyhow::{Context, Result};
 use meta_client::meta_core::attr::Caller;
 use meta_client::meta_core::command::Operation;
-use meta_client::meta_core::outcome::Success;
+use meta_client::meta_core::outcome::{Refusal, Success};
 use meta_client::meta_core::query::{Answer, QueryBody};
-use meta_client::{ClientError, MetaSession, MetaUrl, SessionOptions};
+use meta_client::{ClientError, Failure, MetaSession, MetaUrl, MirrorOptions, SessionOptions};
 use std::time::Duration;
 
 /// How long a client tries before it gives up on a call.
@@ -30,9 +30,14 @@ pub(super) struct Client {
 
 /// A session that gives up on a call after a while, so that a history has unknown ends too.
 pub(super) async fn open(url: &str) -> Result<MetaSession> {
+    open_with(url, None).await
+}
+
+async fn open_with(url: &str, mirror: Option<MirrorOptions>) -> Result<MetaSession> {
     let url: MetaUrl = url.parse().context("a META-URL of our own")?;
     let options = SessionOptions {
         retry_for: Some(RETRY_FOR),
+        mirror,
         ..SessionOptions::default()
     };
     MetaSession::open(&url, options)
@@ -44,6 +49,18 @@ impl Client {
     pub(super) async fn connect(url: &str, recorder: &Recorder) -> Result<Self> {
         Ok(Self {
             session: open(url).await?,
+            process: recorder.process(),
+        })
+    }
+
+    /// One that reads at a mirror.
+    pub(super) async fn connect_by_mirror(
+        url: &str,
+        mirror: MirrorOptions,
+        recorder: &Recorder,
+    ) -> Result<Self> {
+        Ok(Self {
+            session: open_with(url, Some(mirror)).await?,
             process: recorder.process(),
         })
     }
@@ -79,12 +96,19 @@ impl Client {
     }
 }
 
-/// Executes an operation as root. A refusal is for the caller to judge.
+/// Executes an operation as root. A refusal is for the caller to judge, but for the one that comes
+/// when disks are full.
 pub(super) async fn execute(
     session: &MetaSession,
     operation: Operation,
 ) -> Result<Success, ClientError> {
-    session.execute(Caller::root(), operation).await
+    let done = session.execute(Caller::root(), operation).await;
+    done.map_err(|error| match error {
+        ClientError::Refused(Refusal::NoSpace) => {
+            ClientError::Failed(Failure::Overloaded("no space".to_owned()))
+        }
+        other => other,
+    })
 }
 
 /// Asks as root.

@@ -126,7 +126,7 @@ async fn connect(place: &Place) -> Result<Client> {
 }
 
 /// The operation that writes a value.
-fn set(ino: Ino, value: u64) -> Option<Operation> {
+pub(super) fn set(ino: Ino, value: u64) -> Option<Operation> {
     let at = Timestamp {
         seconds: i64::try_from(value).ok()?,
         nanos: 0,
@@ -139,7 +139,7 @@ fn set(ino: Ino, value: u64) -> Option<Operation> {
     }))
 }
 
-fn value_of(attr: &Attr) -> Option<u64> {
+pub(super) fn value_of(attr: &Attr) -> Option<u64> {
     u64::try_from(attr.mtime.seconds).ok()
 }
 

@@ -1,15 +1,16 @@
 //! The steps of a run.
 
 use super::client::open;
-use super::nemesis::{Nemesis, NemesisReport, torment};
+use super::nemesis::{Fault, Nemesis, NemesisReport, torment};
 use super::outcome::{Calls, Outcome};
+use super::scene::Scene;
 use super::work::{Place, Work, Workload, word};
 use crate::checker::Verdict;
-use crate::cluster::{Cluster, ClusterOptions};
+use crate::cluster::ClusterOptions;
 use crate::history::{Entry, Recorder, write_edn, write_json_lines};
-use anyhow::{Context, Result};
-use rand::SeedableRng as _;
+use anyhow::{Context, Result, bail};
 use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
@@ -18,6 +19,8 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 const CLIENTS: u64 = 6;
+/// Nodes of an origin, and of every second mirror.
+const NODES: u64 = 3;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Answered calls for each second of a run, below which it tells too little.
 const CALLS_PER_SECOND_MIN: u64 = 20;
@@ -53,14 +56,29 @@ pub async fn run(options: CampaignOptions) -> Result<(Verdict, Outcome)> {
         "run: {workload:?} under {nemesis:?} for {} s, seed {seed}",
         time.as_secs()
     );
-    let cluster_options = ClusterOptions {
-        snapshot_entries: Some(2_000),
-        partitions: nemesis == Nemesis::Partition,
-        ..ClusterOptions::new("run", 3)
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut fault = nemesis.fault();
+    let work = workload.work();
+    if !nemesis.fits(work.setting()) {
+        bail!("{nemesis:?} has nothing to hurt in {workload:?}");
+    }
+    if let Some(why) = fault.as_ref().and_then(|fault| fault.missing()) {
+        bail!("{nemesis:?} cannot be had here: {why}");
+    }
+    let cluster_options = |name: &str, nodes| {
+        let mut options = ClusterOptions {
+            snapshot_entries: Some(2_000),
+            ..ClusterOptions::new(name, nodes)
+        };
+        if let Some(fault) = &fault {
+            fault.prepare(&mut options);
+        }
+        options
     };
-    let mut cluster = Cluster::start(cluster_options).await?;
-    let ended = through(&mut cluster, options).await;
-    let (verdict, outcome) = ended.inspect_err(|_| cluster.keep())?;
+    let mirror_nodes = [1, NODES][usize::from(rng.random_bool(0.5))];
+    let mut scene = Scene::start(work.setting(), &cluster_options, mirror_nodes).await?;
+    let ended = through(&mut scene, &work, options, &mut fault, rng).await;
+    let (verdict, outcome) = ended.inspect_err(|_| scene.keep())?;
     if let Verdict::Violation(violation) = &verdict {
         for problem in violation.problems.iter().take(PROBLEMS_SHOWN) {
             println!("problem: {problem}");
@@ -70,11 +88,8 @@ pub async fn run(options: CampaignOptions) -> Result<(Verdict, Outcome)> {
         println!("the run tells too little: {why}");
     }
     if !verdict.is_ok() {
-        println!(
-            "the cluster's files are kept in {}",
-            cluster.dir().display()
-        );
-        cluster.keep();
+        println!("the run's files are kept in {}", scene.dir().display());
+        scene.keep();
     }
     Ok((verdict, outcome))
 }
@@ -84,53 +99,51 @@ pub fn last_line(verdict: &Verdict) -> String {
     format!("verdict: {}", word(verdict))
 }
 
-async fn through(cluster: &mut Cluster, options: CampaignOptions) -> Result<(Verdict, Outcome)> {
-    let work = options.workload.work();
-    cluster.format("vol").await?;
-    let place = Place {
-        url: cluster.url("vol"),
-        recorder: Recorder::new(),
-        end: Instant::now() + options.time,
-    };
-    let session = open(&place.url).await?;
-    work.prepare(&session, &place.recorder).await?;
-    session.close().await;
-    let place = Place {
-        end: Instant::now() + options.time,
-        ..place
-    };
-    let clients = start_clients(&work, &place, options.seed);
-    let mut rng = StdRng::seed_from_u64(options.seed);
-    let report = torment(
-        cluster,
-        options.nemesis,
-        &mut rng,
-        &place.recorder,
-        place.end,
-    )
-    .await?;
-    cluster
-        .wait_ready(PATIENCE)
-        .await
-        .context("the healed cluster does not get ready")?;
+async fn through(
+    scene: &mut Scene,
+    work: &Arc<dyn Work>,
+    options: CampaignOptions,
+    fault: &mut Option<Box<dyn Fault>>,
+    mut rng: StdRng,
+) -> Result<(Verdict, Outcome)> {
+    let place = prepare(scene, work, options.time).await?;
+    let clients = start_clients(work, &place, options.seed);
+    let (recorder, end) = (&place.recorder, place.end);
+    let report = torment(scene, options.nemesis, fault, &mut rng, recorder, end).await?;
+    scene.healed().await?;
     let mut problems = Vec::new();
     for client in clients {
         let ended = tokio::time::timeout(PATIENCE, client).await;
-        problems.extend(ended.context("a client hangs after the cluster was healed")???);
+        problems.extend(ended.context("a client hangs after all was healed")???);
     }
     let final_read = work.final_read(place.clone()).await?;
-    match cluster.digests_equal(PATIENCE).await {
+    match scene.agreed().await {
         Ok(agreement) => println!("agreement: {agreement}"),
         Err(error) => problems.push(format!("{error:#}")),
     }
     let entries = place.recorder.entries();
-    keep(cluster.dir(), &entries)?;
+    keep(scene.dir(), &entries)?;
     println!("nemesis: {report:?}");
     println!("calls: {:?}", Calls::of(&entries));
     let verdict = Verdict::of(problems).and(work.check(&entries));
     let verdict = verdict.and(coverage(&entries, &report, final_read, options));
     let outcome = Outcome::new(options, &verdict, &entries, report.spans);
     Ok((verdict, outcome))
+}
+
+async fn prepare(scene: &Scene, work: &Arc<dyn Work>, time: Duration) -> Result<Place> {
+    let url = scene.origin().url("vol");
+    let recorder = Recorder::new();
+    let session = open(&url).await?;
+    work.prepare(&session, &recorder).await?;
+    session.close().await;
+    Ok(Place {
+        url,
+        mirror_url: scene.mirror_url(),
+        extras: scene.extras.clone(),
+        recorder,
+        end: Instant::now() + time,
+    })
 }
 
 fn start_clients(
@@ -163,7 +176,7 @@ fn coverage(
             "{answered} calls were answered, {enough} are needed"
         ))
     } else {
-        report.gap(options.nemesis)
+        report.gap.clone()
     };
     gap.map_or(Verdict::Ok, Verdict::Unknown)
 }

@@ -1,11 +1,16 @@
 //! What a workload is. Each is one file, and one line in [`Workload::work`].
 
 use super::append::AppendRecords;
+use super::changelog::ChangelogReaders;
 use super::directory_set::DirectorySet;
 use super::exclusive_create::ExclusiveCreate;
+use super::files::Files;
 use super::hard_links::HardLinks;
 use super::inode_register::InodeRegister;
+use super::mirror_session::MirrorSession;
+use super::nemesis::Nemesis;
 use super::rename::Rename;
+use super::scene::{Extras, Setting};
 use crate::checker::Verdict;
 use crate::checker::second::{agree, opinion};
 use crate::checker::wgl::{self, Budget};
@@ -20,7 +25,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// What clients do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum Workload {
     /// Unique names in one directory.
     DirectorySet,
@@ -34,18 +39,32 @@ pub enum Workload {
     Append,
     /// Names of a few files.
     HardLinks,
+    /// Readers of the changelog.
+    Changelog,
+    /// Sessions that read at a mirror.
+    MirrorSession,
+    /// Files through mounts.
+    Files,
 }
 
 impl Workload {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::DirectorySet,
         Self::InodeRegister,
         Self::ExclusiveCreate,
         Self::Rename,
         Self::Append,
         Self::HardLinks,
+        Self::Changelog,
+        Self::MirrorSession,
+        Self::Files,
     ];
+
+    /// Whether `nemesis` finds something to hurt.
+    pub fn fits(self, nemesis: Nemesis) -> bool {
+        nemesis.fits(self.work().setting())
+    }
 
     pub(super) fn work(self) -> Arc<dyn Work> {
         match self {
@@ -55,6 +74,9 @@ impl Workload {
             Self::Rename => Arc::new(Rename::default()),
             Self::Append => Arc::new(AppendRecords::default()),
             Self::HardLinks => Arc::new(HardLinks::default()),
+            Self::Changelog => Arc::new(ChangelogReaders::default()),
+            Self::MirrorSession => Arc::new(MirrorSession::default()),
+            Self::Files => Arc::new(Files::default()),
         }
     }
 }
@@ -63,6 +85,9 @@ impl Workload {
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) url: String,
+    /// The volume at the mirror, if there is one.
+    pub(super) mirror_url: Option<String>,
+    pub(super) extras: Extras,
     pub(super) recorder: Recorder,
     pub(super) end: Instant,
 }
@@ -70,6 +95,11 @@ pub(super) struct Place {
 /// A workload.
 #[async_trait]
 pub(super) trait Work: Send + Sync {
+    /// What it needs.
+    fn setting(&self) -> Setting {
+        Setting::Cluster
+    }
+
     /// Makes what clients work on, before any fault.
     async fn prepare(&self, session: &MetaSession, recorder: &Recorder) -> Result<()>;
 

@@ -43,6 +43,8 @@ pub struct Reading {
 pub struct Expected {
     /// Changes that were acknowledged to those who made them, as far as their bytes are known.
     pub acknowledged: BTreeMap<u64, Vec<u8>>,
+    /// Bytes that must be somewhere in these changes.
+    pub holds: BTreeMap<u64, Vec<u8>>,
     /// The number up to which each reader must have got at the end.
     pub last_seq: Option<u64>,
 }
@@ -60,6 +62,16 @@ pub fn check(readings: &[Reading], expected: &Expected) -> Verdict {
         {
             problems.push(format!(
                 "{reader}: change {seq} is not the one acknowledged"
+            ));
+        }
+    }
+    for (seq, bytes) in &expected.holds {
+        if let Some((reader, found)) = seen.get(seq)
+            && !found.windows(bytes.len()).any(|window| window == bytes)
+        {
+            let bytes = String::from_utf8_lossy(bytes);
+            problems.push(format!(
+                "{reader}: change {seq} does not have {bytes} in it"
             ));
         }
     }

@@ -1,16 +1,19 @@
 //! A cluster of real nodes on loopback.
 
 mod agreement;
+mod disk;
 mod links;
 mod node;
 mod options;
 
 pub use agreement::{Agreement, VolumeAgreement, agree};
+pub use disk::DiskControl;
 pub use links::{Links, Way};
 pub use node::Node;
 pub use options::ClusterOptions;
 
 use crate::binaries::binary;
+use crate::loop_image::{Kind, LoopImage};
 use crate::scratch::Scratch;
 use crate::wait;
 use anyhow::{Context, Result, ensure};
@@ -18,6 +21,7 @@ use meta_client::meta_core::command::CreateVolume;
 use meta_client::meta_core::ids;
 use meta_client::node_status;
 use options::{Seat, node_toml};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,6 +37,8 @@ const BLOCK_BYTES: u32 = 4 << 20;
 pub struct Cluster {
     // Before the directory, so that the processes end before their files go.
     nodes: Vec<Node>,
+    /// The file systems that nodes have their data on, if they have their own.
+    images: BTreeMap<u64, LoopImage>,
     options: ClusterOptions,
     /// Between the nodes, if they can be parted.
     links: Option<Links>,
@@ -81,16 +87,21 @@ impl Cluster {
     /// When files cannot be written or no port is free.
     pub fn prepare(options: ClusterOptions) -> Result<Self> {
         let scratch = Scratch::new(&options.name)?;
-        let root = options
-            .data_root
-            .clone()
-            .unwrap_or_else(|| scratch.path().to_owned());
-        let seats = (1..=options.nodes).map(|id| Seat::new(id, &root, false));
+        let mut images = BTreeMap::new();
+        if options.images {
+            for id in 1..=options.nodes {
+                let kind = if id == 2 { Kind::Xfs } else { Kind::Ext4 };
+                let point = scratch.path().join(format!("node{id}"));
+                images.insert(id, LoopImage::new(kind, scratch.path(), &point)?);
+            }
+        }
+        let seats = (1..=options.nodes).map(|id| Seat::new(id, scratch.path(), &options, false));
         let seats: Vec<Seat> = seats.collect::<Result<_>>()?;
         let nodes = seats.into_iter();
         let nodes = nodes.map(|seat| Node::new(seat, scratch.path())).collect();
         let cluster = Self {
             nodes,
+            images,
             options,
             links: None,
             scratch,
@@ -135,7 +146,7 @@ impl Cluster {
     /// When its files cannot be written or it cannot be started.
     pub fn newcomer(&mut self) -> Result<u64> {
         let id = self.ids().into_iter().max().unwrap_or(0) + 1;
-        let seat = Seat::new(id, self.scratch.path(), true)?;
+        let seat = Seat::new(id, self.scratch.path(), &self.options, true)?;
         self.nodes.push(Node::new(seat, self.scratch.path()));
         self.write_configs()?;
         self.node(id)?.start()?;
@@ -283,6 +294,24 @@ impl Cluster {
         found.with_context(|| format!("no node {id} in this cluster"))
     }
 
+    /// The file system that a node has its data on.
+    ///
+    /// # Errors
+    /// When it has none of its own.
+    pub fn image(&mut self, id: u64) -> Result<&mut LoopImage> {
+        let image = self.images.get_mut(&id);
+        image.with_context(|| format!("node {id} has no file system of its own"))
+    }
+
+    /// Lets a node that is no member any more, and has lost its data, be one that comes anew.
+    ///
+    /// # Errors
+    /// When there is none, or the files cannot be written.
+    pub fn comes_anew(&mut self, id: u64) -> Result<()> {
+        self.node(id)?.seat.came_later = true;
+        self.write_configs()
+    }
+
     /// Processor time that all nodes' present processes have used so far.
     ///
     /// # Errors
@@ -313,13 +342,8 @@ impl Cluster {
         }
         let mut said = Vec::new();
         for id in self.ids() {
-            let mut command = Command::new(binary("curlew-meta")?);
-            command.arg("check").arg("--config");
-            let output = command.arg(self.node(id)?.config()).output()?;
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            let errors = String::from_utf8_lossy(&output.stderr);
-            ensure!(output.status.success(), "node {id}: {text}{errors}");
-            said.push(text.trim().to_owned());
+            let checked = self.node(id)?.check();
+            said.push(checked.with_context(|| format!("node {id}"))?);
         }
         Ok(said)
     }

@@ -1,9 +1,10 @@
 //! One metadata node as a process.
 
+use super::disk::DiskControl;
 use super::options::Seat;
 use crate::binaries::binary;
 use crate::process::{Process, log_tail};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use meta_client::meta_core::failpoint::Point;
 use rustix::process::Signal;
 use std::ffi::OsStr;
@@ -86,7 +87,51 @@ impl Node {
     /// # Errors
     /// When it runs already or cannot be started.
     pub fn start(&mut self) -> Result<()> {
-        self.start_program(&mut Command::new(binary("curlew-meta")?))
+        let program = if self.seat.clock.is_some() {
+            "curlew-meta-failpoints"
+        } else {
+            "curlew-meta"
+        };
+        self.start_program(&mut Command::new(binary(program)?))
+    }
+
+    /// Sets its clock wrong by so many milliseconds.
+    ///
+    /// # Errors
+    /// When its cluster was started without such clocks.
+    pub fn set_clock(&self, off_ms: i64) -> Result<()> {
+        let file = self.seat.clock.as_ref().context("its clock is right")?;
+        // Read at any moment: it must be whole.
+        let new = file.with_extension("clock.new");
+        std::fs::write(&new, off_ms.to_string())?;
+        std::fs::rename(&new, file).context("cannot set a clock")
+    }
+
+    /// What makes its disk slow or bad.
+    ///
+    /// # Errors
+    /// When its cluster was started without such disks.
+    pub fn disk(&self) -> Result<DiskControl> {
+        DiskControl::open(self.seat.disk.as_ref().context("its disk is good")?)
+    }
+
+    /// Where its data are.
+    pub fn data(&self) -> &Path {
+        &self.seat.data
+    }
+
+    /// Runs `curlew-meta check` on its data, and gives what that said. It must not run.
+    ///
+    /// # Errors
+    /// When its data are not in order.
+    pub fn check(&self) -> Result<String> {
+        let mut command = Command::new(binary("curlew-meta")?);
+        command.arg("check").arg("--config").arg(&self.config);
+        let output = command.output().context("cannot run curlew-meta")?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{text}{errors}");
+        Ok(text.trim().to_owned())
     }
 
     /// Starts it as a program that ends when it passes `point` for the `count`-th time.
@@ -129,6 +174,15 @@ impl Node {
             bail!("node {} runs already", self.seat.id);
         }
         command.arg("serve").arg("--config").arg(&self.config);
+        if let Some(file) = &self.seat.clock {
+            command.env("CURLEW_CLOCK", file);
+        }
+        if let Some(file) = &self.seat.disk {
+            DiskControl::make(file)?;
+            command.env("LD_PRELOAD", binary("libdisk_faults.so")?);
+            command.env("CURLEW_DISK_ROOT", &self.seat.data);
+            command.env("CURLEW_DISK_CONTROL", file);
+        }
         let name = format!("node {}", self.seat.id);
         self.process = Some(Process::spawn(&name, command, &self.log)?);
         self.paused = false;

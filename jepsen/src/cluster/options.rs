@@ -25,6 +25,12 @@ pub struct ClusterOptions {
     pub partitions: bool,
     /// Where the nodes keep their data, instead of the cluster's own directory.
     pub data_root: Option<PathBuf>,
+    /// Whether each node's clock can be set wrong.
+    pub clocks: bool,
+    /// Whether each node's disk can be made slow or bad.
+    pub disks: bool,
+    /// Whether each node keeps its data on a file system of its own, whose power can be cut.
+    pub images: bool,
 }
 
 impl ClusterOptions {
@@ -40,6 +46,9 @@ impl ClusterOptions {
             changelog_retain_bytes: None,
             partitions: false,
             data_root: None,
+            clocks: false,
+            disks: false,
+            images: false,
         }
     }
 }
@@ -51,18 +60,37 @@ pub(super) struct Seat {
     pub(super) addr: String,
     pub(super) metrics: String,
     pub(super) data: PathBuf,
+    /// The number of milliseconds that its clock is wrong by, as text.
+    pub(super) clock: Option<PathBuf>,
+    /// See [`DiskControl`](super::DiskControl).
+    pub(super) disk: Option<PathBuf>,
     /// Not one of those that the cluster began with.
     pub(super) came_later: bool,
 }
 
 impl Seat {
     /// A seat at free ports.
-    pub(super) fn new(id: u64, root: &Path, came_later: bool) -> Result<Self> {
+    pub(super) fn new(
+        id: u64,
+        dir: &Path,
+        options: &ClusterOptions,
+        came_later: bool,
+    ) -> Result<Self> {
+        let file = |kind: &str| dir.join(format!("node{id}.{kind}"));
+        let root = options.data_root.as_deref().unwrap_or(dir);
+        let own = root.join(format!("node{id}"));
         Ok(Self {
             id,
             addr: crate::port::free_addr()?,
             metrics: crate::port::free_addr()?,
-            data: root.join(format!("node{id}")),
+            // Not the root of a file system, which has other things in it.
+            data: if options.images {
+                own.join("data")
+            } else {
+                own
+            },
+            clock: options.clocks.then(|| file("clock")),
+            disk: options.disks.then(|| file("disk")),
             came_later,
         })
     }

@@ -12,8 +12,6 @@ pub(crate) use self::core::{Core, Raft, has_majority};
 use self::core::{MAJORITY_TIMEOUTS, listings};
 
 use crate::changelog::ChangelogService;
-#[cfg(feature = "rocksdb")]
-use crate::clock::SystemClock;
 use crate::clock::{ClockCheck, WallClock};
 use crate::config::NodeConfig;
 use crate::leader::held::HeldRounds;
@@ -163,7 +161,7 @@ impl Node {
             .await
             .map_err(|error| StartError::Raft(error.to_string()))??;
         let space = Box::new(DiskSpace::new(config.data_dir.clone()));
-        let wall = Arc::new(SystemClock);
+        let wall = crate::clock::of_process();
         let parts = NodeParts {
             listener,
             metrics_listener,

@@ -1,0 +1,241 @@
+//! Readers of the changelog beside those who write: each gets every change once, in order, all the same
+//! ones, from wherever it begins and however often it begins again; and what was acknowledged to a
+//! writer is in the change that its answer names.
+
+use super::client::{Client, Ended, execute};
+use super::work::{Place, Work};
+use crate::checker::Verdict;
+use crate::checker::changelog::{Expected, Item, Reading, check};
+use crate::checker::set_full::{SetInput, SetOutput};
+use crate::history::{Entry, Recorder};
+use crate::writer::{make, name};
+use anyhow::{Context, Result, bail};
+use async_trait::async_trait;
+use meta_client::meta_core::command::{Create, Existing, NewNode, Operation};
+use meta_client::meta_core::ids::{Ino, Seq};
+use meta_client::meta_core::outcome::Success;
+use meta_client::{Changelog, ChangelogError, ClientError, FollowEvent, MetaSession, MetaUrl};
+use rand::Rng as _;
+use rand::rngs::StdRng;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Clients that read; the others write.
+const READERS: usize = 2;
+/// Records after which a reader may leave and begin again.
+const STAY: u32 = 500;
+/// How long a reader waits for what comes next, and before it asks again.
+const NEXT: Duration = Duration::from_millis(100);
+/// How long the readers may take to read the rest when all is healed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The workload.
+#[derive(Default)]
+pub(super) struct ChangelogReaders {
+    dir: OnceLock<Ino>,
+    last: AtomicU64,
+    readings: Mutex<Vec<Reading>>,
+    /// What is in which change.
+    acknowledged: Mutex<BTreeMap<u64, Vec<u8>>>,
+    last_seq: OnceLock<u64>,
+}
+
+#[async_trait]
+impl Work for ChangelogReaders {
+    async fn prepare(&self, session: &MetaSession, _recorder: &Recorder) -> Result<()> {
+        let dir = make(session, Ino::ROOT, "log", NewNode::Directory).await?;
+        if self.dir.set(dir.ino).is_err() {
+            bail!("prepared twice");
+        }
+        Ok(())
+    }
+
+    async fn client(&self, index: usize, place: Place, rng: StdRng) -> Result<Vec<String>> {
+        if index < READERS {
+            let reading = Reader::new(index, &place)?.read(&place, rng).await;
+            self.lock(&self.readings).push(reading);
+            return Ok(Vec::new());
+        }
+        let mut client = Client::connect(&place.url, &place.recorder).await?;
+        let mut problems = Vec::new();
+        while Instant::now() < place.end && problems.is_empty() {
+            problems.extend(self.write(&mut client).await);
+        }
+        client.close().await;
+        Ok(problems)
+    }
+
+    /// Each reader goes on to the end, and one more reads all from the begin.
+    async fn final_read(&self, place: Place) -> Result<bool> {
+        let mut client = Client::connect(&place.url, &place.recorder).await?;
+        self.write(&mut client).await;
+        let last = client.session().token().seq.0;
+        client.close().await;
+        if self.last_seq.set(last).is_err() {
+            bail!("read twice");
+        }
+        let mut readings = std::mem::take(&mut *self.lock(&self.readings));
+        readings.push(Reading {
+            reader: "the last reader".to_owned(),
+            items: Vec::new(),
+        });
+        for reading in &mut readings {
+            let mut reader = Reader::new(0, &place)?;
+            reader.reading = std::mem::take(&mut reading.items);
+            reader.finish(last).await?;
+            reading.items = reader.reading;
+        }
+        let items: usize = readings.iter().map(|reading| reading.items.len()).sum();
+        println!("changelog: {items} items of {} readers", readings.len());
+        *self.lock(&self.readings) = readings;
+        Ok(true)
+    }
+
+    fn check(&self, _entries: &[Entry]) -> Verdict {
+        let readings = self.lock(&self.readings);
+        let expected = Expected {
+            holds: self.lock(&self.acknowledged).clone(),
+            last_seq: self.last_seq.get().copied(),
+            ..Expected::default()
+        };
+        check(&readings, &expected)
+    }
+}
+
+impl ChangelogReaders {
+    fn lock<'a, T>(&self, mutex: &'a Mutex<T>) -> std::sync::MutexGuard<'a, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn write(&self, client: &mut Client) -> Option<String> {
+        let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        // All of one length, so that none is a part of another.
+        let text = format!("unique-{number:010}");
+        let create = Create {
+            parent: self.dir.get().copied().unwrap_or(Ino::ROOT),
+            name: name(&text).ok()?,
+            mode: 0o644,
+            node: NewNode::Regular,
+            existing: Existing::Refuse,
+        };
+        let call = client.call("", SetInput::Add(number), async |session| {
+            match execute(session, Operation::Create(create)).await {
+                Ok(Success::Entry { created: true, .. }) => {
+                    let seq = session.token().seq.0;
+                    self.lock(&self.acknowledged).insert(seq, text.into_bytes());
+                    Ended::Ok(SetOutput::Done)
+                }
+                Err(ClientError::Failed(_)) => Ended::Fail,
+                Err(ClientError::Unknown(_)) => Ended::Unknown,
+                other => Ended::Wrong(format!("a unique name was answered with {other:?}")),
+            }
+        });
+        call.await
+    }
+}
+
+struct Reader {
+    name: String,
+    changelog: Changelog,
+    reading: Vec<Item>,
+}
+
+impl Reader {
+    fn new(index: usize, place: &Place) -> Result<Self> {
+        let url: MetaUrl = place.url.parse().context("our own URL")?;
+        Ok(Self {
+            name: format!("reader {index}"),
+            changelog: Changelog::new(&url),
+            reading: Vec::new(),
+        })
+    }
+
+    /// The last change that it has.
+    fn at(&self) -> u64 {
+        let last = self.reading.iter().rev().map(|item| match item {
+            Item::Attach { after } => *after,
+            Item::Record { seq, .. } | Item::Bookmark { seq } => *seq,
+        });
+        last.take(1).next().unwrap_or(0)
+    }
+
+    /// Reads until the place's end, leaves now and then, and begins again where it was, or earlier.
+    async fn read(mut self, place: &Place, mut rng: StdRng) -> Reading {
+        while Instant::now() < place.end {
+            let at = self.at();
+            let back = if rng.random_bool(0.5) {
+                0
+            } else {
+                rng.random_range(0..200)
+            };
+            let after = at.saturating_sub(back);
+            let records = rng.random_range(0..STAY);
+            // Whatever ended it, it begins again.
+            let _ended = self.follow(after, records, place.end).await;
+            tokio::time::sleep(NEXT / 4).await;
+        }
+        Reading {
+            reader: self.name,
+            items: self.reading,
+        }
+    }
+
+    /// Follows from behind a change, for so many records.
+    async fn follow(
+        &mut self,
+        after: u64,
+        records: u32,
+        end: Instant,
+    ) -> Result<(), ChangelogError> {
+        let (_, mut following) = self.changelog.follow(Seq(after + 1), true).await?;
+        self.reading.push(Item::Attach { after });
+        let mut left = u64::from(records);
+        while left > 0 && Instant::now() < end {
+            let Ok(event) = tokio::time::timeout(NEXT, following.next()).await else {
+                continue;
+            };
+            let Some(event) = event? else { break };
+            left = left.saturating_sub(self.take(event)?);
+        }
+        Ok(())
+    }
+
+    /// Notes what came, and says how many records it was.
+    fn take(&mut self, event: FollowEvent) -> Result<u64, ChangelogError> {
+        match event {
+            FollowEvent::Records(records, _newest) => {
+                let count = records.len() as u64;
+                for sealed in records {
+                    let record = meta_client::read_record(&sealed)?;
+                    self.reading.push(Item::Record {
+                        seq: record.seq.0,
+                        bytes: sealed.body.to_vec(),
+                    });
+                }
+                Ok(count)
+            }
+            FollowEvent::Position(seq) => {
+                self.reading.push(Item::Bookmark { seq: seq.0 });
+                Ok(0)
+            }
+        }
+    }
+
+    /// Reads up to `last`.
+    async fn finish(&mut self, last: u64) -> Result<()> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let missing = u32::try_from(last.saturating_sub(self.at())).unwrap_or(u32::MAX);
+            let followed = self.follow(self.at(), missing, until).await;
+            if self.at() >= last {
+                return Ok(());
+            }
+            if Instant::now() >= until {
+                bail!("a reader is at {} of {last}: {followed:?}", self.at());
+            }
+            tokio::time::sleep(NEXT).await;
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! A bucket that is silent, that cuts connections, or whose answers come damaged.
+
+use super::fault::{Fault, Hit};
+use crate::campaign::mounts::Mounts;
+use crate::campaign::scene::Extras;
+use crate::cluster::Cluster;
+use anyhow::{Context, Result};
+use async_trait::async_trait;
+use rand::Rng as _;
+use rand::rngs::StdRng;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Of a connection's answers, a bit up to this one is flipped.
+const BITS: u64 = 100_000 * 8;
+/// Bytes of answers up to which a connection lives.
+const BYTES: u64 = 50_000;
+
+/// Faults between the mounts and their bucket.
+#[derive(Default)]
+pub(super) struct Bucket {
+    mounts: Option<Arc<Mounts>>,
+    faults: u32,
+}
+
+#[async_trait(?Send)]
+impl Fault for Bucket {
+    fn attach(&mut self, extras: &Extras) {
+        self.mounts = extras.mounts.clone();
+    }
+
+    fn hits_nodes(&self) -> bool {
+        false
+    }
+
+    fn lasts_ms(&self) -> Range<u64> {
+        500..4_000
+    }
+
+    async fn hurt(
+        &mut self,
+        _cluster: &mut Cluster,
+        _hit: &Hit,
+        rng: &mut StdRng,
+    ) -> Result<Vec<u64>> {
+        let mounts = self.mounts.as_ref();
+        let bucket = mounts.context("this workload has no bucket")?.bucket();
+        match self.faults % 3 {
+            0 => {
+                println!("nemesis: the bucket's connections are cut");
+                bucket.cut_after(Some(rng.random_range(0..BYTES)));
+                bucket.cut();
+            }
+            1 => {
+                println!("nemesis: the bucket is silent");
+                bucket.hold(true);
+            }
+            _ => {
+                println!("nemesis: the bucket's answers are damaged");
+                bucket.flip(Some(rng.random_range(0..BITS)));
+                bucket.cut();
+            }
+        }
+        self.faults += 1;
+        Ok(Vec::new())
+    }
+
+    async fn heal(&mut self, _cluster: &mut Cluster, _hit: &Hit, _rng: &mut StdRng) -> Result<()> {
+        let mounts = self.mounts.as_ref();
+        let bucket = mounts.context("this workload has no bucket")?.bucket();
+        bucket.cut_after(None);
+        bucket.flip(None);
+        bucket.hold(false);
+        // Those that were to be cut or damaged later are not.
+        bucket.cut();
+        Ok(())
+    }
+
+    fn gap(&self) -> Option<String> {
+        let bucket = self.mounts.as_ref()?.bucket();
+        (self.faults < 3 || bucket.cuts() == 0).then(|| "the bucket was hurt too little".to_owned())
+    }
+}

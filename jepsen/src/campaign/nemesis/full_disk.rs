@@ -1,0 +1,87 @@
+//! Nodes whose disks fill up.
+
+use super::fault::{Fault, Hit};
+use crate::cluster::{Cluster, ClusterOptions};
+use crate::loop_image::loop_missing;
+use anyhow::Result;
+use async_trait::async_trait;
+use rand::Rng as _;
+use rand::rngs::StdRng;
+use std::ops::Range;
+
+/// Free bytes under which a node refuses to grow.
+const RESERVE: u64 = 16 << 20;
+
+/// Somebody else takes a node's space, up to some of its reserve, or all of it.
+#[derive(Default)]
+pub(super) struct FullDisk {
+    /// Times that a node had less than its reserve and ran on.
+    refusing: u32,
+    /// Times that a node stopped because it could not write.
+    stopped: u32,
+}
+
+#[async_trait(?Send)]
+impl Fault for FullDisk {
+    fn prepare(&self, options: &mut ClusterOptions) {
+        options.images = true;
+        options.reserve_bytes = RESERVE;
+    }
+
+    fn missing(&self) -> Option<String> {
+        loop_missing()
+    }
+
+    fn lasts_ms(&self) -> Range<u64> {
+        1_000..4_000
+    }
+
+    fn deposes(&self) -> bool {
+        false
+    }
+
+    async fn hurt(
+        &mut self,
+        cluster: &mut Cluster,
+        hit: &Hit,
+        rng: &mut StdRng,
+    ) -> Result<Vec<u64>> {
+        for id in &hit.victims {
+            // The first time there is enough left for what a leader must write.
+            let left = match rng.random_range(0..3) {
+                _ if hit.first => RESERVE / 2,
+                0 => 0,
+                _ => rng.random_range(0..RESERVE),
+            };
+            cluster.image(*id)?.fill(left)?;
+        }
+        Ok(hit.victims.clone())
+    }
+
+    async fn heal(&mut self, cluster: &mut Cluster, hit: &Hit, _rng: &mut StdRng) -> Result<()> {
+        for id in &hit.victims {
+            if cluster.node(*id)?.running()? {
+                self.refusing += 1;
+            } else {
+                self.stopped += 1;
+            }
+            cluster.image(*id)?.make_room()?;
+        }
+        for id in &hit.victims {
+            // It may stop by itself a moment after it had no room.
+            let node = cluster.node(*id)?;
+            if !node.running()? {
+                node.start()?;
+            }
+        }
+        println!(
+            "nemesis: {} times a node went on, {} times it stopped",
+            self.refusing, self.stopped
+        );
+        Ok(())
+    }
+
+    fn gap(&self) -> Option<String> {
+        (self.refusing == 0).then(|| "no node ran on with too little room".to_owned())
+    }
+}

@@ -1,0 +1,116 @@
+//! What hurts the cluster. A kind of fault is one file, and one line in [`Nemesis::fault`].
+
+mod bad_disk;
+mod bucket;
+mod churn;
+mod clock;
+mod fault;
+mod flip;
+mod full_disk;
+mod kill;
+mod mount;
+mod partition;
+mod pause;
+mod power;
+mod report;
+mod restart;
+mod slow_disk;
+mod stream;
+mod torment;
+mod wipe;
+
+pub use report::{NemesisReport, Span};
+
+use super::scene::Setting;
+
+pub(super) use fault::Fault;
+pub(super) use torment::torment;
+
+/// The kinds of faults.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Nemesis {
+    /// No faults.
+    None,
+    /// SIGKILL, and a new start.
+    Kill,
+    /// SIGSTOP, and SIGCONT.
+    Pause,
+    /// Ways between nodes that bring nothing.
+    Partition,
+    /// SIGTERM, which hands leadership over, and a new start, one node after the other.
+    Restart,
+    /// A node loses its disk, and is taken out and in again.
+    Wipe,
+    /// A node leaves, and joins as a new one.
+    Churn,
+    /// Clocks that jump.
+    Clock,
+    /// Disks whose syncs take long.
+    SlowDisk,
+    /// Disks that fail a sync with EIO.
+    BadDisk,
+    /// Disks without room, on a file system of the node's own.
+    FullDisk,
+    /// Power cuts, on a file system of the node's own.
+    Power,
+    /// Bits that flip and files that are cut off, at one node at a time.
+    Flip,
+    /// The mirror's way to its origin is cut, silent or damages what it brings.
+    Stream,
+    /// Mounts end by SIGKILL.
+    Mount,
+    /// The mounts' way to their bucket is cut, silent or damages what it brings.
+    Bucket,
+}
+
+impl Nemesis {
+    /// All that hurt.
+    pub const ALL: [Self; 15] = [
+        Self::Kill,
+        Self::Pause,
+        Self::Partition,
+        Self::Restart,
+        Self::Wipe,
+        Self::Churn,
+        Self::Clock,
+        Self::SlowDisk,
+        Self::BadDisk,
+        Self::FullDisk,
+        Self::Power,
+        Self::Flip,
+        Self::Stream,
+        Self::Mount,
+        Self::Bucket,
+    ];
+
+    /// Whether there is something for it to hurt.
+    pub(super) fn fits(self, setting: Setting) -> bool {
+        match self {
+            Self::Stream => setting == Setting::Mirror,
+            Self::Mount | Self::Bucket => setting == Setting::Mounts,
+            _ => true,
+        }
+    }
+
+    /// What does it; nothing if nothing is to be hurt.
+    pub(super) fn fault(self) -> Option<Box<dyn Fault>> {
+        Some(match self {
+            Self::None => return None,
+            Self::Kill => Box::new(kill::Kill),
+            Self::Pause => Box::new(pause::Pause),
+            Self::Partition => Box::new(partition::Partition::default()),
+            Self::Restart => Box::new(restart::Restart),
+            Self::Wipe => Box::new(wipe::Wipe),
+            Self::Churn => Box::new(churn::Churn),
+            Self::Clock => Box::new(clock::Clock),
+            Self::SlowDisk => Box::new(slow_disk::SlowDisk::default()),
+            Self::BadDisk => Box::new(bad_disk::BadDisk),
+            Self::FullDisk => Box::new(full_disk::FullDisk::default()),
+            Self::Power => Box::new(power::Power),
+            Self::Flip => Box::new(flip::Flip::default()),
+            Self::Stream => Box::new(stream::Stream::default()),
+            Self::Mount => Box::new(mount::MountKill::default()),
+            Self::Bucket => Box::new(bucket::Bucket::default()),
+        })
+    }
+}
