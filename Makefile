@@ -32,7 +32,9 @@ test: build failpoints
 
 # The long proof: goes on where it stopped, in proof/.
 MINUTES := 150
-proof: build
+proof: build failpoints
+	@test -e proof/damages || { mkdir -p proof && CURLEW_DAMAGES=1000 $(CARGO) test --release --locked -p raft-store \
+		damage_anywhere_is_refused_or_changes_nothing -- --nocapture && touch proof/damages; }
 	@$(TARGET)/release/jepsen proof --minutes $(MINUTES) --dir proof
 
 # The inner loop: no RocksDB.

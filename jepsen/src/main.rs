@@ -1,7 +1,8 @@
 //! Runs the proof, and workloads under faults.
 
 use anyhow::{Context as _, Result};
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use jepsen::campaign::{self, CampaignOptions, Nemesis, Outcome, Workload};
 use jepsen::checker::Verdict;
 use jepsen::demo::{self, DemoOptions};
@@ -39,23 +40,7 @@ enum Command {
         threads: u8,
     },
     /// Starts a cluster, lets clients work on it under faults, and checks what they were told
-    Run {
-        /// What the clients do
-        #[arg(long, value_enum)]
-        workload: Workload,
-        /// What hurts the cluster
-        #[arg(long, value_enum)]
-        nemesis: Nemesis,
-        /// For how many seconds
-        #[arg(long, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-        time: u64,
-        /// Where randomness begins
-        #[arg(long)]
-        seed: u64,
-        /// Writes what the run gave, as JSON
-        #[arg(long)]
-        report: Option<PathBuf>,
-    },
+    Run(RunArguments),
     /// Cuts the power of nodes on real file systems, and looks for what was acknowledged
     Power {
         /// How often
@@ -89,6 +74,28 @@ enum Command {
         #[arg(long)]
         addr: SocketAddr,
     },
+}
+
+#[derive(Args, Debug)]
+struct RunArguments {
+    /// What the clients do
+    #[arg(long, value_enum)]
+    workload: Workload,
+    /// What hurts the cluster
+    #[arg(long, value_enum)]
+    nemesis: Nemesis,
+    /// For how many seconds
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    time: u64,
+    /// Answered calls, below which the run tells too little
+    #[arg(long, default_value_t = 0)]
+    calls: u64,
+    /// Where randomness begins
+    #[arg(long)]
+    seed: u64,
+    /// Writes what the run gave, as JSON
+    #[arg(long)]
+    report: Option<PathBuf>,
 }
 
 #[tokio::main]
@@ -139,38 +146,47 @@ async fn run(command: Command) -> Result<ExitCode> {
             let limit = Duration::from_secs(minutes * 60);
             proof::run(&dir, limit)?
         }
-        Command::Run {
-            workload,
-            nemesis,
-            time,
-            seed,
-            report,
-        } => {
-            let time = Duration::from_secs(time);
-            let options = CampaignOptions {
-                workload,
-                nemesis,
-                time,
-                seed,
-            };
-            // A run that could not be finished says nothing about what it looked for.
-            let (verdict, outcome) = campaign::run(options).await.unwrap_or_else(|error| {
-                let why = format!("{error:#}");
-                eprintln!("jepsen: {why}");
-                let outcome = Outcome::unfinished(options, &why);
-                (Verdict::Unknown(why), outcome)
-            });
-            if let Some(file) = report {
-                std::fs::write(&file, serde_json::to_vec(&outcome)?)
-                    .with_context(|| format!("cannot write {}", file.display()))?;
-            }
-            println!("{}", campaign::last_line(&verdict));
-            verdict.is_ok()
-        }
+        Command::Run(arguments) => work(arguments).await?,
     };
     Ok(if succeeded {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+async fn work(arguments: RunArguments) -> Result<bool> {
+    let RunArguments {
+        workload,
+        nemesis,
+        time,
+        calls,
+        seed,
+        report,
+    } = arguments;
+    if !workload.fits(nemesis) {
+        let why = format!("{nemesis:?} has nothing to hurt in {workload:?}");
+        let mut command = Arguments::command();
+        command.error(ErrorKind::ArgumentConflict, why).exit();
+    }
+    let options = CampaignOptions {
+        workload,
+        nemesis,
+        time: Duration::from_secs(time),
+        calls_min: calls,
+        seed,
+    };
+    // A run that could not be finished says nothing about what it looked for.
+    let (verdict, outcome) = campaign::run(options).await.unwrap_or_else(|error| {
+        let why = format!("{error:#}");
+        eprintln!("jepsen: {why}");
+        let outcome = Outcome::unfinished(options, &why);
+        (Verdict::Unknown(why), outcome)
+    });
+    if let Some(file) = report {
+        std::fs::write(&file, serde_json::to_vec(&outcome)?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    println!("{}", campaign::last_line(&verdict));
+    Ok(verdict.is_ok())
 }

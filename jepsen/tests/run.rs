@@ -2,6 +2,8 @@
 //! the verdict.
 
 use jepsen::alone::alone;
+use jepsen::fuse::{fuse_missing, skip};
+use jepsen::loop_image::loop_missing;
 use jepsen::scratch::notice;
 use std::process::Command;
 
@@ -26,7 +28,7 @@ fn run(workload: &str, nemesis: &str, seconds: &str) {
 
 #[test]
 fn a_directory_is_a_set_under_kills() {
-    run("directory-set", "kill", "20");
+    run("directory-set", "kill", "10");
 }
 
 #[test]
@@ -45,33 +47,81 @@ fn a_directory_is_a_set_under_partitions() {
 }
 
 #[test]
-fn a_name_that_is_created_exclusively_is_a_lock_under_kills() {
-    run("exclusive-create", "kill", "20");
+fn a_name_that_is_created_exclusively_is_a_lock_when_clocks_jump() {
+    run("exclusive-create", "clock", "10");
 }
 
 #[test]
-fn a_rename_is_one_step_under_partitions() {
-    run("rename", "partition", "20");
+fn a_rename_is_one_step_while_members_come_and_go() {
+    run("rename", "churn", "20");
 }
 
 #[test]
-fn a_rename_is_one_step_under_kills() {
-    run("rename", "kill", "20");
+fn a_rename_is_one_step_when_nodes_are_damaged() {
+    run("rename", "flip", "20");
 }
 
 #[test]
-fn records_are_appended_in_one_order_under_kills() {
-    run("append", "kill", "20");
+fn records_are_appended_in_one_order_on_bad_disks() {
+    run("append", "bad-disk", "10");
 }
 
 #[test]
-fn records_are_appended_in_one_order_under_partitions() {
-    run("append", "partition", "20");
+fn records_are_appended_in_one_order_on_slow_disks() {
+    run("append", "slow-disk", "10");
 }
 
 #[test]
 fn links_are_counted_under_restarts() {
-    run("hard-links", "restart", "20");
+    run("hard-links", "restart", "10");
+}
+
+#[test]
+fn readers_get_every_change_once_under_kills() {
+    run("changelog", "kill", "20");
+}
+
+#[test]
+fn sessions_at_a_mirror_never_go_back_when_its_stream_is_hurt() {
+    run("mirror-session", "stream", "20");
+}
+
+#[test]
+fn a_directory_is_a_set_on_full_disks() {
+    if let Some(why) = loop_missing() {
+        return skip("a_directory_is_a_set_on_full_disks", &why);
+    }
+    run("directory-set", "full-disk", "20");
+}
+
+#[test]
+fn records_are_appended_in_one_order_under_power_cuts() {
+    if let Some(why) = loop_missing() {
+        return skip("records_are_appended_in_one_order_under_power_cuts", &why);
+    }
+    run("append", "power", "20");
+}
+
+#[test]
+fn files_are_there_from_close_to_open_when_mounts_are_killed() {
+    if let Some(why) = fuse_missing() {
+        return skip(
+            "files_are_there_from_close_to_open_when_mounts_are_killed",
+            &why,
+        );
+    }
+    run("files", "mount", "20");
+}
+
+#[test]
+fn files_are_there_from_close_to_open_when_their_bucket_is_hurt() {
+    if let Some(why) = fuse_missing() {
+        return skip(
+            "files_are_there_from_close_to_open_when_their_bucket_is_hurt",
+            &why,
+        );
+    }
+    run("files", "bucket", "10");
 }
 
 #[test]
@@ -105,6 +155,17 @@ fn what_does_not_exist_is_wrong_usage() {
             "none",
             "--time",
             "0",
+            "--seed",
+            "1",
+        ],
+        &[
+            "run",
+            "--workload",
+            "directory-set",
+            "--nemesis",
+            "bucket",
+            "--time",
+            "1",
             "--seed",
             "1",
         ],

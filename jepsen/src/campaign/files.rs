@@ -8,7 +8,7 @@ use super::work::{Place, Work};
 use crate::binaries::binary;
 use crate::checker::Verdict;
 use crate::checker::set_full::{self, SetInput, SetOutput};
-use crate::history::{Entry, Process, Recorder, pair};
+use crate::history::{Codec, Entry, Process, Recorder, pair};
 use crate::writer::make;
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
@@ -17,6 +17,7 @@ use meta_client::meta_core::command::NewNode;
 use meta_client::meta_core::ids::Ino;
 use rand::Rng as _;
 use rand::rngs::StdRng;
+use serde_json::Value;
 use std::collections::{BTreeSet, VecDeque};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -110,7 +111,9 @@ impl Work for Files {
         let problems = self.problems.lock();
         let problems = problems.unwrap_or_else(PoisonError::into_inner).clone();
         let found = Verdict::of(problems);
-        match pair::<SetInput>(entries) {
+        let of_the_set = entries.iter().filter(|entry| entry.f != ReadFile.f());
+        let entries: Vec<Entry> = of_the_set.cloned().collect();
+        match pair::<SetInput>(&entries) {
             Ok(operations) => {
                 let report = set_full::check(&operations);
                 println!("checker: {report}");
@@ -118,6 +121,34 @@ impl Work for Files {
             }
             Err(error) => found.and(Verdict::Unknown(format!("the history is damaged: {error}"))),
         }
+    }
+}
+
+/// A read of a whole file, which is compared at once. Its answer is whether the file was there.
+#[derive(Clone, Debug)]
+struct ReadFile;
+
+impl Codec for ReadFile {
+    type Output = bool;
+
+    fn f(&self) -> &'static str {
+        "read-file"
+    }
+
+    fn argument(&self) -> Value {
+        Value::Null
+    }
+
+    fn answer(&self, output: &bool) -> Value {
+        Value::Bool(*output)
+    }
+
+    fn decode(f: &str, _argument: &Value) -> Option<Self> {
+        (f == Self.f()).then_some(Self)
+    }
+
+    fn decode_answer(&self, answer: &Value) -> Option<bool> {
+        answer.as_bool()
     }
 }
 
@@ -148,18 +179,23 @@ impl Files {
             kept.iter().nth(at).copied()
         };
         let Some(file) = file else { return Ok(None) };
-        let answer = client.ask(Request::Read(file)).await?;
-        let wrong = match answer {
-            Answer::Done => return Ok(None),
+        let token = client.process.invoke(file.to_string(), ReadFile);
+        let answer = client.pipes.ask(Request::Read(file)).await?;
+        match answer {
+            Answer::Done => token.ok(&true),
             // Its maker may be deleting it by now.
-            Answer::Absent if !self.kept().contains(&file) => return Ok(None),
-            Answer::Failed(_) => {
+            Answer::Absent if !self.kept().contains(&file) => token.ok(&false),
+            Answer::Failed(why) => {
+                token.fail(why);
                 tokio::time::sleep(AFTER_FAILURE).await;
-                return Ok(None);
             }
-            other => other,
-        };
-        Ok(Some(format!("reading file {file} gave {wrong:?}")))
+            wrong => {
+                let problem = format!("reading file {file} gave {wrong:?}");
+                token.info(problem.as_str());
+                return Ok(Some(problem));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -24,6 +24,8 @@ const NODES: u64 = 3;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Answered calls for each second of a run, below which it tells too little.
 const CALLS_PER_SECOND_MIN: u64 = 20;
+/// The longest that a run may be without a fault, on the average.
+const SECONDS_PER_FAULT_MAX: u64 = 10;
 /// Problems that are printed.
 const PROBLEMS_SHOWN: usize = 20;
 
@@ -36,6 +38,8 @@ pub struct CampaignOptions {
     pub nemesis: Nemesis,
     /// How long.
     pub time: Duration,
+    /// Answered calls, below which the run tells too little.
+    pub calls_min: u64,
     /// Where randomness begins. Clients and faults choose the same with the same seed; when the
     /// system runs them is its own business.
     pub seed: u64,
@@ -50,6 +54,7 @@ pub async fn run(options: CampaignOptions) -> Result<(Verdict, Outcome)> {
         workload,
         nemesis,
         time,
+        calls_min: _,
         seed,
     } = options;
     println!(
@@ -59,9 +64,6 @@ pub async fn run(options: CampaignOptions) -> Result<(Verdict, Outcome)> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut fault = nemesis.fault();
     let work = workload.work();
-    if !nemesis.fits(work.setting()) {
-        bail!("{nemesis:?} has nothing to hurt in {workload:?}");
-    }
     if let Some(why) = fault.as_ref().and_then(|fault| fault.missing()) {
         bail!("{nemesis:?} cannot be had here: {why}");
     }
@@ -75,9 +77,16 @@ pub async fn run(options: CampaignOptions) -> Result<(Verdict, Outcome)> {
         }
         options
     };
-    let mirror_nodes = [1, NODES][usize::from(rng.random_bool(0.5))];
+    let takes_data = fault.as_ref().is_some_and(|fault| fault.takes_data());
+    let mirror_nodes = if takes_data || rng.random_bool(0.5) {
+        NODES
+    } else {
+        1
+    };
     let mut scene = Scene::start(work.setting(), &cluster_options, mirror_nodes).await?;
     let ended = through(&mut scene, &work, options, &mut fault, rng).await;
+    // It holds what the scene must end before the clusters do.
+    drop(fault);
     let (verdict, outcome) = ended.inspect_err(|_| scene.keep())?;
     if let Verdict::Violation(violation) = &verdict {
         for problem in violation.problems.iter().take(PROBLEMS_SHOWN) {
@@ -167,7 +176,9 @@ fn coverage(
     final_read: bool,
     options: CampaignOptions,
 ) -> Verdict {
-    let enough = CALLS_PER_SECOND_MIN * options.time.as_secs();
+    let seconds = options.time.as_secs();
+    let enough = options.calls_min.max(CALLS_PER_SECOND_MIN * seconds);
+    let faults = u32::try_from(seconds / SECONDS_PER_FAULT_MAX).unwrap_or(u32::MAX);
     let answered = Calls::of(entries).ok;
     let gap = if !final_read {
         Some("the final read was not answered".to_owned())
@@ -175,6 +186,8 @@ fn coverage(
         Some(format!(
             "{answered} calls were answered, {enough} are needed"
         ))
+    } else if report.gap.is_none() && options.nemesis != Nemesis::None && report.faults < faults {
+        Some(format!("{} faults, {faults} are needed", report.faults))
     } else {
         report.gap.clone()
     };

@@ -18,7 +18,12 @@ use std::time::{Duration, Instant};
 /// Seeds of one turn.
 const SEEDS: u64 = 20;
 /// Seconds of one history.
-const HISTORY_SECONDS: u64 = 20;
+const HISTORY_SECONDS: u64 = 25;
+/// Answered calls that a history must have.
+const HISTORY_CALLS: u64 = 2_000;
+/// From one history to the next, so many pairs of workload and nemesis are passed over: neighbours are of
+/// different kinds. No divisor of how many there are.
+const STRIDE: usize = 37;
 /// Power cuts of one turn.
 const CUTS: u32 = 10;
 /// Turns of histories for one turn of power cuts.
@@ -123,14 +128,14 @@ impl Proof {
 
     fn history(&mut self) -> Result<()> {
         let number = self.state.histories.len();
-        let workload = Workload::ALL[number % Workload::ALL.len()];
-        let nemesis = Nemesis::ALL[(number / Workload::ALL.len()) % Nemesis::ALL.len()];
+        let (workload, nemesis) = pair(number);
         let report = self.dir.join("history.json");
         let _none_before = fs::remove_file(&report);
         let said = Command::new(std::env::current_exe()?)
             .args(["run", "--workload", &kebab(&format!("{workload:?}"))])
             .args(["--nemesis", &kebab(&format!("{nemesis:?}"))])
             .args(["--time", &HISTORY_SECONDS.to_string()])
+            .args(["--calls", &HISTORY_CALLS.to_string()])
             .args(["--seed", &(number + 1).to_string()])
             .arg("--report")
             .arg(&report)
@@ -161,6 +166,16 @@ impl Proof {
     }
 }
 
+/// What a history is of. All that fit each other come in turn.
+fn pair(number: usize) -> (Workload, Nemesis) {
+    let all = Nemesis::ALL.into_iter().flat_map(|nemesis| {
+        let fitting = Workload::ALL.into_iter().filter(move |w| w.fits(nemesis));
+        fitting.map(move |workload| (workload, nemesis))
+    });
+    let all: Vec<_> = all.collect();
+    all[number * STRIDE % all.len()]
+}
+
 /// `DirectorySet` as `directory-set`.
 fn kebab(name: &str) -> String {
     let mut text = String::new();
@@ -171,4 +186,21 @@ fn kebab(name: &str) -> String {
         text.push(letter.to_ascii_lowercase());
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_workload_meets_every_nemesis_that_fits() {
+        let fitting = Workload::ALL.into_iter().flat_map(|workload| {
+            let fitting = Nemesis::ALL.into_iter().filter(move |n| workload.fits(*n));
+            fitting.map(move |nemesis| (workload, nemesis))
+        });
+        let count = fitting.count();
+        let met: HashSet<String> = (0..count).map(|n| format!("{:?}", pair(n))).collect();
+        assert_eq!(met.len(), count);
+    }
 }

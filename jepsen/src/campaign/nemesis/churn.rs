@@ -13,6 +13,10 @@ pub(super) struct Churn;
 
 #[async_trait(?Send)]
 impl Fault for Churn {
+    fn takes_data(&self) -> bool {
+        true
+    }
+
     fn reach(&self) -> Reach {
         Reach::One
     }

@@ -56,6 +56,11 @@ pub(in crate::campaign) trait Fault {
         true
     }
 
+    /// Whether a node that is hit loses its data, which it then needs others for.
+    fn takes_data(&self) -> bool {
+        false
+    }
+
     /// How many nodes may be hit at once.
     fn reach(&self) -> Reach {
         Reach::All

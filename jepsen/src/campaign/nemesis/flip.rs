@@ -29,6 +29,10 @@ pub(super) struct Flip {
 
 #[async_trait(?Send)]
 impl Fault for Flip {
+    fn takes_data(&self) -> bool {
+        true
+    }
+
     fn reach(&self) -> Reach {
         Reach::One
     }

@@ -15,6 +15,10 @@ pub(super) struct Wipe;
 
 #[async_trait(?Send)]
 impl Fault for Wipe {
+    fn takes_data(&self) -> bool {
+        true
+    }
+
     fn reach(&self) -> Reach {
         Reach::One
     }
