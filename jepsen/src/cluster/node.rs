@@ -254,6 +254,17 @@ impl Node {
         Ok(String::from_utf8_lossy(&log).contains(text))
     }
 
+    /// Whether it has said `text` after it first said `first`.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn has_said_after(&self, first: &str, text: &str) -> Result<bool> {
+        let log = std::fs::read(&self.log).context("cannot read a node's log")?;
+        let log = String::from_utf8_lossy(&log);
+        let rest = log.split_once(first).map(|(_, rest)| rest);
+        Ok(rest.is_some_and(|rest| rest.contains(text)))
+    }
+
     /// The last lines of its log.
     pub fn log_tail(&self, lines: usize) -> String {
         log_tail(&self.log, lines)

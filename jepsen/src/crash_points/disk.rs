@@ -104,19 +104,35 @@ async fn fault(node: &mut Node, site: &str) -> Result<()> {
     .await
 }
 
-/// Whether a site is of a snapshot that just arrives: the node may refuse it and take the next one.
-fn is_of_arrival(site: &str) -> bool {
-    site.contains(" snapshots/incoming")
-}
-
 /// Waits for the fault, and for the node's end unless it may go on. Gives whether it stopped.
 async fn stopped(node: &mut Node, site: &str) -> Result<bool> {
     fault(node, site).await?;
-    if is_harmless(site) || is_of_arrival(site) {
+    if is_harmless(site) {
         return ready_or_stopped(node).await;
+    }
+    if site.contains(" snapshots") && refused(node, site).await? {
+        return Ok(false);
     }
     let status = node.wait(STOPS).await?;
     check_stop(node, status).map(|()| true)
+}
+
+/// Whether the fault was in a snapshot that just arrived, which the node may refuse to take the next one.
+/// One that it makes itself has the same sites, and must end it.
+async fn refused(node: &mut Node, site: &str) -> Result<bool> {
+    let fault = format!("disk fault: {site}\n");
+    wait::until("a refusal or the end", STOPS, async || {
+        let running = node.running()?;
+        if node.has_said_after(&fault, "a snapshot is refused")? {
+            return Ok(Ok(true));
+        }
+        Ok(if running {
+            Err(node.log_tail(20))
+        } else {
+            Ok(false)
+        })
+    })
+    .await
 }
 
 fn check_stop(node: &Node, status: ExitStatus) -> Result<()> {

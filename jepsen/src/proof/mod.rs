@@ -21,9 +21,9 @@ const SEEDS: u64 = 20;
 const HISTORY_SECONDS: u64 = 25;
 /// Answered calls that a history must have.
 const HISTORY_CALLS: u64 = 2_000;
-/// From one history to the next, so many pairs of workload and nemesis are passed over: neighbours are of
-/// different kinds. No divisor of how many there are.
-const STRIDE: usize = 37;
+/// From one history to the next, at least so many pairs of workload and nemesis are passed over:
+/// neighbours are of different kinds.
+const STRIDE_MIN: usize = 37;
 /// Power cuts of one turn.
 const CUTS: u32 = 10;
 /// Turns of histories for one turn of power cuts.
@@ -173,7 +173,14 @@ fn pair(number: usize) -> (Workload, Nemesis) {
         fitting.map(move |workload| (workload, nemesis))
     });
     let all: Vec<_> = all.collect();
-    all[number * STRIDE % all.len()]
+    // Only a stride that has no divisor in common with their number comes by all of them.
+    let strides = (STRIDE_MIN..).find(|stride| divisor(*stride, all.len()) == 1);
+    all[number * strides.unwrap_or(1) % all.len()]
+}
+
+/// The greatest common divisor (Euclid).
+fn divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { divisor(b, a % b) }
 }
 
 /// `DirectorySet` as `directory-set`.
