@@ -2,8 +2,8 @@
 
 use super::client::{Client, Ended, execute};
 use super::work::{Place, Work};
-use crate::checker::Verdict;
 use crate::checker::set_full::{self, SetInput, SetOutput};
+use crate::checker::{Verdict, elements};
 use crate::history::{Entry, Recorder, pair};
 use crate::writer::{make, name, names};
 use anyhow::{Result, bail};
@@ -75,7 +75,7 @@ impl Work for DirectorySet {
             Ok(operations) => {
                 let report = set_full::check(&operations);
                 println!("checker: {report}");
-                report.verdict()
+                elements::confirmed(&operations, &report)
             }
             Err(error) => Verdict::Unknown(format!("the history is damaged: {error}")),
         }

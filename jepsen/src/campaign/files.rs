@@ -6,8 +6,8 @@ use super::file_worker::{Answer, Request};
 use super::scene::Setting;
 use super::work::{Place, Work};
 use crate::binaries::binary;
-use crate::checker::Verdict;
 use crate::checker::set_full::{self, SetInput, SetOutput};
+use crate::checker::{Verdict, elements};
 use crate::history::{Codec, Entry, Process, Recorder, pair};
 use crate::writer::make;
 use anyhow::{Context, Result, bail};
@@ -117,7 +117,7 @@ impl Work for Files {
             Ok(operations) => {
                 let report = set_full::check(&operations);
                 println!("checker: {report}");
-                found.and(report.verdict())
+                found.and(elements::confirmed(&operations, &report))
             }
             Err(error) => found.and(Verdict::Unknown(format!("the history is damaged: {error}"))),
         }

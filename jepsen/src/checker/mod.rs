@@ -4,6 +4,7 @@
 //! The others know one workload each, need no search, and so take histories of any length.
 
 pub mod changelog;
+pub mod elements;
 pub mod second;
 pub mod session;
 pub mod set_full;
