@@ -11,6 +11,7 @@ mod formats;
 mod fuzz;
 mod manifests;
 mod policy;
+mod previous;
 mod shell;
 mod source;
 mod spdx;
@@ -36,6 +37,8 @@ enum Task {
     Fix,
     /// Check files, documents, dependency arrows and licences
     Tidy,
+    /// Build the programs of the commit before the last one that touched a format
+    Previous,
     /// Fuzz the decoders of bytes from disks and peers
     Fuzz {
         /// For each decoder
@@ -53,6 +56,7 @@ fn main() -> Result<()> {
         Task::Tidy => tidy::run(&root),
         Task::Fix => verify::fix(&root),
         Task::Verify => verify::run(&root),
+        Task::Previous => previous::run(&root),
         Task::Fuzz { seconds, target } => fuzz::run(&root, seconds, target.as_deref()),
     }
 }
