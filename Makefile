@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 DEMO := demo
 SOURCES = $(wildcard $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/*)
 
-.PHONY: setup build failpoints previous demo demo-stop test check proof fuzz
+.PHONY: setup build failpoints previous fixture demo demo-stop test check proof fuzz
 
 setup:
 	@./scripts/setup
@@ -29,6 +29,10 @@ failpoints: setup
 # these. What is built here serves to build them.
 previous: build failpoints
 	$(CARGO) xtask previous
+
+# What a node stores, kept for later versions to open: once for each new version of a format.
+fixture: build
+	$(CARGO) xtask fixture
 
 test: build failpoints previous
 	$(CARGO) xtask verify

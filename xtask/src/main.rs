@@ -7,6 +7,7 @@
 mod arrows;
 mod documents;
 mod files;
+mod fixture;
 mod formats;
 mod fuzz;
 mod manifests;
@@ -39,6 +40,8 @@ enum Task {
     Tidy,
     /// Build the programs of the commit before the last one that touched a format
     Previous,
+    /// Keep what a node of this build stores, when a format has a new version
+    Fixture,
     /// Fuzz the decoders of bytes from disks and peers
     Fuzz {
         /// For each decoder
@@ -57,6 +60,7 @@ fn main() -> Result<()> {
         Task::Fix => verify::fix(&root),
         Task::Verify => verify::run(&root),
         Task::Previous => previous::run(&root),
+        Task::Fixture => fixture::run(&root),
         Task::Fuzz { seconds, target } => fuzz::run(&root, seconds, target.as_deref()),
     }
 }
