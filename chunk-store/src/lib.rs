@@ -9,6 +9,7 @@
 //!
 //! Start reading at [`SliceStore`], then [`ObjectStore`].
 
+mod backup;
 mod check;
 mod config;
 mod error;
@@ -21,6 +22,7 @@ mod retry;
 mod slice_store;
 mod upload;
 
+pub use backup::{BackupName, StoredBackup, list_backups, list_volumes, parse_uuid};
 pub use check::check_store;
 pub use config::{StorageConfig, open_store, open_volume, prepare_volume};
 pub use error::{CheckError, ChunkError, ObjectError, StorageError};

@@ -3,6 +3,7 @@ use crate::object::{Failing, Fault, Memory, ObjectStore, Step};
 use crate::{Limits, SliceStore, VolumeKeys};
 use async_trait::async_trait;
 use meta_core::ids::{Epoch, Uuid, pack_id};
+use std::fs::File;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -194,6 +195,10 @@ impl ObjectStore for Gate {
         self.most.fetch_max(now, SeqCst);
         let _passed = self.open.acquire().await.expect("open");
         self.inner.put(key, data).await
+    }
+
+    async fn put_file(&self, key: &str, file: Arc<File>) -> Result<(), ObjectError> {
+        self.inner.put_file(key, file).await
     }
 
     async fn get(&self, key: &str, range: Range<u64>) -> Result<Bytes, ObjectError> {

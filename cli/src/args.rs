@@ -2,9 +2,10 @@
 
 use crate::changelog::ChangelogArgs;
 use crate::detach::LauncherArgs;
-use crate::dump::{DumpArgs, LoadArgs};
+use crate::dump::DumpArgs;
 use crate::format::FormatArgs;
 use crate::info::InfoArgs;
+use crate::load::LoadArgs;
 use crate::mirror::MirrorArgs;
 use crate::mount::{MountArgs, UmountArgs};
 use crate::playground::PlaygroundArgs;

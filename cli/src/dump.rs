@@ -1,20 +1,18 @@
-//! `curlew dump` and `curlew load`: a volume's metadata to a file, and back into a cluster.
+//! `curlew dump`: a volume's metadata to a file.
 
 use crate::exit::Finding;
-use crate::format::{StorageKind, storage_of};
 use crate::progress::Progress;
 use crate::{output, target};
 use anyhow::{Context, Result, bail};
-use meta_client::{ClientError, Cluster, Dump, DumpError, DumpInfo, MetaUrl, dump};
-use meta_core::outcome::Refusal;
+use meta_client::{Cluster, DumpInfo, MetaUrl, dump};
 use serde::Serialize;
 use std::fs::{self, File};
-use std::io::{BufReader, BufWriter};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long the cluster may take, an election included.
-const CLUSTER_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const CLUSTER_LIMIT: Duration = Duration::from_secs(30);
 /// Rows between two words on how far it is.
 const ROWS_PER_STEP: u64 = 100_000;
 
@@ -32,42 +30,19 @@ pub(crate) struct DumpArgs {
     json: bool,
 }
 
-/// Make a volume from a dump, in a new epoch of its own
-///
-/// Its files are those of the moment of the dump. Blocks are not in a dump: they must be in the
-/// bucket that the volume had, or in the one that is given. The volume that was dumped must never be
-/// used again beside it: both would write into one bucket.
-#[derive(Debug, clap::Args)]
-pub(crate) struct LoadArgs {
-    /// What `curlew dump` wrote
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
-    /// Where the volume is made: curlew://HOST:PORT[,HOST:PORT...]/VOLUME
-    #[arg(value_name = "META-URL")]
-    url: MetaUrl,
-    /// The kind of object store, if its blocks are elsewhere now
-    #[arg(long, value_enum, requires = "bucket")]
-    storage: Option<StorageKind>,
-    /// The directory or URL where its blocks are now
-    #[arg(long, value_name = "DIR|URL", requires = "storage")]
-    bucket: Option<PathBuf>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-}
-
+/// What was dumped or loaded, as `--json` tells it.
 #[derive(Debug, Serialize)]
-struct Report {
-    volume: String,
+pub(crate) struct Report {
+    pub(crate) volume: String,
     uuid: String,
-    epoch: u16,
-    seq: u64,
+    pub(crate) epoch: u16,
+    pub(crate) seq: u64,
     digest: String,
-    rows: u64,
+    pub(crate) rows: u64,
 }
 
 impl Report {
-    fn of(volume: &str, dumped: &meta_client::Dumped) -> Self {
+    pub(crate) fn of(volume: &str, dumped: &meta_client::Dumped) -> Self {
         Self {
             volume: volume.to_owned(),
             uuid: dumped.head.volume.to_string(),
@@ -149,7 +124,8 @@ fn publish(partial: &Path, file: &Path) -> std::io::Result<()> {
     File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-fn steps(progress: &Progress, what: &str) -> impl FnMut(u64) {
+/// Says now and then how many rows there are so far.
+pub(crate) fn steps(progress: &Progress, what: &str) -> impl FnMut(u64) {
     let mut next = ROWS_PER_STEP;
     move |rows| {
         if rows >= next {
@@ -157,55 +133,4 @@ fn steps(progress: &Progress, what: &str) -> impl FnMut(u64) {
             next = rows + ROWS_PER_STEP;
         }
     }
-}
-
-/// Runs `curlew load`.
-pub(crate) async fn run_load(args: LoadArgs) -> Result<Finding> {
-    let name = args.file.display();
-    let file = File::open(&args.file).with_context(|| format!("cannot open {name}"))?;
-    let dump = Dump::open(BufReader::new(file)).with_context(|| format!("{name}"))?;
-    let storage = match (args.storage, &args.bucket) {
-        (Some(kind), Some(bucket)) => serde_json::to_vec(&storage_of(kind, bucket)?),
-        _ => serde_json::to_vec(&dump.info().storage),
-    };
-    let storage = storage.context("where the blocks lie does not fit JSON")?;
-    let progress = Progress::new();
-    progress.step("looking for the volume's blocks");
-    let _store = chunk_store::open_volume(&storage, dump.head().volume)
-        .await
-        .context(
-            "the volume's blocks are not there: --storage and --bucket say where they are now",
-        )?;
-    let cluster = Cluster::connect(&args.url.addrs, CLUSTER_LIMIT).await?;
-    progress.step("loading");
-    let loaded = dump
-        .load(
-            &cluster,
-            &args.url.volume,
-            storage,
-            steps(&progress, "rows are loaded"),
-        )
-        .await;
-    let (_, dumped) = match loaded {
-        Ok(loaded) => loaded,
-        Err(DumpError::Cluster(ClientError::Refused(Refusal::VolumeExists))) => bail!(
-            "the cluster has a volume `{}`, or the dumped one under another name",
-            args.url.volume
-        ),
-        Err(error) => {
-            return Err(error)
-                .with_context(|| format!("cannot load {name}; it may be tried again"));
-        }
-    };
-    drop(progress);
-    let report = Report::of(&args.url.volume, &dumped);
-    if args.json {
-        output::json(&report)?;
-    } else {
-        output::text_out(&format!(
-            "loaded {} as of change {}:{}, {} rows: mount it with\n  curlew mount {} MOUNTPOINT\n",
-            report.volume, report.epoch, report.seq, report.rows, args.url
-        ))?;
-    }
-    Ok(Finding::Fine)
 }

@@ -11,6 +11,7 @@ mod duration;
 mod exit;
 mod format;
 mod info;
+mod load;
 mod logging;
 mod mirror;
 mod mount;
@@ -54,7 +55,7 @@ fn run(command: Command) -> Result<Finding> {
         Command::Info(args) => block_on(info::run(args)),
         Command::Changelog(args) => block_on(changelog::run(args)),
         Command::Dump(args) => block_on(dump::run(args)),
-        Command::Load(args) => block_on(dump::run_load(args)),
+        Command::Load(args) => block_on(load::run(args)),
         Command::Mirror(args) => block_on(mirror::run(args)),
         Command::Playground(args) => block_on(playground::run(args)),
         Command::Version => version::run().map(|()| Finding::Fine),

@@ -9,6 +9,7 @@ use fs_client::vfs::{HandleId, OpenHow, Vfs, VfsError, VfsOptions, WriteHow};
 use meta_core::ids::Ino;
 use meta_core::name::Name;
 use meta_core::outcome::Refusal;
+use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -43,6 +44,10 @@ impl ObjectStore for Switch {
             return Err(ObjectError::NoSpace { key });
         }
         self.inner.put(key, data).await
+    }
+
+    async fn put_file(&self, key: &str, file: Arc<File>) -> Result<(), ObjectError> {
+        self.inner.put_file(key, file).await
     }
 
     async fn get(&self, key: &str, range: Range<u64>) -> Result<Bytes, ObjectError> {

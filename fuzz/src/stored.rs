@@ -4,8 +4,10 @@ use crate::engine;
 use crate::messages::crc32;
 use crate::split_piece;
 use meta_client::Dump;
-use meta_core::check;
+use meta_core::attr::Caller;
 use meta_core::kv::{Family, Writes};
+use meta_core::query::{Query, QueryBody};
+use meta_core::{check, read};
 
 /// A message between nodes, or a mark of the log: its kind, then its payload; and the bytes as they
 /// are.
@@ -32,7 +34,7 @@ pub(crate) fn snapshot(bytes: &[u8]) {
 }
 
 /// Rows among those of a sound volume, each as: table tag, length of its ids, ids, length of the
-/// row in two bytes, the row without its crc. The check of the volume reads them all.
+/// row in two bytes, the row without its crc. The check of the volume reads them all, but for those of tasks.
 pub(crate) fn row(bytes: &[u8]) {
     let mut writes = Writes::new();
     let mut rest = bytes;
@@ -44,6 +46,13 @@ pub(crate) fn row(bytes: &[u8]) {
     let mut rows = engine::volume();
     rows.write(writes);
     let _sound_or_not = check::check(&rows, engine::VOLUME);
+    // Rows of the cluster's own, which the check does not read.
+    let query = Query {
+        volume: engine::VOLUME,
+        caller: Caller::root(),
+        body: QueryBody::Backup,
+    };
+    let _told_or_not = read::answer(&rows, &query);
 }
 
 type KeyAndRow = (Vec<u8>, Vec<u8>);

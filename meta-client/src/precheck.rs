@@ -54,10 +54,13 @@ pub(crate) fn operation(caller: &Caller, operation: &Operation) -> Result<(), Re
         }
         Operation::RemoveXattr { name, .. } => xattr_name(name),
         Operation::GrantSlices { count } => check(*count <= limits::GRANT_SLICES_MAX),
+        Operation::FinishBackup(made) => check(made.name.len() <= limits::BACKUP_NAME_BYTES_MAX),
         Operation::Link { .. }
         | Operation::Unlink { .. }
         | Operation::Rmdir { .. }
-        | Operation::Rename { .. } => Ok(()),
+        | Operation::Rename { .. }
+        | Operation::ClaimTask { .. }
+        | Operation::ReleaseTask { .. } => Ok(()),
     }
 }
 

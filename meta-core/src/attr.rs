@@ -30,6 +30,11 @@ impl Timestamp {
         }
     }
 
+    /// Nanoseconds since 1970; negative before it.
+    pub const fn as_nanos(self) -> i128 {
+        self.seconds as i128 * NANOS_PER_SECOND as i128 + self.nanos as i128
+    }
+
     /// Whether the nanoseconds are in range.
     pub const fn is_valid(self) -> bool {
         self.nanos < NANOS_PER_SECOND

@@ -6,6 +6,7 @@ use crate::ids::{ChunkIndex, ClusterId, Ino, Level, Seq, SessionId, SliceId, Slo
 use crate::ids::{VolumeId, VolumeUuid};
 use crate::name::Name;
 use crate::outcome::{StopReason, Token};
+use crate::task::{NewBackup, Task};
 
 /// A command as it stands in the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -274,6 +275,20 @@ pub enum Operation {
         /// How many, 1 to [`crate::limits::GRANT_SLICES_MAX`].
         count: u32,
     },
+    /// Offers the session for a task; or, if it has the task, says that it is still at it.
+    ClaimTask {
+        /// The task.
+        task: Task,
+        /// How long ago it must have been done last to be due, in milliseconds; at least 1.
+        interval_ms: u64,
+    },
+    /// Gives a task back undone.
+    ReleaseTask {
+        /// The task.
+        task: Task,
+    },
+    /// Tells of a backup that the session was given to make.
+    FinishBackup(NewBackup),
 }
 
 /// Makes a file.

@@ -24,6 +24,8 @@
 //! | nonce | 0x85 | nonce u128 | [`crate::row::SessionRef`] |
 //! | mirror info | 0x86 | - | the origin's address and the mirror's name, as JSON |
 //! | follower | 0x87 | name | where a mirror of this volume is, as JSON |
+//! | claim | 0x88 | task u8 | [`crate::row::TaskClaim`] |
+//! | backup | 0x89 | - | [`crate::task::Backup`] |
 //! | cluster | 0x90 | - | [`crate::row::Cluster`] |
 //! | volume name | 0x91 | name | [`crate::row::VolumeRef`] |
 //! | session | 0x92 | session u64 | [`crate::row::Session`] |
@@ -36,6 +38,7 @@
 use crate::ids::{ChunkIndex, DentryNumber, Epoch, Ino, Seq, SessionId, SliceId, SliceOrder};
 use crate::ids::{SlotIndex, VolumeId};
 use crate::name::Name;
+use crate::task::Task;
 
 /// A table's tag. The numbers are stored: never change one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -83,6 +86,10 @@ pub enum Table {
     MirrorInfo = 0x86,
     /// Mirrors of a volume, as its origin was told of them.
     Follower = 0x87,
+    /// Who does a task of the volume.
+    Claim = 0x88,
+    /// The last backup of the volume's metadata.
+    Backup = 0x89,
     /// The cluster's identity and counters.
     Cluster = 0x90,
     /// Volumes by name.
@@ -93,7 +100,7 @@ pub enum Table {
 
 impl Table {
     /// All tables.
-    const ALL: [Self; 24] = [
+    const ALL: [Self; 26] = [
         Self::Counters,
         Self::Settings,
         Self::Epoch,
@@ -115,6 +122,8 @@ impl Table {
         Self::Nonce,
         Self::MirrorInfo,
         Self::Follower,
+        Self::Claim,
+        Self::Backup,
         Self::Cluster,
         Self::VolumeName,
         Self::Session,
@@ -142,6 +151,13 @@ impl Key {
         bytes.extend_from_slice(&volume.0.to_be_bytes());
         bytes.push(table as u8);
         Self(bytes)
+    }
+
+    /// Adds an 8-bit number.
+    #[must_use]
+    pub fn u8(mut self, number: u8) -> Self {
+        self.0.push(number);
+        self
     }
 
     /// Adds a 16-bit number.
@@ -326,6 +342,11 @@ pub fn follower(volume: VolumeId, name: &str) -> Vec<u8> {
         .done()
 }
 
+/// The key of who does a task.
+pub fn claim(volume: VolumeId, task: Task) -> Vec<u8> {
+    Key::new(volume, Table::Claim).u8(task as u8).done()
+}
+
 /// The key behind volume and tag, as records and snapshots name it: `tag | ids`.
 pub fn in_volume(volume: VolumeId, tag_and_ids: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(4 + tag_and_ids.len());
@@ -357,7 +378,7 @@ mod tests {
     #[test]
     fn keys_have_frozen_bytes() {
         let name = Name::new(*b"n").expect("a valid name");
-        let cases: [(Vec<u8>, &str); 9] = [
+        let cases: [(Vec<u8>, &str); 11] = [
             (single(V, Table::Head), "0102030480"),
             (epoch(V, Epoch(5)), "01020304030005"),
             (
@@ -378,6 +399,8 @@ mod tests {
                 "010203048400000000000000010000000000000002",
             ),
             (volume_name("vol"), "0000000091766f6c"),
+            (claim(V, Task::Backup), "010203048801"),
+            (single(V, Table::Backup), "0102030489"),
             (record(V, Epoch(1), Seq(2)), "0102030400010000000000000002"),
         ];
         for (key, expected) in cases {

@@ -18,6 +18,7 @@
 mod access;
 mod apply;
 pub mod attr;
+pub mod calendar;
 pub mod changelog;
 pub mod check;
 pub mod chunk;
@@ -37,6 +38,7 @@ pub mod read;
 pub mod row;
 pub mod seeded;
 mod tables;
+pub mod task;
 #[cfg(test)]
 mod testing;
 mod txn;

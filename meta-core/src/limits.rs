@@ -65,6 +65,11 @@ pub const MIRROR_RECORDS_MAX: usize = 4096;
 pub const MIRROR_ROWS_MAX: usize = 8192;
 /// Bytes of records or rows that one command brings to a mirror; one alone may be larger.
 pub const MIRROR_BYTES_MAX: usize = 1 << 20;
+/// How long a session that does a task may be silent about it, in milliseconds, before another one
+/// may be given it.
+pub const TASK_LEASE_MS: u64 = 60_000;
+/// Bytes of a backup's name.
+pub const BACKUP_NAME_BYTES_MAX: usize = 255;
 /// Mirrors of one volume.
 pub const FOLLOWERS_MAX: usize = 64;
 /// Bytes of what is said of a mirror: its own, or a volume's of its mirror.

@@ -4,6 +4,7 @@
 
 use crate::attr::{Attr, Timestamp};
 use crate::ids::{Epoch, Ino, Seq, SessionId, SliceId, VolumeId};
+use crate::task::Claim;
 use std::fmt;
 
 /// Why a well-formed operation was not done. It changed nothing. The numbers are stored in
@@ -86,6 +87,9 @@ pub enum Refusal {
     /// Records or rows do not continue what the mirror has: ask it how far it is.
     #[error("the records do not continue what the mirror has")]
     MirrorGap = 25,
+    /// The task was given to another session meanwhile, or to none.
+    #[error("the task is not this session's any more")]
+    ClaimLost = 26,
 }
 
 impl Refusal {
@@ -117,6 +121,7 @@ impl Refusal {
             23 => Self::Mirror,
             24 => Self::MirrorLoading,
             25 => Self::MirrorGap,
+            26 => Self::ClaimLost,
             _ => return None,
         })
     }
@@ -283,6 +288,8 @@ pub enum Success {
     Volume(VolumeId),
     /// A mirror took in what it was given, as far as its state says.
     Mirrored(MirrorState),
+    /// Whether the session was given the task that it offered itself for.
+    Claimed(Claim),
     /// A maintenance step was done.
     Maintained {
         /// Rows that the step removed.

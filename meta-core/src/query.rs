@@ -6,6 +6,7 @@ use crate::ids::{ChunkIndex, ClusterId, DentryNumber, Ino, Level, SessionId, Sli
 use crate::ids::{Seq, VolumeId, VolumeUuid};
 use crate::name::Name;
 use crate::outcome::Token;
+use crate::task::BackupStatus;
 
 /// A question about a volume.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -114,6 +115,8 @@ pub enum QueryBody {
     },
     /// The mirrors that the volume's origin was told of.
     Followers,
+    /// How the volume's backups stand in this cluster.
+    Backup,
     /// Volumes of the cluster (asked of the cluster).
     Volumes {
         /// Continue after this one.
@@ -266,4 +269,6 @@ pub enum Answer {
     Sessions(Vec<SessionInfo>),
     /// To `Followers`: name and info of each mirror.
     Followers(Vec<(String, Vec<u8>)>),
+    /// To `Backup`.
+    Backup(BackupStatus),
 }

@@ -188,7 +188,11 @@ fn grows(body: &CommandBody) -> bool {
             Operation::Unlink { .. }
             | Operation::Rmdir { .. }
             | Operation::SetAttr(_)
-            | Operation::RemoveXattr { .. } => false,
+            | Operation::RemoveXattr { .. }
+            // Two rows at most for a volume.
+            | Operation::ClaimTask { .. }
+            | Operation::ReleaseTask { .. }
+            | Operation::FinishBackup(_) => false,
         },
         // Bounded, and without a session nobody could delete.
         CommandBody::OpenSession { .. }

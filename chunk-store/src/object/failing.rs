@@ -6,13 +6,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A kind of operation on a store.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Step {
-    /// `put`.
+    /// `put` and `put_file`.
     Put,
     /// `get`.
     Get,
@@ -180,6 +182,12 @@ impl<S: ObjectStore> ObjectStore for Failing<S> {
     async fn put(&self, key: &str, data: Bytes) -> Result<(), ObjectError> {
         let fault = self.before(Step::Put, key).await?;
         let done = self.inner.put(key, data).await?;
+        answer(fault, Step::Put, key, done)
+    }
+
+    async fn put_file(&self, key: &str, file: Arc<File>) -> Result<(), ObjectError> {
+        let fault = self.before(Step::Put, key).await?;
+        let done = self.inner.put_file(key, file).await?;
         answer(fault, Step::Put, key, done)
     }
 

@@ -1,5 +1,6 @@
 //! Objects as files of a directory.
 
+use super::content::Content;
 use super::name::check_key;
 use super::{ObjectStore, tree};
 use crate::error::{ObjectError, StorageError};
@@ -10,7 +11,7 @@ use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -154,7 +155,7 @@ impl Inner {
         )))
     }
 
-    fn put(&self, key: &str, data: &[u8]) -> io::Result<Placed> {
+    fn put(&self, key: &str, content: Content<'_>) -> io::Result<Placed> {
         self.check_identity()?;
         let target = self.root.join(key);
         let parent = target.parent().unwrap_or(&self.root);
@@ -166,7 +167,8 @@ impl Inner {
         let aside = aside.join(uuid::Uuid::new_v4().to_string());
         // Each attempt writes a file of its own: a failed sync is never tried again on the same
         // one, since a second sync would succeed without having written anything.
-        let placed = write_synced(&aside, data).and_then(|()| place(&aside, &target, data));
+        let placed = write_synced(&aside, content);
+        let placed = placed.and_then(|()| place(&aside, &target, content));
         if !matches!(placed, Ok(Placed::Stored)) {
             // The first error is the one to tell; what stays is cleared at a later open.
             let _cleared = fs::remove_file(&aside);
@@ -223,14 +225,14 @@ fn create_dir(directory: &Path) -> io::Result<()> {
     }
 }
 
-fn write_synced(path: &Path, data: &[u8]) -> io::Result<()> {
+fn write_synced(path: &Path, content: Content<'_>) -> io::Result<()> {
     let mut file = File::create_new(path)?;
-    file.write_all(data)?;
+    content.write_to(&mut file)?;
     file.sync_all()
 }
 
 /// Gives a synced file its name, unless another object has it.
-fn place(aside: &Path, target: &Path, data: &[u8]) -> io::Result<Placed> {
+fn place(aside: &Path, target: &Path, content: Content<'_>) -> io::Result<Placed> {
     match rustix::fs::renameat_with(CWD, aside, CWD, target, RenameFlags::NOREPLACE) {
         Ok(()) => return Ok(Placed::Stored),
         Err(Errno::EXIST) => {}
@@ -239,7 +241,7 @@ fn place(aside: &Path, target: &Path, data: &[u8]) -> io::Result<Placed> {
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
         Err(error) => return Err(error.into()),
     }
-    if !same_or_absent(target, data)? {
+    if !content.is_or_absent(target)? {
         return Ok(Placed::Conflict);
     }
     // The new file replaces its equal: it is known to be synced, of the other nothing is known.
@@ -247,17 +249,13 @@ fn place(aside: &Path, target: &Path, data: &[u8]) -> io::Result<Placed> {
     Ok(Placed::Stored)
 }
 
-fn same_or_absent(path: &Path, data: &[u8]) -> io::Result<bool> {
-    let mut file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
-        file => file?,
-    };
-    if file.metadata()?.len() != data.len() as u64 {
-        return Ok(false);
+fn settled(key: &str, placed: Placed) -> Result<(), ObjectError> {
+    match placed {
+        Placed::Stored => Ok(()),
+        Placed::Conflict => Err(ObjectError::Conflict {
+            key: key.to_owned(),
+        }),
     }
-    let mut there = Vec::with_capacity(data.len());
-    file.read_to_end(&mut there)?;
-    Ok(there == data)
 }
 
 #[async_trait]
@@ -265,13 +263,15 @@ impl ObjectStore for LocalDir {
     async fn put(&self, key: &str, data: Bytes) -> Result<(), ObjectError> {
         check_key(key)?;
         let name = key.to_owned();
-        let placed = self.blocking("put", key, move |inner| inner.put(&name, &data));
-        match placed.await? {
-            Placed::Stored => Ok(()),
-            Placed::Conflict => Err(ObjectError::Conflict {
-                key: key.to_owned(),
-            }),
-        }
+        let put = move |inner: &Inner| inner.put(&name, Content::Bytes(&data));
+        settled(key, self.blocking("put", key, put).await?)
+    }
+
+    async fn put_file(&self, key: &str, file: Arc<File>) -> Result<(), ObjectError> {
+        check_key(key)?;
+        let name = key.to_owned();
+        let put = move |inner: &Inner| inner.put(&name, Content::File(&file));
+        settled(key, self.blocking("put", key, put).await?)
     }
 
     async fn get(&self, key: &str, range: Range<u64>) -> Result<Bytes, ObjectError> {

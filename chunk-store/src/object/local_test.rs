@@ -1,4 +1,5 @@
 use super::*;
+use std::io::Write as _;
 use std::process::Command;
 
 fn write_aged(path: &Path, age: Duration) {

@@ -1,13 +1,17 @@
 //! Objects in memory, for tests.
 
 use super::ObjectStore;
+use super::content::{file_len, read_part};
 use super::name::check_key;
 use crate::error::ObjectError;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Objects in memory.
 #[derive(Debug, Default)]
@@ -42,6 +46,14 @@ impl ObjectStore for Memory {
                 Ok(())
             }
         }
+    }
+
+    async fn put_file(&self, key: &str, file: Arc<File>) -> Result<(), ObjectError> {
+        let failed = |error: io::Error| ObjectError::io("put", key, &error);
+        let len = file_len(&file).await.map_err(failed)?;
+        // It is in memory all the same once it is stored.
+        let data = read_part(&file, 0..len).await.map_err(failed)?;
+        self.put(key, data).await
     }
 
     async fn get(&self, key: &str, range: Range<u64>) -> Result<Bytes, ObjectError> {

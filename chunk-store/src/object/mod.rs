@@ -1,5 +1,6 @@
 //! Object stores: S3, a local directory, memory, and one that fails as it is told.
 
+mod content;
 mod failing;
 mod local;
 mod memory;
@@ -10,12 +11,15 @@ mod tree;
 pub use failing::{Failing, Fault, Step};
 pub use local::LocalDir;
 pub use memory::Memory;
+#[cfg(test)]
+pub(crate) use name::check_key;
 pub use s3::{S3Bucket, S3Store};
 
 use crate::error::ObjectError;
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::fmt::Debug;
+use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -26,6 +30,9 @@ pub trait ObjectStore: Send + Sync + Debug {
     /// the same bytes again under the same key is fine; other bytes are refused where the store
     /// can tell.
     async fn put(&self, key: &str, data: Bytes) -> Result<(), ObjectError>;
+    /// Stores the bytes of a file as [`Self::put`] does, with a bounded part of them in memory at a
+    /// time: the object is there whole, or it is not there. The file must not change meanwhile.
+    async fn put_file(&self, key: &str, file: Arc<File>) -> Result<(), ObjectError>;
     /// Reads a range, in bytes; all of it, or an error.
     async fn get(&self, key: &str, range: Range<u64>) -> Result<Bytes, ObjectError>;
     /// The object's length in bytes, if it exists.
@@ -46,6 +53,10 @@ pub trait ObjectStore: Send + Sync + Debug {
 impl<S: ObjectStore + ?Sized> ObjectStore for Arc<S> {
     async fn put(&self, key: &str, data: Bytes) -> Result<(), ObjectError> {
         (**self).put(key, data).await
+    }
+
+    async fn put_file(&self, key: &str, file: Arc<File>) -> Result<(), ObjectError> {
+        (**self).put_file(key, file).await
     }
 
     async fn get(&self, key: &str, range: Range<u64>) -> Result<Bytes, ObjectError> {

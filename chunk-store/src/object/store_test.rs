@@ -77,6 +77,45 @@ async fn an_equal_put_is_fine_and_another_content_is_refused() {
     }
 }
 
+/// A file without a name that holds `bytes`.
+fn file_of(bytes: &[u8]) -> Arc<File> {
+    let mut file = tempfile::tempfile().expect("a file");
+    std::io::Write::write_all(&mut file, bytes).expect("written");
+    Arc::new(file)
+}
+
+#[tokio::test]
+async fn a_file_is_stored_as_its_bytes_are_and_replaces_nothing() {
+    let (stores, _alive) = stores().await;
+    for store in stores {
+        // The last one goes up in parts, where a store has those.
+        for len in [0, 10, 3_000_001, (16 << 20) + 5] {
+            let bytes: Vec<u8> = (0..len).map(|at: usize| (at % 251) as u8).collect();
+            let key = format!("a/{len}");
+            let file = file_of(&bytes);
+            for _ in 0..2 {
+                let put = store.put_file(&key, Arc::clone(&file)).await;
+                put.unwrap_or_else(|error| panic!("{store:?}: {error}"));
+            }
+            let read = store.get(&key, 0..len as u64).await.expect("read");
+            assert!(read == bytes, "{store:?} {len}");
+            let mut other = bytes.clone();
+            match other.last_mut() {
+                Some(last) => *last ^= 1,
+                None => other.push(1),
+            }
+            let conflict = Err(ObjectError::Conflict { key: key.clone() });
+            assert_eq!(store.put_file(&key, file_of(&other)).await, conflict);
+            other.push(1);
+            assert_eq!(store.put_file(&key, file_of(&other)).await, conflict);
+            let read = store.get(&key, 0..len as u64).await.expect("read");
+            assert!(read == bytes, "{store:?} {len} was replaced");
+        }
+        let bad = store.put_file("../x", file_of(b"x")).await;
+        assert!(matches!(bad, Err(ObjectError::BadKey { .. })));
+    }
+}
+
 #[tokio::test]
 async fn deleting_what_is_not_there_is_fine() {
     let (stores, _alive) = stores().await;

@@ -1,6 +1,7 @@
 //! Arguments of `curlew mount`.
 
 use crate::duration;
+use fs_client::mount::BACKUP_META;
 use meta_client::MetaUrl;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,6 +9,18 @@ use std::time::Duration;
 
 /// How long a mirror may take if nothing is said.
 const MIRROR_WAIT: Duration = Duration::from_millis(200);
+
+/// The shortest interval of backups.
+const BACKUP_META_SHORTEST: Duration = Duration::from_secs(1);
+
+fn parse_backup_meta(text: &str) -> Result<Duration, String> {
+    let interval = duration::parse(text)?;
+    if interval.is_zero() || interval >= BACKUP_META_SHORTEST {
+        Ok(interval)
+    } else {
+        Err("a backup is made once a second at most; 0 turns them off".to_owned())
+    }
+}
 
 /// Mount a volume; stays in the foreground unless told -d
 ///
@@ -37,6 +50,13 @@ pub(crate) struct MountArgs {
     #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = duration::parse,
           requires = "mirror")]
     pub(super) mirror_wait: Duration,
+    /// How long after the last backup of the volume's metadata to its bucket the next one is due; this
+    /// mount offers itself for it, and the cluster says which mount does it. 0 for never
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_backup_meta)]
+    pub(super) backup_meta: Duration,
+    /// Do no work for the volume beside serving this mount
+    #[arg(long)]
+    pub(super) no_worker: bool,
     /// Where the log goes: stderr by default, with -d /var/log/curlew.log or ~/.curlew/curlew.log
     #[arg(long, value_name = "FILE")]
     pub(super) log: Option<PathBuf>,
@@ -54,6 +74,8 @@ impl MountArgs {
             options: Vec::new(),
             mirror: None,
             mirror_wait: MIRROR_WAIT,
+            backup_meta: BACKUP_META,
+            no_worker: false,
             log: None,
         }
     }
@@ -76,6 +98,8 @@ impl MountArgs {
             options,
             mirror,
             mirror_wait,
+            backup_meta,
+            no_worker,
             log: _,
         } = self;
         let mut words: Vec<OsString> = vec!["mount".into()];
@@ -88,6 +112,10 @@ impl MountArgs {
         if let Some(mirror) = mirror {
             words.extend(["--mirror".into(), mirror.to_string().into()]);
             words.extend(["--mirror-wait".into(), duration::text(*mirror_wait).into()]);
+        }
+        words.extend(["--backup-meta".into(), duration::text(*backup_meta).into()]);
+        if *no_worker {
+            words.push("--no-worker".into());
         }
         words.extend(["--".into(), url.to_string().into(), point.into()]);
         words
@@ -103,7 +131,7 @@ mod tests {
     #[test]
     fn the_detached_child_mounts_the_same_in_the_foreground() {
         let line = "curlew mount -d curlew://h:1,i:2/v /m --read-only -o allow_other,ro --log l \
-                    --mirror curlew://j:3/v --mirror-wait 1s";
+                    --mirror curlew://j:3/v --mirror-wait 1s --backup-meta 30m --no-worker";
         let Command::Mount(asked) = Args::parse_from(line.split_whitespace()).command else {
             panic!("a mount");
         };
@@ -120,7 +148,35 @@ mod tests {
             (&child.mirror, child.mirror_wait),
             (&asked.mirror, asked.mirror_wait)
         );
+        assert_eq!(child.backup_meta, Duration::from_secs(1800));
+        assert!(child.no_worker);
         assert!(child.mirror.is_some() && child.mirror_wait == Duration::from_secs(1));
+    }
+
+    #[test]
+    fn backups_are_made_each_hour_unless_it_is_said_otherwise() {
+        let asked = |words: &[&str]| {
+            let line = ["curlew", "mount", "curlew://h:1/v", "/m"];
+            let line = line.iter().chain(words);
+            match Args::try_parse_from(line).map(|args| args.command) {
+                Ok(Command::Mount(asked)) => Some(super::super::options::parse(&asked)),
+                _ => None,
+            }
+        };
+        let interval = |words: &[&str]| asked(words).expect("taken").expect("fits").backup_meta;
+        assert_eq!(interval(&[]), Some(Duration::from_secs(3600)));
+        assert_eq!(
+            interval(&["--backup-meta", "2s"]),
+            Some(Duration::from_secs(2))
+        );
+        assert_eq!(interval(&["--backup-meta", "0"]), None);
+        assert_eq!(interval(&["--no-worker"]), None);
+        assert_eq!(interval(&["--no-worker", "--backup-meta", "5m"]), None);
+        for wrong in ["10ms", "x", "-1s"] {
+            assert!(asked(&["--backup-meta", wrong]).is_none(), "{wrong}");
+        }
+        let of = MountArgs::of("curlew://h:1/v".parse().expect("a URL"), "/m".into());
+        assert_eq!(of.backup_meta, Duration::from_secs(3600));
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Asks every node about itself and the cluster about the volume. A node that does not answer is
 //! a part of the picture, not an error.
 
-use super::report::{NodeReport, StatusReport};
+use super::report::{BackupReport, NodeReport, StatusReport};
+use crate::when::rfc3339;
 use anyhow::{Context, Result, bail};
 use meta_client::{Cluster, MetaUrl, MirrorStatus, NodeStatus, VolumeStatus};
 use meta_core::attr::Caller;
 use meta_core::ids::SessionId;
 use meta_core::query::{Answer, Query, QueryBody, SessionInfo, VolumeInfo, VolumeStat};
+use meta_core::task::{Backup, BackupStatus};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -42,6 +44,7 @@ pub(super) struct VolumeSight {
     pub(super) stat: VolumeStat,
     /// The first ones.
     pub(super) sessions: Vec<SessionInfo>,
+    pub(super) backup: BackupStatus,
 }
 
 /// Looks at everything at once.
@@ -76,7 +79,12 @@ impl Sight {
                 .as_ref()
                 .ok()
                 .map(|volume| volume.stat.digest.clone()),
+            backup: self.last_backup().map(backup_report),
         }
+    }
+
+    fn last_backup(&self) -> Option<&Backup> {
+        self.volume.as_ref().ok()?.backup.last.as_ref()
     }
 
     /// The node that leads in the newest term: a deposed one may not know it yet.
@@ -102,6 +110,17 @@ impl Sight {
     fn copy_of_leader(&self) -> Option<&VolumeStatus> {
         let mut volumes = self.leader()?.volumes.iter();
         volumes.find(|volume| volume.name == self.url.volume)
+    }
+}
+
+fn backup_report(backup: &Backup) -> BackupReport {
+    let made = &backup.made;
+    BackupReport {
+        time: rfc3339(backup.finished),
+        epoch: made.token.epoch.0,
+        seq: made.token.seq.0,
+        name: made.name.clone(),
+        bytes: made.bytes,
     }
 }
 
@@ -191,9 +210,13 @@ async fn gather_volume(url: &MetaUrl) -> Result<VolumeSight> {
     let Answer::Sessions(sessions) = ask(page).await? else {
         bail!("the cluster answered something else than the sessions");
     };
+    let Answer::Backup(backup) = ask(QueryBody::Backup).await? else {
+        bail!("the cluster answered something else than the backups");
+    };
     Ok(VolumeSight {
         info,
         stat,
         sessions,
+        backup,
     })
 }

@@ -14,6 +14,22 @@ pub(crate) struct StatusReport {
     pub(super) leader: Option<u64>,
     pub(super) nodes: Vec<NodeReport>,
     pub(super) digest: Option<String>,
+    /// The last backup of the metadata; null if there was none.
+    pub(super) backup: Option<BackupReport>,
+}
+
+/// The last backup of a volume's metadata.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(crate) struct BackupReport {
+    /// When it was finished: RFC 3339 in UTC, by the cluster's clock.
+    pub(super) time: String,
+    /// The volume's state that is in it.
+    pub(super) epoch: u16,
+    pub(super) seq: u64,
+    /// Its name in the volume's bucket.
+    pub(super) name: String,
+    /// Its length in bytes.
+    pub(super) bytes: u64,
 }
 
 /// One metadata node.
@@ -56,12 +72,21 @@ mod tests {
                 },
             ],
             digest: Some("00ff".into()),
+            backup: Some(BackupReport {
+                time: "2026-11-23T09:00:00.000000000Z".into(),
+                epoch: 0,
+                seq: 40,
+                name: "dump-2026-11-23-090000-0-40.dump".into(),
+                bytes: 12,
+            }),
         };
         assert_eq!(
             text(&report),
             "{\"volume\":\"v\",\"role\":\"origin\",\"epoch\":0,\"seq\":41,\"leader\":2,\"nodes\":[\
              {\"id\":1,\"state\":\"unreachable\",\"applied\":null},\
-             {\"id\":2,\"state\":\"leader\",\"applied\":77}],\"digest\":\"00ff\"}"
+             {\"id\":2,\"state\":\"leader\",\"applied\":77}],\"digest\":\"00ff\",\"backup\":{\
+             \"time\":\"2026-11-23T09:00:00.000000000Z\",\"epoch\":0,\"seq\":40,\
+             \"name\":\"dump-2026-11-23-090000-0-40.dump\",\"bytes\":12}}"
         );
     }
 
@@ -75,11 +100,12 @@ mod tests {
             leader: None,
             nodes: vec![],
             digest: None,
+            backup: None,
         };
         assert_eq!(
             text(&report),
             "{\"volume\":\"v\",\"role\":null,\"epoch\":null,\"seq\":null,\"leader\":null,\
-             \"nodes\":[],\"digest\":null}"
+             \"nodes\":[],\"digest\":null,\"backup\":null}"
         );
     }
 }

@@ -4,6 +4,7 @@ use super::gather::{NodeSight, Sight, VolumeSight};
 use crate::output::{bytes, plain, table};
 use crate::when::rfc3339;
 use meta_core::query::SessionInfo;
+use meta_core::task::{Backup, BackupStatus};
 use std::fmt::Write as _;
 
 /// Hexadecimal digits of a digest that are shown per node.
@@ -86,12 +87,40 @@ fn facts(text: &mut String, sight: &Sight, volume: &VolumeSight) {
             stat.changelog_first
         ),
     );
+    // A mirror's backups are its origin's.
+    if sight.mirror().is_none() {
+        fact(text, "Last backup", &last_backup(&volume.backup));
+    }
     fact(text, "Block size", &bytes(info.block_bytes.into()));
     fact(
         text,
         "Object store",
         &plain(&String::from_utf8_lossy(&info.storage)),
     );
+}
+
+fn last_backup(status: &BackupStatus) -> String {
+    let mut text = match &status.last {
+        None => "none".to_owned(),
+        Some(Backup { finished, made }) => format!(
+            "{}, change {}:{}, {} ({})",
+            rfc3339(*finished),
+            made.token.epoch,
+            made.token.seq,
+            plain(&made.name),
+            bytes(made.bytes)
+        ),
+    };
+    if let Some(at_work) = status.at_work {
+        // Writing to a String cannot fail.
+        let _infallible = write!(
+            text,
+            "; session {} makes one since {}",
+            at_work.session,
+            rfc3339(at_work.since)
+        );
+    }
+    text
 }
 
 fn node_row(sight: &Sight, node: &NodeSight) -> Vec<String> {
@@ -141,6 +170,38 @@ fn who(info: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_backup_is_told_or_that_there_is_none() {
+        use meta_core::attr::Timestamp;
+        use meta_core::ids::{Epoch, Seq, SessionId};
+        use meta_core::outcome::Token;
+        use meta_core::task::{AtWork, NewBackup};
+        let mut status = BackupStatus::default();
+        assert_eq!(last_backup(&status), "none");
+        let finished = Timestamp {
+            seconds: 1_795_424_400,
+            nanos: 0,
+        };
+        let made = NewBackup {
+            token: Token {
+                epoch: Epoch(1),
+                seq: Seq(77),
+            },
+            bytes: 4096,
+            name: "dump-x\n".to_owned(),
+        };
+        status.last = Some(Backup { finished, made });
+        let text = last_backup(&status);
+        assert!(text.starts_with("2026-11-23T09:00:00"), "{text}");
+        assert!(text.contains("change 1:77, dump-x? ("), "{text}");
+        status.at_work = Some(AtWork {
+            session: SessionId(9),
+            since: finished,
+        });
+        let text = last_backup(&status);
+        assert!(text.contains("session 9 makes one since 2026"), "{text}");
+    }
 
     #[test]
     fn a_session_says_who_it_is() {

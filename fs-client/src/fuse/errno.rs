@@ -47,6 +47,7 @@ fn of_refusal(refusal: Refusal) -> Errno {
         | Refusal::AlreadyInitialised
         | Refusal::MirrorLoading
         | Refusal::MirrorGap
+        | Refusal::ClaimLost
         | Refusal::Moved => Errno::EIO,
         // Somebody mounted the mirror itself: it is read only.
         Refusal::Mirror => Errno::EROFS,

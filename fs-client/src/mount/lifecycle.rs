@@ -8,11 +8,13 @@ use super::umount::UmountMode;
 use super::{MountError, MountOptions, Signals, mountpoint};
 use crate::fuse::About;
 use crate::vfs::Vfs;
-use chunk_store::{Limits, SliceStore, VolumeKeys, open_volume};
-use meta_client::{ClientError, MetaSession, MetaUrl, SessionOptions};
+use crate::worker::{ClusterDump, Worker, WorkerParts};
+use chunk_store::{Limits, ObjectStore, SliceStore, VolumeKeys, open_volume};
+use meta_client::{ClientError, DumpInfo, MetaSession, MetaUrl, SessionOptions};
 use meta_core::outcome::Refusal;
 use meta_core::query::VolumeInfo;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
@@ -28,6 +30,7 @@ pub struct Mounted {
     serving: Serving,
     signals: Signals,
     outcome: OutcomeNote,
+    worker: Option<Worker>,
 }
 
 /// Mounts a volume; returns when the mount answers. Must not be called on a tokio runtime, as it
@@ -48,7 +51,7 @@ pub fn mount(
         .build()
         .map_err(MountError::Runtime)?;
     let started = runtime.block_on(start(url, &path, &options));
-    let (serving, signals, outcome) = match started {
+    let (serving, signals, outcome, worker) = match started {
         Ok(started) => started,
         Err(error) => {
             // Not by dropping it, which waits without end for what blocks.
@@ -65,6 +68,7 @@ pub fn mount(
         serving,
         signals,
         outcome,
+        worker,
     })
 }
 
@@ -74,17 +78,20 @@ async fn start(
     url: &MetaUrl,
     path: &Path,
     options: &MountOptions,
-) -> Result<(Serving, Signals, OutcomeNote), MountError> {
+) -> Result<(Serving, Signals, OutcomeNote, Option<Worker>), MountError> {
     let mut signals = Signals::of_this_process()?;
     let outcome = OutcomeNote::new().map_err(MountError::Runtime)?;
-    let (vfs, about) = tokio::select! {
+    let (vfs, about, parts) = tokio::select! {
         connected = connect(url, path, options, &outcome) => connected?,
         // A session that was just being opened expires by its silence.
         told = signals.asked() => return Err(MountError::Interrupted(told)),
     };
     let started = Serving::start(vfs.clone(), path, about, options, &mut signals).await;
     match started {
-        Ok(serving) => Ok((serving, signals, outcome)),
+        Ok(serving) => {
+            let worker = parts.map(|parts| Worker::start(parts, &serving.end_token()));
+            Ok((serving, signals, outcome, worker))
+        }
         Err(error) => {
             // Nothing was written: only the session is to be ended, if that can be done soon.
             let _nothing_to_flush = tokio::time::timeout(RUNTIME_END, vfs.shutdown()).await;
@@ -98,7 +105,7 @@ async fn connect(
     path: &Path,
     options: &MountOptions,
     outcome: &OutcomeNote,
-) -> Result<(Vfs, About), MountError> {
+) -> Result<(Vfs, About, Option<WorkerParts>), MountError> {
     let session_options = SessionOptions {
         info: session_info(path).to_string().into_bytes(),
         retry_for: options.retry_for,
@@ -114,12 +121,13 @@ async fn connect(
         Err(error) => return Err(MountError::Meta(error)),
     };
     let volume = session.volume().clone();
-    let slices = match slice_store(&volume, options).await {
-        Ok(slices) => slices,
+    let store = open_volume(&volume.storage, volume.uuid).await;
+    let store = match store {
+        Ok(store) => store,
         Err(error) => {
             // The session was opened for nothing.
             crate::vfs::MetaApi::close(&session).await;
-            return Err(error);
+            return Err(MountError::Storage(error.to_string()));
         }
     };
     let about = About {
@@ -127,17 +135,41 @@ async fn connect(
         volume: volume.name.clone(),
         config: config_json(url, &volume, options, outcome),
     };
-    let vfs = Vfs::over_session(session, slices, options.vfs(volume.block_bytes));
-    Ok((vfs, about))
+    let slices = slice_store(Arc::clone(&store), &volume, options);
+    let vfs = Vfs::over_session(session.clone(), slices, options.vfs(volume.block_bytes));
+    let parts = options
+        .offered_interval()
+        .map(|backup_interval| WorkerParts {
+            meta: Arc::new(session),
+            store,
+            source: Arc::new(dump_source(url, &volume)),
+            volume: volume.uuid,
+            stats: Arc::clone(vfs.stats()),
+            backup_interval,
+        });
+    Ok((vfs, about, parts))
 }
 
-async fn slice_store(
+/// Dumps as `curlew dump` makes them.
+fn dump_source(url: &MetaUrl, volume: &VolumeInfo) -> ClusterDump {
+    let info = DumpInfo {
+        volume: volume.name.clone(),
+        storage: storage_json(volume),
+    };
+    ClusterDump::new(url.clone(), info)
+}
+
+/// The description of the storage, which never holds a secret: the volume is made so. It is JSON,
+/// because the store was opened by it.
+fn storage_json(volume: &VolumeInfo) -> serde_json::Value {
+    serde_json::from_slice(&volume.storage).unwrap_or_default()
+}
+
+fn slice_store(
+    store: Arc<dyn ObjectStore>,
     volume: &VolumeInfo,
     options: &MountOptions,
-) -> Result<SliceStore, MountError> {
-    let store = open_volume(&volume.storage, volume.uuid)
-        .await
-        .map_err(|error| MountError::Storage(error.to_string()))?;
+) -> SliceStore {
     let keys = VolumeKeys {
         uuid: volume.uuid,
         epochs: volume.epochs.clone(),
@@ -148,7 +180,7 @@ async fn slice_store(
         memory_bytes: options.cache_bytes,
         ..Limits::default()
     };
-    Ok(SliceStore::new(store, keys, volume.block_bytes, limits))
+    SliceStore::new(store, keys, volume.block_bytes, limits)
 }
 
 /// Who this mount is, for `status`.
@@ -168,8 +200,6 @@ fn config_json(
     options: &MountOptions,
     outcome: &OutcomeNote,
 ) -> serde_json::Value {
-    // The description of the storage never holds a secret: the volume is made so.
-    let storage: serde_json::Value = serde_json::from_slice(&volume.storage).unwrap_or_default();
     serde_json::json!({
         "meta_url": url.to_string(),
         "pid": std::process::id(),
@@ -178,7 +208,7 @@ fn config_json(
         "volume": volume.name,
         "uuid": volume.uuid.to_string(),
         "block_bytes": volume.block_bytes,
-        "storage": storage,
+        "storage": storage_json(volume),
         "options": options.to_json(),
     })
 }
@@ -204,8 +234,10 @@ impl Mounted {
             serving,
             signals,
             outcome,
+            worker,
         } = self;
         let result = runtime.block_on(serving.serve(signals));
+        drop(worker);
         if let Err(error) = outcome.write(&result) {
             // Whoever unmounts then hears that nothing is known, which is an error as well.
             tracing::error!(%error, "the outcome of the mount cannot be told");

@@ -13,7 +13,7 @@ mod umount;
 pub use error::MountError;
 pub use lifecycle::{MOUNT_WITHIN, Mounted, mount};
 pub use mountpoint::{MountEntry, curlew_mount_at};
-pub use options::MountOptions;
+pub use options::{BACKUP_META, MountOptions};
 pub use outcome::{Outcome, OutcomeReader};
 pub use serving::Serving;
 pub use signals::{Signals, Told};

@@ -8,6 +8,9 @@ use std::time::Duration;
 /// How long the cluster may take to answer when mounting: finding the leader may need an election.
 pub(super) const CONNECT_FOR: Duration = Duration::from_secs(10);
 
+/// How often the metadata is backed up if nobody says how often.
+pub const BACKUP_META: Duration = Duration::from_secs(3600);
+
 /// How to mount.
 #[derive(Clone, Debug)]
 pub struct MountOptions {
@@ -49,6 +52,9 @@ pub struct MountOptions {
     pub retry_for: Option<Duration>,
     /// A mirror that reads are answered by.
     pub mirror: Option<MirrorOptions>,
+    /// How long after a backup of the volume's metadata this mount offers itself for the next one;
+    /// `None` for never.
+    pub backup_meta: Option<Duration>,
     /// After a signal, how long open files may still be used on a mount that was busy.
     pub busy_grace: Duration,
 }
@@ -77,6 +83,7 @@ impl Default for MountOptions {
             connect_for: CONNECT_FOR,
             retry_for: None,
             mirror: None,
+            backup_meta: Some(BACKUP_META),
             busy_grace: Duration::from_secs(5),
         }
     }
@@ -97,6 +104,12 @@ impl MountOptions {
             flush_idle: self.flush_idle,
             ..VfsOptions::default()
         }
+    }
+
+    /// How often this mount offers itself for backups, if it does. One that may not write to the volume
+    /// does not.
+    pub(super) fn offered_interval(&self) -> Option<Duration> {
+        self.backup_meta.filter(|_| !self.read_only)
     }
 
     /// The part that the FUSE adapter takes.
@@ -130,6 +143,7 @@ impl MountOptions {
             connect_for: _,
             retry_for,
             mirror,
+            backup_meta,
             busy_grace: _,
         } = self;
         serde_json::json!({
@@ -149,6 +163,7 @@ impl MountOptions {
             "downloads": downloads,
             "flush_idle_ms": ms(flush_idle),
             "retry_for_ms": retry_for.as_ref().map(ms),
+            "backup_meta_ms": backup_meta.as_ref().map(ms),
             "mirror": mirror.as_ref().map(|mirror| serde_json::json!({
                 "meta_url": mirror.url.to_string(),
                 "wait_ms": ms(&mirror.wait),

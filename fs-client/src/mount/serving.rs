@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 /// How long a new mount may take to answer.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -156,6 +157,18 @@ impl Serving {
             Ok(_) => Ok(()),
             Err(_closed) => Err(MountError::Serving("its thread ended".to_owned())),
         }
+    }
+
+    /// Is cancelled once the kernel has let go of the mount. Must be called on a tokio runtime.
+    pub(super) fn end_token(&self) -> CancellationToken {
+        let token = CancellationToken::new();
+        let (told, mut ended) = (token.clone(), self.ended.clone());
+        tokio::spawn(async move {
+            // A thread that is gone without a word has ended as well.
+            let _ended = ended.wait_for(Option::is_some).await;
+            told.cancel();
+        });
+        token
     }
 
     /// Asks the kernel to let go of the mount. Leaves another mount at its path alone.

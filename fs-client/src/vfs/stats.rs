@@ -58,6 +58,8 @@ pub struct Stats {
     pub(super) table_hits: AtomicU64,
     pub(super) table_misses: AtomicU64,
     pub(super) readahead_hits: AtomicU64,
+    backups: AtomicU64,
+    backup_failures: AtomicU64,
     last_error: Mutex<Option<String>>,
 }
 
@@ -77,6 +79,8 @@ impl Default for Stats {
             table_hits: AtomicU64::default(),
             table_misses: AtomicU64::default(),
             readahead_hits: AtomicU64::default(),
+            backups: AtomicU64::default(),
+            backup_failures: AtomicU64::default(),
             last_error: Mutex::default(),
         }
     }
@@ -91,6 +95,24 @@ impl Stats {
             let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
             counter.nanos.fetch_add(nanos, Relaxed);
         }
+    }
+
+    /// Counts a backup of the volume's metadata that was given to this mount.
+    pub fn count_backup(&self, done: bool) {
+        let counter = if done {
+            &self.backups
+        } else {
+            &self.backup_failures
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    /// Backups of the volume's metadata: made, and failed.
+    pub fn backups(&self) -> (u64, u64) {
+        (
+            self.backups.load(Relaxed),
+            self.backup_failures.load(Relaxed),
+        )
     }
 
     /// Keeps an error for `.status`.
@@ -147,6 +169,8 @@ impl Stats {
             ("slice_table_hits_total", &self.table_hits),
             ("slice_table_misses_total", &self.table_misses),
             ("readahead_hits_total", &self.readahead_hits),
+            ("metadata_backups_total", &self.backups),
+            ("metadata_backup_failures_total", &self.backup_failures),
         ] {
             line(name, "", value.load(Relaxed) as f64);
         }

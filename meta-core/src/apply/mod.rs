@@ -9,6 +9,7 @@ mod rename;
 pub(crate) mod restore;
 mod session;
 mod setattr;
+mod task;
 pub(crate) mod volume;
 mod write;
 pub(crate) mod xattr;
@@ -64,6 +65,11 @@ pub(crate) fn operation<B: KvRead>(txn: &mut Txn<'_, B>, request: &Request) -> D
         } => xattr::set(txn, caller, *ino, name, value, *mode),
         Operation::RemoveXattr { ino, name } => xattr::remove(txn, caller, *ino, name),
         Operation::GrantSlices { count } => session::grant(txn, request.session, *count),
+        Operation::ClaimTask { task, interval_ms } => {
+            task::claim(txn, request.session, *task, *interval_ms)
+        }
+        Operation::ReleaseTask { task } => task::release(txn, request.session, *task),
+        Operation::FinishBackup(made) => task::finish_backup(txn, request.session, made),
     }
 }
 

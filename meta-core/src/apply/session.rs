@@ -1,6 +1,6 @@
 //! Sessions and what they are granted.
 
-use super::Done;
+use super::{Done, task};
 use crate::ids::{ID_COUNTER_MAX, SessionId, SliceId, VolumeId, pack_id};
 use crate::key::{self, Table};
 use crate::kv::KvRead;
@@ -67,6 +67,7 @@ pub(super) fn close<B: KvRead>(
         for table in [Table::Slot, Table::Grant] {
             clear(txn, &key::by_session(txn.volume(), table, *id))?;
         }
+        task::end_claims(txn, *id)?;
         cluster.sessions = cluster
             .sessions
             .checked_sub(1)

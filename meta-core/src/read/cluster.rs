@@ -7,8 +7,9 @@ use crate::kv::{Family, KvRead};
 use crate::limits::{FOLLOWERS_MAX, PAGE_BYTES_MAX, READDIR_ENTRIES_MAX};
 use crate::outcome::{Fatal, MirrorState, Refusal, Stop, Token};
 use crate::query::{Answer, QueryBody, SessionInfo, VolumeInfo, VolumeStat};
-use crate::row::{Blob, EpochOpened, Head, Mirror, Session, VolumeRef};
+use crate::row::{Blob, EpochOpened, Head, Mirror, Session, TaskClaim, VolumeRef};
 use crate::tables::{Tables, last_id};
+use crate::task::{AtWork, Backup, BackupStatus, Task};
 use std::ops::ControlFlow;
 
 /// What a volume, and each of its epochs, take in a page, roughly.
@@ -62,6 +63,17 @@ pub(super) fn followers<K: KvRead>(tables: Tables<'_, K>) -> Result<Answer, Fata
         (String::from_utf8_lossy(name).into_owned(), info.0)
     });
     Ok(Answer::Followers(followers.collect()))
+}
+
+/// The last backup, and who makes the next one.
+pub(super) fn backup<K: KvRead>(tables: Tables<'_, K>) -> Result<Answer, Fatal> {
+    let last: Option<Backup> = tables.row(&key::single(tables.volume(), Table::Backup))?;
+    let claim: Option<TaskClaim> = tables.row(&key::claim(tables.volume(), Task::Backup))?;
+    let at_work = claim.map(|claim| AtWork {
+        session: claim.session,
+        since: claim.since,
+    });
+    Ok(Answer::Backup(BackupStatus { last, at_work }))
 }
 
 pub(crate) fn volume_ids<K: KvRead>(tables: Tables<'_, K>) -> Result<Vec<VolumeId>, Fatal> {

@@ -63,6 +63,7 @@ pub(super) fn answer<K: KvRead>(
         | QueryBody::FindVolume { .. }
         | QueryBody::Sessions { .. }
         | QueryBody::Followers
+        | QueryBody::Backup
         | QueryBody::Volumes { .. } => Err(Refusal::InvalidArgument.into()),
     }
 }

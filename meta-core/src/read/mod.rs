@@ -44,6 +44,7 @@ pub fn answer<K: KvRead>(view: &K, query: &Query) -> Result<(Token, Answer), Sto
     }
     let answer = match &query.body {
         QueryBody::Followers => cluster::followers(tables)?,
+        QueryBody::Backup => cluster::backup(tables)?,
         QueryBody::StatVolume => cluster::stat(tables, &head)?,
         QueryBody::Sessions { after, count_max } => cluster::sessions(tables, *after, *count_max)?,
         body => file::answer(tables, &query.caller, body)?,

@@ -11,6 +11,7 @@ use crate::ids::{
 use crate::key::{self, Table};
 use crate::name::Name;
 use crate::outcome::{MirrorState, StopReason, Token};
+use crate::task::{Backup, NewBackup, Task};
 use std::collections::BTreeMap;
 
 const V: VolumeId = VolumeId(7);
@@ -223,6 +224,28 @@ fn local_rows_are_frozen() {
 }
 
 #[test]
+fn rows_of_tasks_are_frozen() {
+    let claim = TaskClaim {
+        session: SessionId(4),
+        since: T,
+        until: T.next(),
+    };
+    frozen(&key::claim(V, Task::Backup), &claim, CLAIM);
+    let backup = Backup {
+        finished: T,
+        made: NewBackup {
+            token: Token {
+                epoch: Epoch(1),
+                seq: Seq(300),
+            },
+            bytes: 5 << 32,
+            name: "meta/dump".to_owned(),
+        },
+    };
+    frozen(&key::single(V, Table::Backup), &backup, BACKUP);
+}
+
+#[test]
 fn a_row_of_an_unknown_version_is_refused() {
     let key = key::by_ino(V, Table::Symlink, Ino(3));
     let mut bytes = Blob(b"x".to_vec()).encode(&key);
@@ -255,4 +278,7 @@ const SESSION: &str =
     "010700000040000000090000000000000000000000000000000605040302010000ffc99a3b7b7d74b4b22c";
 const SLOT: &str = "01040000000000000001020385917317";
 const MIRROR: &str = "010305ababababababababababababababababcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd010002000000000000000300000009000000000000001001b4bc13c0";
+const CLAIM: &str = "0104000000000000000605040302010000ffc99a3b0705040302010000000000003ad0455a";
+const BACKUP: &str =
+    "010605040302010000ffc99a3b01002c0100000000000000000000050000006d6574612f64756d70bdeb5e8b";
 const GRANT: &str = "0105000000000000006a3c6a6a";

@@ -5,11 +5,13 @@
 mod file;
 mod local;
 mod mirror;
+mod task;
 mod volume;
 
 pub use file::{Cut, Dentry, Inode, Named, PendingDelete, SliceRow};
 pub use local::{Cluster, Grant, Session, SessionRef, Slot, VolumeRef};
 pub use mirror::Mirror;
+pub use task::TaskClaim;
 pub use volume::{Counters, EpochOpened, Head, Settings};
 
 use crate::attr::Timestamp;

@@ -456,6 +456,7 @@ fn is_point(body: &QueryBody) -> bool {
         | QueryBody::Open { .. }
         | QueryBody::ReadLink { .. }
         | QueryBody::GetXattr { .. }
+        | QueryBody::Backup
         | QueryBody::FindVolume { .. } => true,
         QueryBody::ReadDir { .. }
         | QueryBody::Followers

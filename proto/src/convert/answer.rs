@@ -97,6 +97,7 @@ impl From<&Answer> for v1::Answer {
                 let followers = followers.iter().map(follower).collect();
                 Message::Followers(v1::Followers { followers })
             }
+            Answer::Backup(status) => Message::Backup(status.into()),
         };
         Self {
             answer: Some(answer),
@@ -143,6 +144,7 @@ impl Convert<Answer> for v1::Answer {
                     let followers = m.followers.into_iter();
                     Answer::Followers(followers.map(|m| (m.name, m.info)).collect())
                 }
+                Message::Backup(m) => Answer::Backup(m.convert()?),
             },
         )
     }

@@ -10,6 +10,7 @@ mod operation;
 mod query;
 mod record;
 mod reply;
+mod task;
 mod types;
 
 pub use answer::query_answer;

@@ -1,5 +1,6 @@
 //! The operations of sessions.
 
+use super::task::task;
 use super::types::file_kind;
 use super::{Convert, bounded, list, maybe, name, need, unknown, within};
 use crate::error::ConvertError;
@@ -100,6 +101,14 @@ impl From<&Operation> for request::Operation {
             Operation::GrantSlices { count } => {
                 Self::GrantSlices(v1::GrantSlices { count: *count })
             }
+            Operation::ClaimTask { task, interval_ms } => Self::ClaimTask(v1::ClaimTask {
+                task: v1::Task::from(*task).into(),
+                interval_ms: *interval_ms,
+            }),
+            Operation::ReleaseTask { task } => Self::ReleaseTask(v1::ReleaseTask {
+                task: v1::Task::from(*task).into(),
+            }),
+            Operation::FinishBackup(made) => Self::FinishBackup(made.into()),
         }
     }
 }
@@ -135,6 +144,14 @@ impl Convert<Operation> for request::Operation {
                 within(u64::from(m.count), "GrantSlices.count", max)?;
                 Operation::GrantSlices { count: m.count }
             }
+            Self::ClaimTask(m) => Operation::ClaimTask {
+                task: task(m.task, "ClaimTask.task")?,
+                interval_ms: m.interval_ms,
+            },
+            Self::ReleaseTask(m) => Operation::ReleaseTask {
+                task: task(m.task, "ReleaseTask.task")?,
+            },
+            Self::FinishBackup(m) => Operation::FinishBackup(m.convert()?),
         })
     }
 }

@@ -70,6 +70,7 @@ impl From<&QueryBody> for Body {
             QueryBody::ListXattr { ino } => Self::ListXattr(v1::ListXattr { ino: ino.0 }),
             QueryBody::StatVolume => Self::StatVolume(v1::Nothing {}),
             QueryBody::Followers => Self::Followers(v1::Nothing {}),
+            QueryBody::Backup => Self::Backup(v1::Nothing {}),
             QueryBody::PathOf { ino } => Self::PathOf(v1::PathOf { ino: ino.0 }),
             QueryBody::FindVolume { name } => {
                 Self::FindVolume(v1::FindVolume { name: name.clone() })
@@ -115,6 +116,7 @@ impl Convert<QueryBody> for Body {
             Self::ListXattr(m) => QueryBody::ListXattr { ino: Ino(m.ino) },
             Self::StatVolume(v1::Nothing {}) => QueryBody::StatVolume,
             Self::Followers(v1::Nothing {}) => QueryBody::Followers,
+            Self::Backup(v1::Nothing {}) => QueryBody::Backup,
             Self::PathOf(m) => QueryBody::PathOf { ino: Ino(m.ino) },
             Self::FindVolume(m) => QueryBody::FindVolume {
                 name: text(m.name, "FindVolume.name", VOLUME_NAME_BYTES_MAX)?,

@@ -96,6 +96,7 @@ impl From<&Success> for v1::Success {
             Success::Session(session) => success::Success::Session(session.0),
             Success::Volume(volume) => success::Success::Volume(volume.0),
             Success::Mirrored(state) => success::Success::Mirrored((*state).into()),
+            Success::Claimed(claim) => success::Success::Claimed((*claim).into()),
             Success::Maintained { rows, more } => success::Success::Maintained(v1::Maintained {
                 rows: *rows,
                 more: *more,
@@ -139,6 +140,7 @@ impl Convert<Success> for v1::Success {
                 success::Success::Session(session) => Success::Session(SessionId(session)),
                 success::Success::Volume(volume) => Success::Volume(VolumeId(volume)),
                 success::Success::Mirrored(m) => Success::Mirrored(m.convert()?),
+                success::Success::Claimed(m) => Success::Claimed(m.convert()?),
                 success::Success::Maintained(m) => Success::Maintained {
                     rows: m.rows,
                     more: m.more,

@@ -82,6 +82,7 @@ impl From<Refusal> for v1::Refusal {
             Refusal::Mirror => Self::Mirror,
             Refusal::MirrorLoading => Self::MirrorLoading,
             Refusal::MirrorGap => Self::MirrorGap,
+            Refusal::ClaimLost => Self::ClaimLost,
         }
     }
 }

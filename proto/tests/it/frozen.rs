@@ -17,6 +17,7 @@ use meta_core::name::Name;
 use meta_core::outcome::{
     MirrorState, NotExecuted, Outcome, Refusal, Reply, StopReason, Success, Token,
 };
+use meta_core::task::{Claim, NewBackup, Task};
 use proto::ProstCodec;
 use std::fmt::Write as _;
 
@@ -400,6 +401,36 @@ fn commands_of_mirrors_are_frozen() {
     step("mirror stop", stop);
     let state = MirrorState::Stopped(StopReason::Forked);
     check_reply("mirrored", Outcome::Done(Success::Mirrored(state)));
+}
+
+#[test]
+fn tasks_are_frozen() {
+    let task = Task::Backup;
+    let claim = Operation::ClaimTask {
+        task,
+        interval_ms: 3_600_000,
+    };
+    check_operation("claim task", claim);
+    check_operation("release task", Operation::ReleaseTask { task });
+    let token = Token {
+        epoch: Epoch(2),
+        seq: Seq(300),
+    };
+    let made = NewBackup {
+        token,
+        bytes: 5_000_000_000,
+        name: "meta/dump".to_owned(),
+    };
+    check_operation("finish backup", Operation::FinishBackup(made));
+    let claimed = |what, claim| check_reply(what, Outcome::Done(Success::Claimed(claim)));
+    let given = Claim::Given {
+        at: STAMP,
+        lease_ms: 60_000,
+    };
+    claimed("claim given", given);
+    claimed("claim held", Claim::Held { retry_ms: 900 });
+    claimed("claim not due", Claim::NotDue { retry_ms: 900 });
+    check_reply("claim lost", Outcome::Refused(Refusal::ClaimLost));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::object::Step;
 use crate::{ChunkError, Limits, SliceStore, VolumeKeys};
 use meta_core::ids::{ChunkIndex, Epoch, SliceId, SliceOrder, Uuid};
 use meta_core::query::Slice;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 use testing::{ACCESS_KEY, BUCKET, SECRET_KEY};
@@ -110,6 +111,45 @@ async fn a_put_whose_answer_was_lost_is_found_again_and_another_content_is_a_con
         assert_eq!(put, Err(conflict));
     }
     operate(&store, Step::Get, "k").await.expect("unchanged");
+}
+
+#[tokio::test]
+async fn an_upload_in_parts_survives_faults_of_its_requests() {
+    let bytes: Vec<u8> = (0..(33 << 20)).map(|at: usize| (at % 253) as u8).collect();
+    let mut file = tempfile::tempfile().expect("a file");
+    file.write_all(&bytes).expect("written");
+    let file = Arc::new(file);
+    // A beginning, three parts and an end, and looks at what is there.
+    for seed in 0..12 {
+        let (server, proxy, store) = proxied(Timeouts::default()).await;
+        proxy.seed(seed, 30, &Fault::QUICK);
+        let put = store.put_file("a/b", Arc::clone(&file)).await;
+        assert_eq!(put, Ok(()), "seed {seed}");
+        let there = std::fs::read(server.file("a/b")).expect("a file");
+        assert!(there == bytes, "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_in_parts_that_is_refused_leaves_no_object() {
+    let file = tempfile::tempfile().expect("a file");
+    file.set_len(40 << 20).expect("a length");
+    let file = Arc::new(file);
+    let mut refused = 0;
+    for seed in 0..12 {
+        let (server, proxy, store) = proxied(Timeouts::default()).await;
+        proxy.seed(seed, 30, &[Fault::Answer(403, "AccessDenied")]);
+        match store.put_file("a/b", Arc::clone(&file)).await {
+            Ok(()) => continue,
+            Err(ObjectError::Refused { .. }) => refused += 1,
+            Err(other) => panic!("seed {seed}: {other}"),
+        }
+        assert!(!server.file("a/b").exists(), "seed {seed}");
+        proxy.seed(seed, 0, &[]);
+        let again = store.put_file("a/b", Arc::clone(&file)).await;
+        assert_eq!(again, Ok(()), "seed {seed}, the next time");
+    }
+    assert!(refused > 2, "{refused} of 12");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use meta_core::command::{
 };
 use meta_core::ids::{ChunkIndex, Level, Seq, SessionId, SliceId, SlotIndex, VolumeId};
 use meta_core::limits;
+use meta_core::task::Task;
 use proptest::prelude::*;
 
 pub(crate) fn command() -> impl Strategy<Value = Command> {
@@ -80,6 +81,12 @@ fn operation() -> impl Strategy<Value = Operation> {
         }),
         (ino(), bytes(255)).prop_map(|(ino, name)| Operation::RemoveXattr { ino, name }),
         (0..=limits::GRANT_SLICES_MAX).prop_map(|count| Operation::GrantSlices { count }),
+        any::<u64>().prop_map(|interval_ms| Operation::ClaimTask {
+            task: Task::Backup,
+            interval_ms
+        }),
+        Just(Operation::ReleaseTask { task: Task::Backup }),
+        super::backup().prop_map(Operation::FinishBackup),
     ]
 }
 

@@ -9,6 +9,7 @@ use meta_core::attr::{Attr, Caller, FileKind, Timestamp};
 use meta_core::ids::{Epoch, Ino, Seq, Uuid};
 use meta_core::name::Name;
 use meta_core::outcome::{Refusal, Token};
+use meta_core::task::NewBackup;
 use proptest::prelude::*;
 
 pub(crate) fn timestamp() -> impl Strategy<Value = Timestamp> {
@@ -41,7 +42,15 @@ pub(crate) fn kind() -> impl Strategy<Value = FileKind> {
 }
 
 pub(crate) fn refusal() -> impl Strategy<Value = Refusal> {
-    (1..=22_u16).prop_map(|number| Refusal::from_number(number).expect("1 to 22 are refusals"))
+    (1..=26_u16).prop_map(|number| Refusal::from_number(number).expect("1 to 26 are refusals"))
+}
+
+pub(crate) fn backup() -> impl Strategy<Value = NewBackup> {
+    (token(), any::<u64>(), "[a-z0-9-]{0,255}").prop_map(|(token, bytes, name)| NewBackup {
+        token,
+        bytes,
+        name,
+    })
 }
 
 pub(crate) fn token() -> impl Strategy<Value = Token> {

@@ -8,6 +8,7 @@ use meta_core::limits::READDIR_ENTRIES_MAX;
 use meta_core::query::{
     Answer, DirEntry, Query, QueryBody, SessionInfo, Slice, SliceCursor, VolumeInfo, VolumeStat,
 };
+use meta_core::task::{AtWork, Backup, BackupStatus};
 use proptest::prelude::*;
 
 pub(crate) fn query() -> impl Strategy<Value = Query> {
@@ -57,6 +58,7 @@ fn on_lists() -> impl Strategy<Value = QueryBody> {
     prop_oneof![
         Just(QueryBody::StatVolume),
         Just(QueryBody::Followers),
+        Just(QueryBody::Backup),
         "[a-z0-9-]{1,63}".prop_map(|name| QueryBody::FindVolume { name }),
         page().prop_map(|(after, count_max)| QueryBody::Orphans { after, count_max }),
         page().prop_map(|(after, count_max)| QueryBody::Cuts { after, count_max }),
@@ -103,7 +105,19 @@ pub(crate) fn answer() -> impl Strategy<Value = Answer> {
         prop::collection::vec(volume(), 0..4).prop_map(Answer::Volumes),
         prop::collection::vec(ino(), 0..9).prop_map(Answer::Inodes),
         prop::collection::vec(session(), 0..4).prop_map(Answer::Sessions),
+        backup_status().prop_map(Answer::Backup),
     ]
+}
+
+fn backup_status() -> impl Strategy<Value = BackupStatus> {
+    let last = (timestamp(), super::backup());
+    let last = last.prop_map(|(finished, made)| Backup { finished, made });
+    let at_work = (any::<u64>(), timestamp()).prop_map(|(session, since)| AtWork {
+        session: SessionId(session),
+        since,
+    });
+    (prop::option::of(last), prop::option::of(at_work))
+        .prop_map(|(last, at_work)| BackupStatus { last, at_work })
 }
 
 fn entry() -> impl Strategy<Value = DirEntry> {

@@ -4,6 +4,7 @@ use super::{attr, bytes, ino, refusal, timestamp, token, uuid};
 use meta_core::changelog::{Record, RecordKind, RowChange};
 use meta_core::ids::{Epoch, Level, Seq, SessionId, SliceId, VolumeId};
 use meta_core::outcome::{NotExecuted, Outcome, Reply, Success};
+use meta_core::task::Claim;
 use proptest::prelude::*;
 
 pub(crate) fn reply() -> impl Strategy<Value = Reply> {
@@ -43,7 +44,16 @@ fn success() -> impl Strategy<Value = Success> {
         any::<u64>().prop_map(|session| Success::Session(SessionId(session))),
         any::<u32>().prop_map(|volume| Success::Volume(VolumeId(volume))),
         super::mirror::state().prop_map(Success::Mirrored),
+        claim().prop_map(Success::Claimed),
         any::<(u32, bool)>().prop_map(|(rows, more)| Success::Maintained { rows, more }),
+    ]
+}
+
+fn claim() -> impl Strategy<Value = Claim> {
+    prop_oneof![
+        (timestamp(), any::<u64>()).prop_map(|(at, lease_ms)| Claim::Given { at, lease_ms }),
+        any::<u64>().prop_map(|retry_ms| Claim::Held { retry_ms }),
+        any::<u64>().prop_map(|retry_ms| Claim::NotDue { retry_ms }),
     ]
 }
 

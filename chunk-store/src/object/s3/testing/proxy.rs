@@ -156,7 +156,8 @@ impl Plan {
 fn step(request: &Message) -> Step {
     let start = request.start();
     match (start[0].as_str(), start[1].contains("list-type=2")) {
-        ("PUT", _) => Step::Put,
+        // A POST begins or ends an upload in parts.
+        ("PUT" | "POST", _) => Step::Put,
         ("GET", true) => Step::List,
         ("GET", false) => Step::Get,
         ("HEAD", _) => Step::Head,
