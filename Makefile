@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 DEMO := demo
 SOURCES = $(wildcard $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/*)
 
-.PHONY: setup build failpoints demo demo-stop test check proof fuzz
+.PHONY: setup build failpoints previous fixture demo demo-stop test check proof fuzz
 
 setup:
 	@./scripts/setup
@@ -25,7 +25,16 @@ failpoints: setup
 	$(CARGO) build --release --workspace --locked --features meta-server/failpoints,cli/failpoints \
 		--bin curlew-meta-failpoints --bin curlew-failpoints
 
-test: build failpoints
+# The programs of the commit before the last one that touched a format, to be tested together with
+# these. What is built here serves to build them.
+previous: build failpoints
+	$(CARGO) xtask previous
+
+# What a node stores, kept for later versions to open: once for each new version of a format.
+fixture: build
+	$(CARGO) xtask fixture
+
+test: build failpoints previous
 	$(CARGO) xtask verify
 	$(CARGO) test --release --workspace --locked -- --test-threads 2
 	$(CARGO) test --release --locked -p sim --features seeded-bugs --test seeded_bugs

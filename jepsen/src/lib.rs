@@ -14,6 +14,7 @@ pub mod checker;
 pub mod cluster;
 pub mod crash_points;
 pub mod demo;
+pub mod fixture;
 pub mod fuse;
 pub mod history;
 pub mod http;

@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use jepsen::campaign::{self, CampaignOptions, Nemesis, Outcome, Workload};
 use jepsen::checker::Verdict;
 use jepsen::demo::{self, DemoOptions};
+use jepsen::fixture;
 use jepsen::power;
 use jepsen::proof::{self, PowerLine};
 use jepsen::s3_server;
@@ -57,6 +58,12 @@ enum Command {
         minutes: u64,
         /// Where what was done is kept, and the reports are written
         #[arg(long, default_value = "proof")]
+        dir: PathBuf,
+    },
+    /// Keeps what a node of this build stores, for later versions to open: `cargo xtask fixture` calls it
+    Fixture {
+        /// Where; it must not be there
+        #[arg(long)]
         dir: PathBuf,
     },
     /// Works on files of a directory as it is told on standard input: what `run` starts, for mounts
@@ -115,6 +122,11 @@ async fn run(command: Command) -> Result<ExitCode> {
             s3_server::serve(&dir, addr).await?;
             true
         }
+        Command::Fixture { dir } => {
+            let about = fixture::make(&dir).await?;
+            println!("{}", serde_json::to_string(&about)?);
+            true
+        }
         Command::FileWorker { dir } => {
             campaign::work_on_files(&dir)?;
             true
@@ -132,14 +144,7 @@ async fn run(command: Command) -> Result<ExitCode> {
             demo::run(&options).await?.holds()
         }
         Command::Power { cycles, seed } => {
-            let report = power::cut(cycles, seed).await?;
-            let line = PowerLine {
-                alone: u64::from(report.alone),
-                all: u64::from(report.all),
-                acknowledged: report.checked.acknowledged,
-            };
-            eprintln!("{report:?}");
-            println!("{}", serde_json::to_string(&line)?);
+            cut_power(cycles, seed).await?;
             true
         }
         Command::Proof { minutes, dir } => {
@@ -189,4 +194,16 @@ async fn work(arguments: RunArguments) -> Result<bool> {
     }
     println!("{}", campaign::last_line(&verdict));
     Ok(verdict.is_ok())
+}
+
+async fn cut_power(cycles: u32, seed: u64) -> Result<()> {
+    let report = power::cut(cycles, seed).await?;
+    let line = PowerLine {
+        alone: u64::from(report.alone),
+        all: u64::from(report.all),
+        acknowledged: report.checked.acknowledged,
+    };
+    eprintln!("{report:?}");
+    println!("{}", serde_json::to_string(&line)?);
+    Ok(())
 }

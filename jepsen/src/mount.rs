@@ -1,6 +1,6 @@
 //! A real mount: `curlew mount` in the foreground, as a process of ours.
 
-use crate::binaries::binary;
+use crate::binaries::{Build, binary};
 use crate::process::Process;
 use crate::scratch::notice;
 use crate::wait;
@@ -46,17 +46,30 @@ impl Mount {
         let mut command = Command::new(binary("curlew")?);
         command.arg("mount").arg(url).arg(point).args(extra);
         command.envs(environment.iter().copied());
-        let mut mount = Self::launch(&mut command, point, log)?;
+        Self::launch(&mut command, point, log)?.answering()
+    }
+
+    /// As [`Mount::start`], by the program of a build.
+    ///
+    /// # Errors
+    /// As [`Mount::start`], and when there is no such build.
+    pub fn start_from(build: Build, url: &str, point: &Path, log: &Path) -> Result<Self> {
+        let mut command = Command::new(build.program("curlew")?);
+        command.arg("mount").arg(url).arg(point);
+        Self::launch(&mut command, point, log)?.answering()
+    }
+
+    fn answering(mut self) -> Result<Self> {
         wait::until_blocking("the mount to answer", PATIENCE, || {
-            if let Some(status) = mount.process.ended()? {
+            if let Some(status) = self.process.ended()? {
                 bail!(
                     "curlew mount has ended ({status})\n{}",
-                    mount.process.log_tail(20)
+                    self.process.log_tail(20)
                 );
             }
-            Ok(mount.answers()?.ok_or_else(|| mount.process.log_tail(20)))
+            Ok(self.answers()?.ok_or_else(|| self.process.log_tail(20)))
         })?;
-        Ok(mount)
+        Ok(self)
     }
 
     /// Mounts with a program that ends at `NAME[:COUNT]`, and waits until it answers or has ended.

@@ -3,10 +3,20 @@
 //! The convention: a format's version is a constant named `VERSION` or `FORMAT`, or ending in
 //! `FORMAT_VERSION`. Its crate has a test with `frozen` in its name; once the version is above 1,
 //! also one with `frozen` and `v1`, `v2`, and so on up to the version.
+//!
+//! What nodes store is also kept as it came to be: each version is in the `formats.toml` of a fixture.
 
 use crate::documents::tests;
 use crate::files::{Files, crate_of};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use toml::Table;
+
+/// Where fixtures are.
+pub(crate) const FIXTURES: &str = "jepsen/fixtures";
+/// Which versions of which formats a fixture stands for, by the files that hold the constants.
+pub(crate) const LISTED: &str = "formats.toml";
+/// Crates whose formats are on the disks of nodes.
+const STORING: [&str; 3] = ["meta-core", "proto", "raft-store"];
 
 /// What breaks the rule, one line each.
 pub(crate) fn check(files: &Files) -> Vec<String> {
@@ -19,6 +29,48 @@ pub(crate) fn check(files: &Files) -> Vec<String> {
             found.extend(missing.into_iter().map(|what| {
                 format!("{path}: format version {version} needs a test named like {what}")
             }));
+        }
+    }
+    found.extend(without_fixture(files));
+    found
+}
+
+/// The newest version of each format that nodes store, by the file that holds it.
+pub(crate) fn stored(files: &Files) -> BTreeMap<&str, u32> {
+    let mut stored = BTreeMap::new();
+    for (path, text) in files.with_ending(".rs") {
+        let is_test = path.ends_with("_test.rs");
+        if STORING.contains(&crate_of(path)) && !is_test {
+            let newest = text.lines().filter_map(version).max();
+            stored.extend(newest.map(|version| (path, version)));
+        }
+    }
+    stored
+}
+
+/// Versions that no fixture has, one line each.
+pub(crate) fn without_fixture(files: &Files) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut kept = BTreeSet::new();
+    for (path, text) in files.with_ending(LISTED) {
+        if !path.starts_with(FIXTURES) {
+            continue;
+        }
+        match text.parse::<Table>() {
+            Ok(table) => kept.extend(table.into_iter().map(|(file, version)| {
+                let version = version.as_integer().unwrap_or_default();
+                (file, version)
+            })),
+            Err(error) => found.push(format!("{path}: {}", error.message())),
+        }
+    }
+    for (path, newest) in stored(files) {
+        for version in 1..=newest {
+            if !kept.contains(&(path.to_owned(), i64::from(version))) {
+                found.push(format!(
+                    "{path}: no fixture has its version {version}: run `make fixture`"
+                ));
+            }
         }
     }
     found
@@ -91,6 +143,22 @@ mod tests {
         let both = ["rows_v1_are_frozen", "rows_v2_are_frozen"];
         assert_eq!(with(2, &both), [""; 0]);
         assert_eq!(with(3, &both).len(), 1);
+    }
+
+    #[test]
+    fn a_stored_version_without_a_fixture_is_found() {
+        let mut files = Files::default();
+        files.add("proto/src/codec.rs", "pub const FORMAT_VERSION: u8 = 2;\n");
+        files.add("cli/src/plan.rs", "const FORMAT: u32 = 7;\n");
+        assert_eq!(without_fixture(&files).len(), 2);
+        let one = "\"proto/src/codec.rs\" = 1\n";
+        files.add("jepsen/fixtures/format-1/formats.toml", one);
+        assert_eq!(without_fixture(&files).len(), 1);
+        let two = "\"proto/src/codec.rs\" = 2\n";
+        files.add("jepsen/fixtures/format-2/formats.toml", two);
+        assert_eq!(without_fixture(&files), [""; 0]);
+        files.add("jepsen/fixtures/format-3/formats.toml", "x");
+        assert_eq!(without_fixture(&files).len(), 1);
     }
 
     #[test]

@@ -7,10 +7,12 @@
 mod arrows;
 mod documents;
 mod files;
+mod fixture;
 mod formats;
 mod fuzz;
 mod manifests;
 mod policy;
+mod previous;
 mod shell;
 mod source;
 mod spdx;
@@ -36,6 +38,10 @@ enum Task {
     Fix,
     /// Check files, documents, dependency arrows and licences
     Tidy,
+    /// Build the programs of the commit before the last one that touched a format
+    Previous,
+    /// Keep what a node of this build stores, when a format has a new version
+    Fixture,
     /// Fuzz the decoders of bytes from disks and peers
     Fuzz {
         /// For each decoder
@@ -53,6 +59,8 @@ fn main() -> Result<()> {
         Task::Tidy => tidy::run(&root),
         Task::Fix => verify::fix(&root),
         Task::Verify => verify::run(&root),
+        Task::Previous => previous::run(&root),
+        Task::Fixture => fixture::run(&root),
         Task::Fuzz { seconds, target } => fuzz::run(&root, seconds, target.as_deref()),
     }
 }

@@ -35,8 +35,8 @@ pub(super) struct Extras {
 
 #[derive(Debug)]
 enum Sides {
-    One(Cluster),
-    Two(Pair),
+    One(Box<Cluster>),
+    Two(Box<Pair>),
 }
 
 /// What a run works on.
@@ -69,7 +69,7 @@ impl Scene {
         } else {
             cluster.format("vol").await?;
         }
-        let sides = Sides::One(cluster);
+        let sides = Sides::One(Box::new(cluster));
         Ok(Self { extras, sides })
     }
 
@@ -94,7 +94,7 @@ impl Scene {
             stream: Some(Arc::new(stream)),
             ..Extras::default()
         };
-        let sides = Sides::Two(pair);
+        let sides = Sides::Two(Box::new(pair));
         Ok(Self { extras, sides })
     }
 

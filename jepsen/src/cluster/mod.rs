@@ -5,7 +5,9 @@ mod disk;
 mod links;
 mod node;
 mod options;
+mod steer;
 
+pub use crate::binaries::Build;
 pub use agreement::{Agreement, VolumeAgreement, agree};
 pub use disk::DiskControl;
 pub use links::{Links, Way};
@@ -98,7 +100,9 @@ impl Cluster {
         let seats = (1..=options.nodes).map(|id| Seat::new(id, scratch.path(), &options, false));
         let seats: Vec<Seat> = seats.collect::<Result<_>>()?;
         let nodes = seats.into_iter();
-        let nodes = nodes.map(|seat| Node::new(seat, scratch.path())).collect();
+        let nodes = nodes
+            .map(|seat| Node::new(seat, scratch.path(), options.build))
+            .collect();
         let cluster = Self {
             nodes,
             images,
@@ -147,7 +151,8 @@ impl Cluster {
     pub fn newcomer(&mut self) -> Result<u64> {
         let id = self.ids().into_iter().max().unwrap_or(0) + 1;
         let seat = Seat::new(id, self.scratch.path(), &self.options, true)?;
-        self.nodes.push(Node::new(seat, self.scratch.path()));
+        let node = Node::new(seat, self.scratch.path(), self.options.build);
+        self.nodes.push(node);
         self.write_configs()?;
         self.node(id)?.start()?;
         Ok(id)

@@ -2,7 +2,7 @@
 
 use super::disk::DiskControl;
 use super::options::Seat;
-use crate::binaries::binary;
+use crate::binaries::{Build, binary};
 use crate::process::{Process, log_tail};
 use anyhow::{Context, Result, bail, ensure};
 use meta_client::meta_core::failpoint::Point;
@@ -20,10 +20,11 @@ pub struct Node {
     log: PathBuf,
     process: Option<Process>,
     paused: bool,
+    build: Build,
 }
 
 impl Node {
-    pub(super) fn new(seat: Seat, dir: &Path) -> Self {
+    pub(super) fn new(seat: Seat, dir: &Path, build: Build) -> Self {
         let id = seat.id;
         Self {
             seat,
@@ -31,6 +32,7 @@ impl Node {
             log: dir.join(format!("node{id}.log")),
             process: None,
             paused: false,
+            build,
         }
     }
 
@@ -65,6 +67,16 @@ impl Node {
         })
     }
 
+    /// Which build [`Self::start`] takes.
+    pub fn build(&self) -> Build {
+        self.build
+    }
+
+    /// Chooses the build that [`Self::start`] takes from now on. What runs goes on as it is.
+    pub fn set_build(&mut self, build: Build) {
+        self.build = build;
+    }
+
     /// Whether it was stopped by [`Self::pause`].
     pub fn paused(&self) -> bool {
         self.paused
@@ -82,17 +94,18 @@ impl Node {
         std::fs::remove_dir_all(data).with_context(|| format!("cannot delete {}", data.display()))
     }
 
-    /// Starts it.
+    /// Starts it from its [`Self::build`].
     ///
     /// # Errors
     /// When it runs already or cannot be started.
     pub fn start(&mut self) -> Result<()> {
-        let program = if self.seat.clock.is_some() {
+        // The previous build has no program whose clock can be set: there it is right.
+        let program = if self.seat.clock.is_some() && self.build == Build::This {
             "curlew-meta-failpoints"
         } else {
             "curlew-meta"
         };
-        self.start_program(&mut Command::new(binary(program)?))
+        self.start_program(&mut Command::new(self.build.program(program)?))
     }
 
     /// Sets its clock wrong by so many milliseconds.

@@ -1,5 +1,6 @@
 //! What differs from one test cluster to the next.
 
+use crate::binaries::Build;
 use anyhow::Result;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,8 @@ pub struct ClusterOptions {
     pub disks: bool,
     /// Whether each node keeps its data on a file system of its own, whose power can be cut.
     pub images: bool,
+    /// Which build its nodes are started from, until one is told otherwise.
+    pub build: Build,
 }
 
 impl ClusterOptions {
@@ -49,6 +52,7 @@ impl ClusterOptions {
             clocks: false,
             disks: false,
             images: false,
+            build: Build::This,
         }
     }
 }

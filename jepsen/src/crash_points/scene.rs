@@ -2,7 +2,6 @@
 
 use super::{PATIENCE, VOLUME, all_is_there, ended_at};
 use crate::cluster::{Cluster, ClusterOptions};
-use crate::http::metric;
 use crate::wait;
 use crate::writer::{Checked, Crew, make};
 use anyhow::{Context, Result, anyhow};
@@ -11,12 +10,10 @@ use meta_client::meta_core::command::{Append, AppendSlice, NewNode, Operation, S
 use meta_client::meta_core::failpoint::Point;
 use meta_client::meta_core::ids::{Ino, SliceId};
 use meta_client::meta_core::outcome::Success;
-use meta_client::{MetaSession, MetaUrl, SessionOptions, transfer_leader};
+use meta_client::{MetaSession, MetaUrl, SessionOptions};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use std::time::Duration;
 
-const ASK: Duration = Duration::from_secs(2);
 /// Log entries between snapshots, and behind the last one.
 const SNAPSHOT_ENTRIES: u64 = 200;
 const KEEP_ENTRIES: u64 = 50;
@@ -80,20 +77,7 @@ impl Scene {
 
     /// Makes a node lead, unless it has ended.
     pub(super) async fn make_lead(&mut self, id: u64) -> Result<()> {
-        let cluster = &mut self.cluster;
-        wait::until("the node to lead", PATIENCE, async || {
-            if !cluster.node(id)?.running()? {
-                return Ok(Ok(()));
-            }
-            let leader = cluster.leader(PATIENCE).await?;
-            if leader == id {
-                return Ok(Ok(()));
-            }
-            let addr = cluster.node(leader)?.addr().to_owned();
-            let moved = transfer_leader(&addr, id, ASK).await;
-            Ok(Err(format!("{leader} leads: {moved:?}")))
-        })
-        .await
+        self.cluster.make_lead(id, PATIENCE).await
     }
 
     /// Keeps a node away until the others have nothing left in their logs that it lacks.
@@ -108,25 +92,7 @@ impl Scene {
 
     /// Waits until a node has purged all that is in its log when this is called, or has ended.
     pub(super) async fn purged(&mut self, id: u64) -> Result<()> {
-        let node = self.cluster.node(id)?;
-        let (addr, metrics) = (node.addr().to_owned(), node.metrics_addr().to_owned());
-        let mut last = None;
-        wait::until("the log to be purged", PATIENCE, async || {
-            if !node.running()? {
-                return Ok(Ok(()));
-            }
-            let Some(last) = last else {
-                let status = meta_client::node_status(&addr, ASK).await;
-                last = status.as_ref().ok().map(|status| status.last_log_index);
-                return Ok(Err(format!("{:?}", status.err())));
-            };
-            let purged = metric(&metrics, "curlew_meta_purged_index", ASK).await;
-            Ok(match purged {
-                Ok(purged) if purged > last as f64 => Ok(()),
-                other => Err(format!("purged {other:?} of {last}")),
-            })
-        })
-        .await
+        self.cluster.purged(id, PATIENCE).await
     }
 
     /// Waits until a node has ended at `point`, lets the others go on, and starts it as it should be.
