@@ -10,6 +10,11 @@ use jepsen::pair::Pair;
 use jepsen::scratch::notice;
 use jepsen::seed::seed;
 use jepsen::writer::{Crew, Written, check};
+use meta_client::meta_core::attr::Caller;
+use meta_client::meta_core::command::Operation;
+use meta_client::meta_core::outcome::Success;
+use meta_client::meta_core::task::Task;
+use meta_client::{ClientError, MetaSession, MetaUrl, SessionOptions};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -114,6 +119,51 @@ async fn a_cluster_is_upgraded_node_by_node_and_either_build_leads_it() {
         together += usize::from(led == Build::ALL.into());
     }
     assert_eq!(together, 2, "both led while two, and while one, were old");
+    let written = crew.stop(PATIENCE).await.expect("the writers end");
+    end(&mut cluster, &written).await;
+}
+
+async fn claim(session: &MetaSession) -> Result<Success, ClientError> {
+    let operation = Operation::ClaimTask {
+        task: Task::Backup,
+        interval_ms: 3_600_000,
+    };
+    session.execute(Caller::root(), operation).await
+}
+
+/// A command that came after the previous build was made would stop a node of it: it cannot read it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_this_build_reads_waits_until_all_members_are_of_it() {
+    let name = "what_only_this_build_reads_waits_until_all_members_are_of_it";
+    if skip(name) {
+        return;
+    }
+    let _alone = alone().expect("the turn");
+    let seed = seed("upgrade").expect("a seed");
+    let (mut cluster, crew) = begin("unread", Build::Previous, seed).await;
+    for id in [1, 2] {
+        change(&mut cluster, id, Build::This).await;
+    }
+    cluster
+        .make_lead(1, PATIENCE)
+        .await
+        .expect("this build leads");
+    let url: MetaUrl = cluster.url("vol").parse().expect("our own URL");
+    let session = MetaSession::open(&url, SessionOptions::default()).await;
+    let session = session.expect("a session");
+    // A previous build that is not so old may take it.
+    let early = claim(&session).await;
+    notice(&format!("upgrade: a claim among both builds: {early:?}"));
+    crew.progress(200, PATIENCE).await.expect("writes go on");
+    cluster
+        .wait_ready(PATIENCE)
+        .await
+        .expect("nobody was stopped");
+    change(&mut cluster, 3, Build::This).await;
+    crew.progress(100, PATIENCE).await.expect("writes go on");
+    let claimed = claim(&session).await.expect("all read it");
+    assert!(matches!(claimed, Success::Claimed(_)), "{claimed:?}");
+    session.close().await;
     let written = crew.stop(PATIENCE).await.expect("the writers end");
     end(&mut cluster, &written).await;
 }

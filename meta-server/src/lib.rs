@@ -16,6 +16,7 @@ mod changelog;
 mod clock;
 pub mod config;
 mod failure;
+mod generations;
 mod http;
 mod leader;
 mod listener;

@@ -132,6 +132,9 @@ impl Link {
         self.network
             .clock
             .observe(self.target, sent, received, answer.receiver_clock_ns);
+        self.network
+            .generations
+            .observe(self.target, answer.receiver_generation);
         self.network.space.report(
             self.target,
             answer.receiver_free_bytes,

@@ -13,6 +13,7 @@ mod snapshot;
 pub(crate) use channels::Channels;
 
 use crate::clock::{ClockCheck, WallClock};
+use crate::generations::Generations;
 use crate::metrics::Metrics;
 use crate::space::SpaceWatch;
 use link::Link;
@@ -30,6 +31,7 @@ pub(crate) struct Network {
     pub(crate) wall: Arc<dyn WallClock>,
     pub(crate) clock: Arc<ClockCheck>,
     pub(crate) space: Arc<SpaceWatch>,
+    pub(crate) generations: Arc<Generations>,
     pub(crate) metrics: Arc<Metrics>,
     /// A call that made no progress for so long is given up.
     pub(crate) stall: Duration,

@@ -3,6 +3,7 @@
 use crate::clock::{ClockCheck, WallClock};
 use crate::config::NodeConfig;
 use crate::failure::{Failure, FailureKind};
+use crate::generations::{self, Generations};
 use crate::leader::held::HeldRounds;
 use crate::metrics::{Metrics, MirrorNumbers, gauge};
 use crate::mirror::board::MirrorBoard;
@@ -12,10 +13,14 @@ use crate::reads::ReadGate;
 use crate::session_table::SessionTable;
 use crate::space::SpaceWatch;
 use meta_core::attr::Caller;
+use meta_core::command::Command;
 use meta_core::ids::{ClusterId, VolumeId};
+use meta_core::key::{self, Table};
+use meta_core::kv::{Family, KvRead as _};
 use meta_core::outcome::{Fatal, MirrorState, Refusal, Stop, Token};
 use meta_core::query::{Answer, Query, QueryBody};
 use meta_core::seeded::{Bug, has};
+use meta_core::task::Task;
 use openraft::async_runtime::{Instant as _, WatchReceiver as _};
 use openraft::{LogIdOptionExt as _, ServerState};
 use parking_lot::Mutex;
@@ -47,6 +52,7 @@ pub(crate) struct Core {
     pub(crate) wall: Arc<dyn WallClock>,
     pub(crate) clock: Arc<ClockCheck>,
     pub(crate) space: Arc<SpaceWatch>,
+    pub(crate) generations: Arc<Generations>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) reads: ReadGate,
     pub(crate) proposer: Proposer,
@@ -155,6 +161,35 @@ impl Core {
             .map_err(|fatal| self.fatal(&fatal))?;
         *self.cluster.lock() = found;
         Ok(found)
+    }
+
+    /// Refuses a command that a member may not be able to read. Where such commands were applied
+    /// before, all could, and one that is away now does not stop them.
+    pub(crate) fn check_generation(&self, command: &Command) -> Result<(), Failure> {
+        let generation = generations::of(&command.body);
+        let raft = super::members::metrics(self);
+        let own = self.config.node_id;
+        let nodes = raft.membership_config.membership().nodes();
+        let peers: Vec<NodeId> = nodes.map(|(id, _)| *id).filter(|id| *id != own).collect();
+        match self.generations.check(peers, generation) {
+            Err(_) if self.had_tasks(command.volume)? => Ok(()),
+            checked => checked,
+        }
+    }
+
+    /// Whether the volume has rows of commands of the second generation.
+    fn had_tasks(&self, volume: VolumeId) -> Result<bool, Failure> {
+        let keys = [
+            key::single(volume, Table::Backup),
+            key::claim(volume, Task::Backup),
+        ];
+        let read = self.reader.with_view(|view| {
+            let found = keys.iter().map(|key| view.get(Family::State, key));
+            let found: Result<Vec<_>, Fatal> = found.collect();
+            found.map(|rows| rows.iter().any(Option::is_some))
+        });
+        read.and_then(|found| found)
+            .map_err(|fatal| self.fatal(&fatal))
     }
 
     /// Refuses to serve before the cluster has its identity.

@@ -65,7 +65,7 @@ pub(crate) fn list(core: &Core) -> Vec<v1::Member> {
 
 /// What Raft says of itself now. A copy: who reads it once more while it is read waits for the writer
 /// that waits for the first reading, and all of Raft with it.
-fn metrics(core: &Core) -> RaftMetrics<TypeConfig> {
+pub(super) fn metrics(core: &Core) -> RaftMetrics<TypeConfig> {
     core.raft.metrics().borrow_watched().clone()
 }
 

@@ -14,6 +14,7 @@ use self::core::{MAJORITY_TIMEOUTS, listings};
 use crate::changelog::ChangelogService;
 use crate::clock::{ClockCheck, WallClock};
 use crate::config::NodeConfig;
+use crate::generations::Generations;
 use crate::leader::held::HeldRounds;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
@@ -390,6 +391,7 @@ async fn assemble(
     let settings = Arc::new(raft_config(&config)?);
     let metrics = Arc::new(Metrics::default());
     let clock = Arc::new(ClockCheck::default());
+    let generations = Arc::new(Generations::default());
     let channels = Arc::new(Channels::new(config.peers.clone()));
     let lease = Duration::from_millis(config.raft.election_max_ms);
     let network = Network {
@@ -398,6 +400,7 @@ async fn assemble(
         wall: Arc::clone(&wall),
         clock: Arc::clone(&clock),
         space: Arc::clone(&space),
+        generations: Arc::clone(&generations),
         metrics: Arc::clone(&metrics),
         stall: (lease * 2).max(Duration::from_secs(2)),
     };
@@ -431,6 +434,7 @@ async fn assemble(
         wall,
         clock,
         space,
+        generations,
         metrics,
         reads,
         proposer,

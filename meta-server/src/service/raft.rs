@@ -2,6 +2,7 @@
 
 use super::snapshot_intake;
 use crate::clock::nanoseconds;
+use crate::generations;
 use crate::node::Core;
 use proto::v1;
 use raft_store::Incarnation;
@@ -69,6 +70,7 @@ impl RaftService {
             payload: payload.into(),
             receiver_free_bytes: self.core.space.free_bytes(),
             receiver_below_reserve: self.core.space.below_reserve(),
+            receiver_generation: generations::NEWEST,
         }))
     }
 }

@@ -310,6 +310,7 @@ async fn execute(core: &Core, command: meta_core::command::Command) -> Result<Te
         core.reads.pass().await?;
         core.check_initialised()?;
     }
+    core.check_generation(&command)?;
     let makes_mirror = matches!(command.body, CommandBody::CreateMirror(_));
     let reply = core.proposer.propose(Origin::Client, command).await?;
     if makes_mirror {
