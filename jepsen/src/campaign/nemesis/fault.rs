@@ -37,11 +37,19 @@ impl Hit {
     }
 }
 
+/// Nodes of a cluster whose faults do not need another number of them.
+pub(in crate::campaign) const NODES: u64 = 3;
+
 /// A kind of fault.
 #[async_trait(?Send)]
 pub(in crate::campaign) trait Fault {
     /// What the cluster must be started with.
     fn prepare(&self, _options: &mut ClusterOptions) {}
+
+    /// How many nodes there are to be.
+    fn nodes(&self, _rng: &mut StdRng) -> u64 {
+        NODES
+    }
 
     /// Why it cannot be done on this machine, if it cannot.
     fn missing(&self) -> Option<String> {
