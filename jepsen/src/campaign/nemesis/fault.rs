@@ -69,6 +69,11 @@ pub(in crate::campaign) trait Fault {
         false
     }
 
+    /// Whether it is between nodes: then one that is alone cannot be hurt.
+    fn is_between_nodes(&self) -> bool {
+        false
+    }
+
     /// How many nodes may be hit at once.
     fn reach(&self) -> Reach {
         Reach::All

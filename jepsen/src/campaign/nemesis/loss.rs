@@ -25,6 +25,10 @@ impl Fault for Loss {
         options.partitions = true;
     }
 
+    fn is_between_nodes(&self) -> bool {
+        true
+    }
+
     fn lasts_ms(&self) -> Range<u64> {
         1_000..6_000
     }

@@ -27,6 +27,10 @@ impl Fault for Partition {
         options.partitions = true;
     }
 
+    fn is_between_nodes(&self) -> bool {
+        true
+    }
+
     fn nodes(&self, rng: &mut StdRng) -> u64 {
         [3, 5][usize::from(rng.random_bool(0.5))]
     }
@@ -109,10 +113,6 @@ impl Partition {
 
     /// Notes what a partition means for the leader.
     fn note(&mut self, shape: Shape, ids: &[u64], cut: &[Way], leader: Option<u64>) {
-        // A cluster of one node cannot be parted.
-        if cut.is_empty() {
-            return;
-        }
         if let Some(leader) = leader {
             let most = has_most(leader, ids, cut);
             self.leader_with_most += u32::from(most);

@@ -28,6 +28,10 @@ impl Fault for SlowLink {
         options.partitions = true;
     }
 
+    fn is_between_nodes(&self) -> bool {
+        true
+    }
+
     fn lasts_ms(&self) -> Range<u64> {
         1_000..5_000
     }
