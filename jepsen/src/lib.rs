@@ -21,6 +21,7 @@ pub mod http;
 pub mod loop_image;
 pub mod model;
 pub mod mount;
+pub mod network;
 pub mod pair;
 pub mod playground;
 pub mod port;

@@ -7,6 +7,7 @@ use jepsen::campaign::{self, CampaignOptions, Nemesis, Outcome, Workload};
 use jepsen::checker::Verdict;
 use jepsen::demo::{self, DemoOptions};
 use jepsen::fixture;
+use jepsen::network::{Network, NetworkChoice};
 use jepsen::power;
 use jepsen::proof::{self, PowerLine};
 use jepsen::s3_server;
@@ -100,14 +101,16 @@ struct RunArguments {
     /// Where randomness begins
     #[arg(long)]
     seed: u64,
+    /// What joins the nodes: namespaces where they can be had, else proxies on loopback
+    #[arg(long, value_enum, default_value_t)]
+    network: NetworkChoice,
     /// Writes what the run gave, as JSON
     #[arg(long)]
     report: Option<PathBuf>,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run(Arguments::parse().command).await {
+fn main() -> ExitCode {
+    match start(Arguments::parse().command) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("jepsen: {error:#}");
@@ -116,7 +119,17 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command) -> Result<ExitCode> {
+fn start(command: Command) -> Result<ExitCode> {
+    // Before there is a second thread, which would stay in the network of now.
+    let network = match &command {
+        Command::Run(arguments) => Network::choose(arguments.network)?,
+        _ => Network::Proxies("all else stays on it".to_owned()),
+    };
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(run(command, network))
+}
+
+async fn run(command: Command, network: Network) -> Result<ExitCode> {
     let succeeded = match command {
         Command::S3Server { dir, addr } => {
             s3_server::serve(&dir, addr).await?;
@@ -151,7 +164,7 @@ async fn run(command: Command) -> Result<ExitCode> {
             let limit = Duration::from_secs(minutes * 60);
             proof::run(&dir, limit)?
         }
-        Command::Run(arguments) => work(arguments).await?,
+        Command::Run(arguments) => work(arguments, &network).await?,
     };
     Ok(if succeeded {
         ExitCode::SUCCESS
@@ -160,13 +173,14 @@ async fn run(command: Command) -> Result<ExitCode> {
     })
 }
 
-async fn work(arguments: RunArguments) -> Result<bool> {
+async fn work(arguments: RunArguments, network: &Network) -> Result<bool> {
     let RunArguments {
         workload,
         nemesis,
         time,
         calls,
         seed,
+        network: _,
         report,
     } = arguments;
     if !workload.fits(nemesis) {
@@ -182,7 +196,8 @@ async fn work(arguments: RunArguments) -> Result<bool> {
         seed,
     };
     // A run that could not be finished says nothing about what it looked for.
-    let (verdict, outcome) = campaign::run(options).await.unwrap_or_else(|error| {
+    let ended = campaign::run(options, network).await;
+    let (verdict, outcome) = ended.unwrap_or_else(|error| {
         let why = format!("{error:#}");
         eprintln!("jepsen: {why}");
         let outcome = Outcome::unfinished(options, &why);

@@ -4,26 +4,51 @@
 use jepsen::alone::alone;
 use jepsen::fuse::{fuse_missing, skip};
 use jepsen::loop_image::loop_missing;
+use jepsen::network::namespaces_missing;
 use jepsen::scratch::notice;
 use std::process::Command;
 
 fn run(workload: &str, nemesis: &str, seconds: &str) {
+    run_in("auto", workload, nemesis, seconds);
+}
+
+/// The same in a network of a kind. What the run says of it is given.
+fn run_in(network: &str, workload: &str, nemesis: &str, seconds: &str) -> String {
     let _alone = alone().expect("the turn");
     let seed = jepsen::seed::seed("run").expect("a seed").to_string();
     let output = Command::new(env!("CARGO_BIN_EXE_jepsen"))
         .args(["run", "--workload", workload, "--nemesis", nemesis])
         .args(["--time", seconds, "--seed", &seed])
+        .args(["--network", network])
         .output()
         .expect("jepsen runs");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(said.lines().last(), Some("verdict: ok"), "{said}\n{errors}");
     assert!(output.status.success(), "{said}\n{errors}");
-    let calls = said
-        .lines()
-        .find(|line| line.starts_with("calls:"))
-        .unwrap_or_default();
-    notice(&format!("run: {workload} under {nemesis}: {calls}"));
+    let line = |begin: &str| {
+        let line = said.lines().find(|line| line.starts_with(begin));
+        line.unwrap_or_default().to_owned()
+    };
+    let (calls, network) = (line("calls:"), line("network:"));
+    notice(&format!(
+        "run: {workload} under {nemesis}: {network}, {calls}"
+    ));
+    network
+}
+
+/// In namespaces, where they can be had.
+fn run_in_namespaces(test: &str, workload: &str, nemesis: &str) {
+    if let Some(why) = namespaces_missing() {
+        return skip(test, &why);
+    }
+    let network = run_in("namespaces", workload, nemesis, "20");
+    assert_eq!(network, "network: namespaces");
+}
+
+fn run_on_proxies(workload: &str, nemesis: &str) {
+    let network = run_in("proxies", workload, nemesis, "20");
+    assert!(network.starts_with("network: proxies"), "{network}");
 }
 
 #[test]
@@ -37,8 +62,31 @@ fn an_inode_is_a_register_under_pauses() {
 }
 
 #[test]
-fn an_inode_is_a_register_under_partitions() {
-    run("inode-register", "partition", "20");
+fn an_inode_is_a_register_under_partitions_on_proxies() {
+    run_on_proxies("inode-register", "partition");
+}
+
+#[test]
+fn an_inode_is_a_register_under_partitions_in_namespaces() {
+    run_in_namespaces(
+        "an_inode_is_a_register_under_partitions_in_namespaces",
+        "inode-register",
+        "partition",
+    );
+}
+
+#[test]
+fn a_directory_is_a_set_over_slow_links() {
+    run_on_proxies("directory-set", "slow-link");
+}
+
+#[test]
+fn an_inode_is_a_register_while_packets_are_lost() {
+    run_in_namespaces(
+        "an_inode_is_a_register_while_packets_are_lost",
+        "inode-register",
+        "loss",
+    );
 }
 
 #[test]

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const NODES: u64 = 3;
 
 /// What a workload needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,21 +47,25 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// Starts everything. `options` are for each cluster, `mirror_nodes` for a mirror.
+    /// Starts everything. `options` are for each cluster, the numbers those of its nodes and a mirror's.
     pub(super) async fn start(
         setting: Setting,
         options: &dyn Fn(&str, u64) -> ClusterOptions,
-        mirror_nodes: u64,
+        (nodes, mirror_nodes): (u64, u64),
     ) -> Result<Self> {
         if setting == Setting::Mirror {
-            return Self::mirrored(options, mirror_nodes).await;
+            return Self::mirrored(
+                options("run-origin", nodes),
+                options("run-mirror", mirror_nodes),
+            )
+            .await;
         }
         if setting == Setting::Mounts
             && let Some(why) = fuse_missing()
         {
             bail!("mounts cannot be had here: {why}");
         }
-        let cluster = Cluster::start(options("run", NODES)).await?;
+        let cluster = Cluster::start(options("run", nodes)).await?;
         let mut extras = Extras::default();
         if setting == Setting::Mounts {
             extras.mounts = Some(Mounts::start(&cluster).await?);
@@ -73,18 +76,12 @@ impl Scene {
         Ok(Self { extras, sides })
     }
 
-    async fn mirrored(
-        options: &dyn Fn(&str, u64) -> ClusterOptions,
-        mirror_nodes: u64,
-    ) -> Result<Self> {
-        let (origin, mirror) = (
-            options("run-origin", NODES),
-            options("run-mirror", mirror_nodes),
-        );
+    async fn mirrored(origin: ClusterOptions, mirror: ClusterOptions) -> Result<Self> {
         let pair = Pair::start_with(origin, mirror).await?;
         let mut stream = Vec::new();
         for addr in pair.origin.addrs() {
-            stream.push(Proxy::start(&addr).await?);
+            // The mirror's nodes must reach it.
+            stream.push(Proxy::start_at(pair.mirror.harness_ip(), &addr).await?);
         }
         let addrs: Vec<String> = stream.iter().map(Proxy::addr).collect();
         let url = pair.origin_url_by(&addrs.join(","));

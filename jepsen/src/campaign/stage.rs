@@ -1,13 +1,14 @@
 //! The steps of a run.
 
 use super::client::open;
-use super::nemesis::{Fault, Nemesis, NemesisReport, torment};
+use super::nemesis::{Fault, NODES, Nemesis, NemesisReport, torment};
 use super::outcome::{Calls, Outcome};
 use super::scene::Scene;
 use super::work::{Place, Work, Workload, word};
 use crate::checker::Verdict;
 use crate::cluster::ClusterOptions;
 use crate::history::{Entry, Recorder, write_edn, write_json_lines};
+use crate::network::Network;
 use anyhow::{Context, Result, bail};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -19,8 +20,6 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 const CLIENTS: u64 = 6;
-/// Nodes of an origin, and of every second mirror.
-const NODES: u64 = 3;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Answered calls for each second of a run, below which it tells too little.
 const CALLS_PER_SECOND_MIN: u64 = 20;
@@ -49,7 +48,7 @@ pub struct CampaignOptions {
 ///
 /// # Errors
 /// When the cluster cannot be started or healed: then nothing can be said.
-pub async fn run(options: CampaignOptions) -> Result<(Verdict, Outcome)> {
+pub async fn run(options: CampaignOptions, network: &Network) -> Result<(Verdict, Outcome)> {
     let CampaignOptions {
         workload,
         nemesis,
@@ -61,6 +60,7 @@ pub async fn run(options: CampaignOptions) -> Result<(Verdict, Outcome)> {
         "run: {workload:?} under {nemesis:?} for {} s, seed {seed}",
         time.as_secs()
     );
+    println!("network: {network}");
     let mut rng = StdRng::seed_from_u64(seed);
     let mut fault = nemesis.fault();
     let work = workload.work();
@@ -70,6 +70,7 @@ pub async fn run(options: CampaignOptions) -> Result<(Verdict, Outcome)> {
     let cluster_options = |name: &str, nodes| {
         let mut options = ClusterOptions {
             snapshot_entries: Some(2_000),
+            hub: network.hub(),
             ..ClusterOptions::new(name, nodes)
         };
         if let Some(fault) = &fault {
@@ -77,13 +78,15 @@ pub async fn run(options: CampaignOptions) -> Result<(Verdict, Outcome)> {
         }
         options
     };
+    let nodes = fault.as_ref().map_or(NODES, |fault| fault.nodes(&mut rng));
     let takes_data = fault.as_ref().is_some_and(|fault| fault.takes_data());
     let mirror_nodes = if takes_data || rng.random_bool(0.5) {
         NODES
     } else {
         1
     };
-    let mut scene = Scene::start(work.setting(), &cluster_options, mirror_nodes).await?;
+    let counts = (nodes, mirror_nodes);
+    let mut scene = Scene::start(work.setting(), &cluster_options, counts).await?;
     let ended = through(&mut scene, &work, options, &mut fault, rng).await;
     // It holds what the scene must end before the clusters do.
     drop(fault);

@@ -1,21 +1,24 @@
-//! A cluster of real nodes on loopback.
+//! A cluster of real nodes, on loopback or each in a network of its own.
 
 mod agreement;
 mod disk;
 mod links;
 mod node;
 mod options;
+mod proxied;
+mod routed;
 mod steer;
 
 pub use crate::binaries::Build;
 pub use agreement::{Agreement, VolumeAgreement, agree};
 pub use disk::DiskControl;
-pub use links::{Links, Way};
+pub use links::{Links, Loss, Pace, Way};
 pub use node::Node;
 pub use options::ClusterOptions;
 
 use crate::binaries::binary;
 use crate::loop_image::{Kind, LoopImage};
+use crate::network::{Hub, Subnet};
 use crate::scratch::Scratch;
 use crate::wait;
 use anyhow::{Context, Result, ensure};
@@ -25,6 +28,7 @@ use meta_client::node_status;
 use options::{Seat, node_toml};
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -42,6 +46,8 @@ pub struct Cluster {
     /// The file systems that nodes have their data on, if they have their own.
     images: BTreeMap<u64, LoopImage>,
     options: ClusterOptions,
+    /// The nodes' addresses, if they have networks of their own.
+    subnet: Option<Subnet>,
     /// Between the nodes, if they can be parted.
     links: Option<Links>,
     scratch: Scratch,
@@ -57,16 +63,22 @@ impl Cluster {
         cluster.start_all()?;
         cluster.initialise(Duration::from_secs(20)).await?;
         cluster.wait_ready(Duration::from_secs(20)).await?;
-        if cluster.options.partitions {
-            cluster.link().await?;
-        }
+        cluster.link().await?;
         Ok(cluster)
     }
 
-    /// Puts links between the nodes. The members know each other by their own addresses, and reach
-    /// each other by those of the links, which are in their configuration alone.
+    /// Puts links between the nodes: in networks of their own they have them, on loopback these are
+    /// proxies. The members know each other by their own addresses, and reach each other by those of
+    /// the proxies, which are in their configuration alone.
     async fn link(&mut self) -> Result<()> {
-        self.links = Some(Links::between(&self.nodes).await?);
+        if self.subnet.is_some() {
+            self.links = Some(Links::routed(&self.nodes)?);
+            return Ok(());
+        }
+        if !self.options.partitions {
+            return Ok(());
+        }
+        self.links = Some(Links::proxied(&self.nodes).await?);
         self.write_configs()?;
         for node in &mut self.nodes {
             node.kill()?;
@@ -97,7 +109,9 @@ impl Cluster {
                 images.insert(id, LoopImage::new(kind, scratch.path(), &point)?);
             }
         }
-        let seats = (1..=options.nodes).map(|id| Seat::new(id, scratch.path(), &options, false));
+        let subnet = options.hub.as_ref().map(|hub| hub.subnet()).transpose()?;
+        let seat = |id| Seat::new(id, scratch.path(), &options, subnet.as_ref(), false);
+        let seats = (1..=options.nodes).map(seat);
         let seats: Vec<Seat> = seats.collect::<Result<_>>()?;
         let nodes = seats.into_iter();
         let nodes = nodes
@@ -107,6 +121,7 @@ impl Cluster {
             nodes,
             images,
             options,
+            subnet,
             links: None,
             scratch,
         };
@@ -150,9 +165,9 @@ impl Cluster {
     /// When its files cannot be written or it cannot be started.
     pub fn newcomer(&mut self) -> Result<u64> {
         let id = self.ids().into_iter().max().unwrap_or(0) + 1;
-        let seat = Seat::new(id, self.scratch.path(), &self.options, true)?;
-        let node = Node::new(seat, self.scratch.path(), self.options.build);
-        self.nodes.push(node);
+        let dir = self.scratch.path();
+        let seat = Seat::new(id, dir, &self.options, self.subnet.as_ref(), true)?;
+        self.nodes.push(Node::new(seat, dir, self.options.build));
         self.write_configs()?;
         self.node(id)?.start()?;
         Ok(id)
@@ -283,6 +298,14 @@ impl Cluster {
     /// The META-URL of a volume here.
     pub fn url(&self, volume: &str) -> String {
         format!("curlew://{}/{volume}", self.addrs().join(","))
+    }
+
+    /// Where nodes reach what listens in the harness.
+    pub fn harness_ip(&self) -> Ipv4Addr {
+        match self.subnet {
+            Some(_) => Hub::ADDR,
+            None => Ipv4Addr::LOCALHOST,
+        }
     }
 
     /// The ids of all nodes.

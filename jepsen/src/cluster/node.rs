@@ -105,7 +105,7 @@ impl Node {
         } else {
             "curlew-meta"
         };
-        self.start_program(&mut Command::new(self.build.program(program)?))
+        self.start_program(Command::new(self.build.program(program)?))
     }
 
     /// Sets its clock wrong by so many milliseconds.
@@ -154,7 +154,7 @@ impl Node {
     pub fn start_failing(&mut self, point: Point, count: u64) -> Result<()> {
         let mut command = Command::new(binary("curlew-meta-failpoints")?);
         command.env("CURLEW_FAILPOINT", format!("{}:{count}", point.name()));
-        self.start_program(&mut command)
+        self.start_program(command)
     }
 
     /// Starts it on a disk that is watched: each site that it passes is added to a file.
@@ -178,11 +178,11 @@ impl Node {
         command.env("LD_PRELOAD", binary("libdisk_faults.so")?);
         command.env("CURLEW_DISK_ROOT", &self.seat.data);
         command.env(variable, value);
-        self.start_program(&mut command)
+        self.start_program(command)
     }
 
     /// Starts it as `command`, which is given a node's arguments.
-    fn start_program(&mut self, command: &mut Command) -> Result<()> {
+    fn start_program(&mut self, mut command: Command) -> Result<()> {
         if self.running()? {
             bail!("node {} runs already", self.seat.id);
         }
@@ -197,7 +197,15 @@ impl Node {
             command.env("CURLEW_DISK_CONTROL", file);
         }
         let name = format!("node {}", self.seat.id);
-        self.process = Some(Process::spawn(&name, command, &self.log)?);
+        let log = self.log.clone();
+        let spawned = match &self.seat.space {
+            Some(space) => {
+                let mut command = space.bound(&command)?;
+                space.within(move || Process::spawn(&name, &mut command, &log))?
+            }
+            None => Process::spawn(&name, &mut command, &log),
+        };
+        self.process = Some(spawned?);
         self.paused = false;
         Ok(())
     }

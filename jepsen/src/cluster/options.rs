@@ -1,9 +1,11 @@
 //! What differs from one test cluster to the next.
 
 use crate::binaries::Build;
+use crate::network::{Hub, Space, Subnet};
 use anyhow::Result;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A test cluster's settings. `None` leaves a setting to the node's default.
 #[derive(Clone, Debug)]
@@ -34,7 +36,13 @@ pub struct ClusterOptions {
     pub images: bool,
     /// Which build its nodes are started from, until one is told otherwise.
     pub build: Build,
+    /// Where nodes meet that have network namespaces of their own; on loopback if there is none.
+    pub hub: Option<Arc<Hub>>,
 }
+
+/// The ports of a node that has all for itself.
+const PORT: u16 = 7_000;
+const METRICS_PORT: u16 = 7_001;
 
 impl ClusterOptions {
     /// `nodes` voters and no special settings.
@@ -53,6 +61,7 @@ impl ClusterOptions {
             disks: false,
             images: false,
             build: Build::This,
+            hub: None,
         }
     }
 }
@@ -68,25 +77,36 @@ pub(super) struct Seat {
     pub(super) clock: Option<PathBuf>,
     /// See [`DiskControl`](super::DiskControl).
     pub(super) disk: Option<PathBuf>,
+    /// Its own network, if it has one.
+    pub(super) space: Option<Arc<Space>>,
     /// Not one of those that the cluster began with.
     pub(super) came_later: bool,
 }
 
 impl Seat {
-    /// A seat at free ports.
+    /// A seat at free ports of loopback, or in a namespace.
     pub(super) fn new(
         id: u64,
         dir: &Path,
         options: &ClusterOptions,
+        subnet: Option<&Subnet>,
         came_later: bool,
     ) -> Result<Self> {
+        let space = subnet.map(|subnet| subnet.space(id)).transpose()?;
+        let (addr, metrics) = match &space {
+            Some(space) => {
+                let at = |port| format!("{}:{port}", space.addr());
+                (at(PORT), at(METRICS_PORT))
+            }
+            None => (crate::port::free_addr()?, crate::port::free_addr()?),
+        };
         let file = |kind: &str| dir.join(format!("node{id}.{kind}"));
         let root = options.data_root.as_deref().unwrap_or(dir);
         let own = root.join(format!("node{id}"));
         Ok(Self {
             id,
-            addr: crate::port::free_addr()?,
-            metrics: crate::port::free_addr()?,
+            addr,
+            metrics,
             // Not the root of a file system, which has other things in it.
             data: if options.images {
                 own.join("data")
@@ -95,6 +115,7 @@ impl Seat {
             },
             clock: options.clocks.then(|| file("clock")),
             disk: options.disks.then(|| file("disk")),
+            space,
             came_later,
         })
     }
@@ -115,6 +136,9 @@ pub(super) fn node_toml(options: &ClusterOptions, seat: &Seat, peers: &[(u64, St
         // Writing to a String cannot fail.
         let _infallible = writeln!(text, "{line}");
     };
+    if seat.space.is_some() {
+        line("insecure_network = true".to_owned());
+    }
     if let Some(ttl) = options.session_ttl_ms {
         line(format!("session_ttl_ms = {ttl}"));
     }

@@ -37,11 +37,19 @@ impl Hit {
     }
 }
 
+/// Nodes of a cluster whose faults do not need another number of them.
+pub(in crate::campaign) const NODES: u64 = 3;
+
 /// A kind of fault.
 #[async_trait(?Send)]
 pub(in crate::campaign) trait Fault {
     /// What the cluster must be started with.
     fn prepare(&self, _options: &mut ClusterOptions) {}
+
+    /// How many nodes there are to be.
+    fn nodes(&self, _rng: &mut StdRng) -> u64 {
+        NODES
+    }
 
     /// Why it cannot be done on this machine, if it cannot.
     fn missing(&self) -> Option<String> {
@@ -58,6 +66,11 @@ pub(in crate::campaign) trait Fault {
 
     /// Whether a node that is hit loses its data, which it then needs others for.
     fn takes_data(&self) -> bool {
+        false
+    }
+
+    /// Whether it is between nodes: then one that is alone cannot be hurt.
+    fn is_between_nodes(&self) -> bool {
         false
     }
 

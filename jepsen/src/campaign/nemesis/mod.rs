@@ -8,22 +8,26 @@ mod fault;
 mod flip;
 mod full_disk;
 mod kill;
+mod loss;
 mod mount;
 mod partition;
 mod pause;
 mod power;
 mod report;
 mod restart;
+mod shape;
 mod slow_disk;
+mod slow_link;
 mod stream;
 mod torment;
+mod ways;
 mod wipe;
 
 pub use report::{NemesisReport, Span};
 
 use super::scene::Setting;
 
-pub(super) use fault::Fault;
+pub(super) use fault::{Fault, NODES};
 pub(super) use torment::torment;
 
 /// The kinds of faults.
@@ -37,6 +41,10 @@ pub enum Nemesis {
     Pause,
     /// Ways between nodes that bring nothing.
     Partition,
+    /// Ways between nodes that take their time.
+    SlowLink,
+    /// Ways between nodes that lose packets or connections.
+    Loss,
     /// SIGTERM, which hands leadership over, and a new start, one node after the other.
     Restart,
     /// A node loses its disk, and is taken out and in again.
@@ -65,10 +73,12 @@ pub enum Nemesis {
 
 impl Nemesis {
     /// All that hurt.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Kill,
         Self::Pause,
         Self::Partition,
+        Self::SlowLink,
+        Self::Loss,
         Self::Restart,
         Self::Wipe,
         Self::Churn,
@@ -99,6 +109,8 @@ impl Nemesis {
             Self::Kill => Box::new(kill::Kill),
             Self::Pause => Box::new(pause::Pause),
             Self::Partition => Box::new(partition::Partition::default()),
+            Self::SlowLink => Box::new(slow_link::SlowLink::default()),
+            Self::Loss => Box::new(loss::Loss::default()),
             Self::Restart => Box::new(restart::Restart),
             Self::Wipe => Box::new(wipe::Wipe),
             Self::Churn => Box::new(churn::Churn),

@@ -1,7 +1,8 @@
-//! The shapes of a partition.
+//! Ways between nodes that bring nothing.
 
 use super::fault::{Fault, Hit};
-use crate::cluster::{Cluster, ClusterOptions, Links, Way};
+use super::shape::{Shape, has_most};
+use crate::cluster::{Cluster, ClusterOptions, Way};
 use anyhow::Result;
 use async_trait::async_trait;
 use rand::Rng as _;
@@ -9,47 +10,11 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use std::ops::Range;
 
-/// Who is parted from whom.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Shape {
-    /// One node from all others, in both directions.
-    Alone,
-    /// One node hears the others, and they do not hear it.
-    Mute,
-    /// The others hear one node, and it does not hear them.
-    Deaf,
-    /// Two nodes from each other; both reach the rest.
-    Pair,
-    /// All from all.
-    Everybody,
-}
-
-impl Shape {
-    const ALL: [Self; 5] = [
-        Self::Alone,
-        Self::Mute,
-        Self::Deaf,
-        Self::Pair,
-        Self::Everybody,
-    ];
-
-    /// The ways that bring nothing, where `one` is the node that is parted and `two` another.
-    fn ways(self, links: &Links, one: u64, two: u64) -> Vec<Way> {
-        let mut ways = links.ways();
-        ways.retain(|(from, to)| match self {
-            Self::Alone => *from == one || *to == one,
-            Self::Mute => *from == one,
-            Self::Deaf => *to == one,
-            Self::Pair => [*from, *to] == [one, two] || [*from, *to] == [two, one],
-            Self::Everybody => true,
-        });
-        ways
-    }
-}
-
-/// Ways between nodes that bring nothing.
+/// Partitions of all shapes, among three or five nodes.
 #[derive(Default)]
 pub(super) struct Partition {
+    /// Partitions with the leader among no more than half of the nodes.
+    leader_with_few: u32,
     /// Partitions with the leader among more than half of the nodes.
     leader_with_most: u32,
     /// Partitions of single directions, or between some pairs only.
@@ -60,6 +25,14 @@ pub(super) struct Partition {
 impl Fault for Partition {
     fn prepare(&self, options: &mut ClusterOptions) {
         options.partitions = true;
+    }
+
+    fn is_between_nodes(&self) -> bool {
+        true
+    }
+
+    fn nodes(&self, rng: &mut StdRng) -> u64 {
+        [3, 5][usize::from(rng.random_bool(0.5))]
     }
 
     fn lasts_ms(&self) -> Range<u64> {
@@ -78,21 +51,32 @@ impl Fault for Partition {
         hit: &Hit,
         rng: &mut StdRng,
     ) -> Result<Vec<u64>> {
-        if hit.first {
-            let links = cluster.links()?;
-            links.silence(&Shape::Alone.ways(links, hit.victim()?, 0));
-            return Ok(hit.victims.clone());
-        }
-        self.part(cluster, hit.leader, rng)
+        let mut ids = cluster.ids();
+        ids.shuffle(rng);
+        let shape = if hit.first {
+            let victim = hit.victim()?;
+            ids.sort_by_key(|id| *id != victim);
+            Shape::Alone
+        } else {
+            self.plan(&mut ids, hit.leader, rng)
+        };
+        let cut = shape.ways(&ids);
+        println!("nemesis: {shape:?} of {ids:?}");
+        self.note(shape, &ids, &cut, hit.leader);
+        cluster.links()?.silence(&cut)?;
+        let (one, others) = (ids.first(), ids.iter().skip(1));
+        let without = others.filter(|id| !has_most(**id, &ids, &cut));
+        Ok(one.into_iter().chain(without).copied().collect())
     }
 
     async fn heal(&mut self, cluster: &mut Cluster, hit: &Hit, rng: &mut StdRng) -> Result<()> {
-        cluster.links()?.heal(hit.first || rng.random_bool(0.5));
-        Ok(())
+        cluster.links()?.heal(hit.first || rng.random_bool(0.5))
     }
 
     fn gap(&self) -> Option<String> {
-        if self.leader_with_most == 0 {
+        if self.leader_with_few == 0 {
+            Some("no leader was left with few nodes".to_owned())
+        } else if self.leader_with_most == 0 {
             Some("no leader was left with most nodes".to_owned())
         } else if self.uneven == 0 {
             Some("no partition was uneven".to_owned())
@@ -103,39 +87,37 @@ impl Fault for Partition {
 }
 
 impl Partition {
-    /// Parts the nodes in some shape, and notes what that means for the leader.
-    fn part(
-        &mut self,
-        cluster: &Cluster,
-        leader: Option<u64>,
-        rng: &mut StdRng,
-    ) -> Result<Vec<u64>> {
-        let mut ids = cluster.ids();
-        ids.shuffle(rng);
+    /// A shape, with the nodes in the order in which it takes them.
+    fn plan(&self, ids: &mut [u64], leader: Option<u64>, rng: &mut StdRng) -> Shape {
+        let mut shapes = Shape::among(ids.len());
         // A run that is short must have met these two: the leader among most nodes, and the leader
         // parted unevenly.
-        let (of_leader, shapes) = if self.leader_with_most == 0 {
-            (false, &Shape::ALL[..1])
+        let of_leader = if self.leader_with_most == 0 {
+            shapes.retain(|shape| matches!(shape, Shape::Alone | Shape::Halves));
+            false
         } else if self.uneven == 0 {
-            (true, &Shape::ALL[1..4])
+            shapes.retain(|shape| shape.is_uneven());
+            true
         } else {
-            (rng.random_bool(0.5), &Shape::ALL[..])
-        };
-        ids.sort_by_key(|id| (Some(*id) == leader) != of_leader);
-        let [one, two, ..] = ids.as_slice() else {
-            return Ok(Vec::new());
+            rng.random_bool(0.5)
         };
         let shape = shapes[rng.random_range(0..shapes.len())];
-        let links = cluster.links()?;
-        links.silence(&shape.ways(links, *one, *two));
-        println!("nemesis: {shape:?} of {one}, {two}");
-        let hits = match shape {
-            Shape::Everybody => ids.clone(),
-            _ => vec![*one],
-        };
-        let with_most = leader.is_some_and(|id| !hits.contains(&id));
-        self.leader_with_most += u32::from(with_most);
-        self.uneven += u32::from(matches!(shape, Shape::Mute | Shape::Deaf | Shape::Pair));
-        Ok(hits)
+        ids.sort_by_key(|id| (Some(*id) == leader) != of_leader);
+        if shape == Shape::Bridge {
+            // The leader may be the one between the halves too.
+            let (middle, other) = (ids.len() / 2, rng.random_range(0..ids.len()));
+            ids.swap(middle, other);
+        }
+        shape
+    }
+
+    /// Notes what a partition means for the leader.
+    fn note(&mut self, shape: Shape, ids: &[u64], cut: &[Way], leader: Option<u64>) {
+        if let Some(leader) = leader {
+            let most = has_most(leader, ids, cut);
+            self.leader_with_most += u32::from(most);
+            self.leader_with_few += u32::from(!most);
+        }
+        self.uneven += u32::from(shape.is_uneven());
     }
 }

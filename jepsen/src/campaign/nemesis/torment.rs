@@ -95,7 +95,10 @@ impl Torment<'_> {
     }
 
     async fn next(&mut self, nemesis: Nemesis) -> Result<()> {
-        let side = self.rng.random_range(0..self.scene.count());
+        let mut side = self.rng.random_range(0..self.scene.count());
+        if self.fault.is_between_nodes() && self.scene.side(side).ids().len() < 2 {
+            side = 0;
+        }
         let cluster = self.scene.side(side);
         // A cluster that is still electing may have no leader to hit: then the victims are random.
         let leader = cluster.leader(Duration::from_secs(3)).await.ok();

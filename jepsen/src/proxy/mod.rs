@@ -1,12 +1,18 @@
 //! A TCP proxy on loopback, in front of one address: a link that can be cut in the midst of what it
-//! carries, that can damage it, and that can fall silent.
+//! carries, that can damage it, that can fall silent, and that can be slow.
+
+mod line;
 
 use crate::scratch::notice;
 use anyhow::{Context, Result};
+use line::{Line, Slowness};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,8 +21,10 @@ use tokio::task::{JoinHandle, JoinSet};
 
 /// Connections at once; more of them wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
-/// Bytes that a direction of a connection holds while nothing is forwarded.
-const BUFFER_BYTES: usize = 16 << 10;
+/// Bytes that are taken at once from a connection.
+const PIECE_BYTES: usize = 16 << 10;
+/// Bytes of what would be a packet on a wire.
+const PACKET_BYTES: f64 = 1_500.0;
 
 /// A proxy that listens. Dropping it ends it and all its connections.
 #[derive(Debug)]
@@ -35,9 +43,21 @@ struct Link {
     held: watch::Sender<bool>,
     limit: watch::Sender<Option<u64>>,
     flip: watch::Sender<Option<u64>>,
+    slowness: watch::Sender<Slowness>,
+    loss: Mutex<Option<Loss>>,
     connections: AtomicU64,
     cuts: AtomicU64,
     flips: AtomicU64,
+    slowed: AtomicU64,
+    lost: AtomicU64,
+}
+
+/// How soon connections are cut.
+#[derive(Debug)]
+struct Loss {
+    rng: StdRng,
+    /// Bytes that the longest brings from the other side.
+    most: u64,
 }
 
 /// What happens to what a connection brings from the other side.
@@ -47,6 +67,8 @@ struct Faults {
     limit: Option<u64>,
     /// The bit that is flipped.
     flip: Option<u64>,
+    /// Whether the limit is a loss.
+    lost: bool,
 }
 
 /// How a connection ended.
@@ -64,8 +86,16 @@ impl Proxy {
     /// # Errors
     /// When it cannot listen.
     pub async fn start(to: &str) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
-        let listener = listener.context("cannot listen on loopback")?;
+        Self::start_at(Ipv4Addr::LOCALHOST, to).await
+    }
+
+    /// The same, at another address of this machine.
+    ///
+    /// # Errors
+    /// As [`Proxy::start`].
+    pub async fn start_at(at: Ipv4Addr, to: &str) -> Result<Self> {
+        let listener = TcpListener::bind((at, 0)).await;
+        let listener = listener.with_context(|| format!("cannot listen at {at}"))?;
         let addr = listener.local_addr().context("a listener's own address")?;
         let link = Arc::new(Link {
             to: to.to_owned(),
@@ -73,9 +103,13 @@ impl Proxy {
             held: watch::Sender::new(false),
             limit: watch::Sender::new(None),
             flip: watch::Sender::new(None),
+            slowness: watch::Sender::new(None),
+            loss: Mutex::new(None),
             connections: AtomicU64::new(0),
             cuts: AtomicU64::new(0),
             flips: AtomicU64::new(0),
+            slowed: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
         });
         let listening = tokio::spawn(listen(listener, Arc::clone(&link)));
         Ok(Self {
@@ -110,6 +144,48 @@ impl Proxy {
     /// A silent link accepts connections and keeps those it has, and forwards nothing.
     pub fn hold(&self, silent: bool) {
         self.link.held.send_replace(silent);
+    }
+
+    /// What a slow link takes arrives so much later, half of it or half as much again, in its order.
+    /// The number is where randomness begins. `None` lets all be fast, behind what is under way.
+    pub fn slow(&self, slowness: Option<(Duration, u64)>) {
+        self.link.slowness.send_if_modified(|now| {
+            let other = *now != slowness;
+            *now = slowness;
+            other
+        });
+    }
+
+    /// Cuts what is connected now, and each connection to come where it would lose the first packet
+    /// from the other side, if such a share of them were lost. The number is where randomness begins.
+    /// `None` cuts those once more, and lets others live.
+    pub fn lose(&self, share: Option<(f64, u64)>) {
+        let loss = share.map(|(share, seed)| Loss {
+            rng: StdRng::seed_from_u64(seed),
+            most: (2.0 * PACKET_BYTES / share) as u64,
+        });
+        let some = loss.is_some();
+        let before = {
+            let mut now = self
+                .link
+                .loss
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *now, loss)
+        };
+        if some || before.is_some() {
+            self.cut();
+        }
+    }
+
+    /// Pieces that were slow so far.
+    pub fn slowed(&self) -> u64 {
+        self.link.slowed.load(Ordering::SeqCst)
+    }
+
+    /// Connections that were lost so far.
+    pub fn lost(&self) -> u64 {
+        self.link.lost.load(Ordering::SeqCst)
     }
 
     /// Connections accepted so far.
@@ -148,12 +224,9 @@ async fn listen(listener: TcpListener, link: Arc<Link>) {
         let link = Arc::clone(&link);
         // As of now, and not as of when the task begins.
         let cut = link.cut.subscribe();
-        let faults = Faults {
-            limit: *link.limit.borrow(),
-            flip: *link.flip.borrow(),
-        };
-        link.connections.fetch_add(1, Ordering::SeqCst);
-        connections.spawn(async move { link.connect(client, cut, faults).await });
+        let faults = link.faults();
+        let number = link.connections.fetch_add(1, Ordering::SeqCst);
+        connections.spawn(async move { link.connect(client, cut, faults, number).await });
         while connections.try_join_next().is_some() {}
         if connections.len() >= CONNECTIONS_MAX {
             let _ended = connections.join_next().await;
@@ -162,15 +235,39 @@ async fn listen(listener: TcpListener, link: Arc<Link>) {
 }
 
 impl Link {
+    /// What is to happen to the next connection.
+    fn faults(&self) -> Faults {
+        let mut loss = self.loss.lock().unwrap_or_else(PoisonError::into_inner);
+        let lost = loss
+            .as_mut()
+            .map(|loss| loss.rng.random_range(0..=loss.most));
+        let limit = *self.limit.borrow();
+        Faults {
+            limit: lost.into_iter().chain(limit).min(),
+            flip: *self.flip.borrow(),
+            lost: lost.is_some(),
+        }
+    }
+
     /// Carries one connection until a side leaves or it is cut.
-    async fn connect(&self, mut client: TcpStream, mut cut: watch::Receiver<u64>, faults: Faults) {
+    async fn connect(
+        &self,
+        mut client: TcpStream,
+        mut cut: watch::Receiver<u64>,
+        faults: Faults,
+        number: u64,
+    ) {
         let Ok(mut upstream) = TcpStream::connect(&self.to).await else {
             // Nobody listens there: the client sees its connection closed.
             return;
         };
         let ended = tokio::select! {
             _raised = cut.changed() => Ok(End::Cut),
-            ended = self.carry(&mut client, &mut upstream, faults) => ended,
+            ended = self.carry(&mut client, &mut upstream, faults, number) => {
+                let lost = faults.lost && matches!(ended, Ok(End::Cut));
+                self.lost.fetch_add(u64::from(lost), Ordering::SeqCst);
+                ended
+            }
         };
         if !matches!(ended, Ok(End::Cut)) {
             return;
@@ -187,14 +284,15 @@ impl Link {
         client: &mut TcpStream,
         upstream: &mut TcpStream,
         faults: Faults,
+        number: u64,
     ) -> io::Result<End> {
         client.set_nodelay(true)?;
         upstream.set_nodelay(true)?;
         let (from_client, to_client) = client.split();
         let (from_upstream, to_upstream) = upstream.split();
         tokio::select! {
-            ended = self.pump(from_client, to_upstream, Faults::default()) => ended,
-            ended = self.pump(from_upstream, to_client, faults) => ended,
+            ended = self.pump(from_client, to_upstream, Faults::default(), 2 * number) => ended,
+            ended = self.pump(from_upstream, to_client, faults, 2 * number + 1) => ended,
         }
     }
 
@@ -204,29 +302,41 @@ impl Link {
         from: ReadHalf<'_>,
         mut to: WriteHalf<'_>,
         faults: Faults,
+        number: u64,
     ) -> io::Result<End> {
         let mut held = self.held.subscribe();
+        let mut line = Line::new(self.slowness.subscribe(), number);
         let mut from = from.take(faults.limit.unwrap_or(u64::MAX));
-        let mut buffer = Vec::<u8>::with_capacity(BUFFER_BYTES);
+        let mut buffer = Vec::<u8>::with_capacity(PIECE_BYTES);
         let mut carried = 0;
-        while from.limit() > 0 {
-            if from.read_buf(&mut buffer).await? == 0 {
-                return Ok(End::Left);
+        let mut left = false;
+        loop {
+            let more = !left && from.limit() > 0;
+            if !more && line.is_empty() {
+                return Ok(if left { End::Left } else { End::Cut });
             }
-            // What came while the link is silent goes on when it is not.
-            if held.wait_for(|silent| !*silent).await.is_err() {
-                return Ok(End::Left);
+            tokio::select! {
+                read = from.read_buf(&mut buffer), if more && line.has_room() => {
+                    left = read? == 0;
+                    if let Some(bit) = faults.flip
+                        && flip(&mut buffer, carried, bit)
+                    {
+                        self.flips.fetch_add(1, Ordering::SeqCst);
+                    }
+                    carried += buffer.len() as u64;
+                    if !buffer.is_empty() {
+                        let slow = line.push(std::mem::take(&mut buffer));
+                        self.slowed.fetch_add(u64::from(slow), Ordering::SeqCst);
+                        buffer.reserve(PIECE_BYTES);
+                    }
+                }
+                // What came while the link is silent goes on when it is not.
+                piece = line.next(&mut held), if !line.is_empty() => match piece {
+                    Some(piece) => to.write_all(&piece).await?,
+                    None => return Ok(End::Left),
+                },
             }
-            if let Some(bit) = faults.flip
-                && flip(&mut buffer, carried, bit)
-            {
-                self.flips.fetch_add(1, Ordering::SeqCst);
-            }
-            carried += buffer.len() as u64;
-            to.write_all(&buffer).await?;
-            buffer.clear();
         }
-        Ok(End::Cut)
     }
 }
 
@@ -310,6 +420,39 @@ mod tests {
             assert!(flipped || came == *b"aaaa", "{came:?}");
         }
         assert_eq!(proxy.flips(), 1);
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn a_slow_link_brings_all_later_and_a_lossy_one_ends() {
+        let (to, server) = echo().await;
+        let proxy = Proxy::start(&to).await.expect("a proxy");
+        let by = Duration::from_millis(50);
+        proxy.slow(Some((by, 3)));
+        let mut stream = TcpStream::connect(proxy.addr()).await.expect("connected");
+        let begin = std::time::Instant::now();
+        stream.write_all(b"hello").await.expect("sent");
+        let mut came = [0; 5];
+        stream.read_exact(&mut came).await.expect("it comes back");
+        assert_eq!(&came, b"hello");
+        // There and back, each at least half of it.
+        assert!(begin.elapsed() >= by, "{:?}", begin.elapsed());
+        assert!(proxy.slowed() >= 2, "{}", proxy.slowed());
+        proxy.slow(None);
+        proxy.lose(Some((0.4, 3)));
+        cuts(&proxy, 1).await;
+        let mut stream = TcpStream::connect(proxy.addr()).await.expect("connected");
+        stream.write_all(&[7; 20_000]).await.expect("sent");
+        let mut came = Vec::new();
+        // It may end with a reset.
+        let _reset = stream.read_to_end(&mut came).await;
+        assert!(came.len() < 7_500 && came.iter().all(|byte| *byte == 7));
+        assert_eq!(proxy.lost(), 1);
+        proxy.lose(None);
+        let mut stream = TcpStream::connect(proxy.addr()).await.expect("connected");
+        stream.write_all(b"hello").await.expect("sent");
+        let mut came = [0; 5];
+        stream.read_exact(&mut came).await.expect("it comes back");
         server.abort();
     }
 
