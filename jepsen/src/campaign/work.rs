@@ -14,6 +14,7 @@ use super::scene::{Extras, Setting};
 use crate::checker::Verdict;
 use crate::checker::second::{agree, opinion};
 use crate::checker::wgl::{self, Budget};
+use crate::fuse::fuse_missing;
 use crate::history::{Codec, Entry, Recorder, pair};
 use crate::model::{Model, OperationOf};
 use anyhow::Result;
@@ -64,6 +65,14 @@ impl Workload {
     /// Whether `nemesis` finds something to hurt.
     pub fn fits(self, nemesis: Nemesis) -> bool {
         nemesis.fits(self.work().setting())
+    }
+
+    /// Why it cannot be had on this machine, if it cannot.
+    pub fn missing(self) -> Option<String> {
+        match self.work().setting() {
+            Setting::Cluster | Setting::Mirror => None,
+            Setting::Mounts => fuse_missing(),
+        }
     }
 
     pub(super) fn work(self) -> Arc<dyn Work> {

@@ -20,6 +20,7 @@ mod slow_disk;
 mod slow_link;
 mod stream;
 mod torment;
+mod upgrade;
 mod ways;
 mod wipe;
 
@@ -47,6 +48,8 @@ pub enum Nemesis {
     Loss,
     /// SIGTERM, which hands leadership over, and a new start, one node after the other.
     Restart,
+    /// Nodes of the previous build are started from this one, one after the other.
+    Upgrade,
     /// A node loses its disk, and is taken out and in again.
     Wipe,
     /// A node leaves, and joins as a new one.
@@ -73,13 +76,14 @@ pub enum Nemesis {
 
 impl Nemesis {
     /// All that hurt.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Kill,
         Self::Pause,
         Self::Partition,
         Self::SlowLink,
         Self::Loss,
         Self::Restart,
+        Self::Upgrade,
         Self::Wipe,
         Self::Churn,
         Self::Clock,
@@ -102,6 +106,11 @@ impl Nemesis {
         }
     }
 
+    /// Why it cannot be had on this machine, if it cannot.
+    pub fn missing(self) -> Option<String> {
+        self.fault()?.missing()
+    }
+
     /// What does it; nothing if nothing is to be hurt.
     pub(super) fn fault(self) -> Option<Box<dyn Fault>> {
         Some(match self {
@@ -112,6 +121,7 @@ impl Nemesis {
             Self::SlowLink => Box::new(slow_link::SlowLink::default()),
             Self::Loss => Box::new(loss::Loss::default()),
             Self::Restart => Box::new(restart::Restart),
+            Self::Upgrade => Box::new(upgrade::Upgrade::default()),
             Self::Wipe => Box::new(wipe::Wipe),
             Self::Churn => Box::new(churn::Churn),
             Self::Clock => Box::new(clock::Clock),
