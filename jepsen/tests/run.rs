@@ -62,7 +62,7 @@ fn an_inode_is_a_register_under_pauses() {
 }
 
 #[test]
-fn an_inode_is_a_register_under_partitions_on_proxies() {
+fn an_inode_is_a_register_under_partitions() {
     run_on_proxies("inode-register", "partition");
 }
 
