@@ -404,13 +404,7 @@ async fn assemble(
         metrics: Arc::clone(&metrics),
         stall: (lease * 2).max(Duration::from_secs(2)),
     };
-    let Store {
-        log,
-        machine,
-        reader,
-        poison,
-    } = store;
-    let raft = Raft::build(config.node_id, settings, network, log, machine)
+    let raft = Raft::build(config.node_id, settings, network, store.log, store.machine)
         .await
         .map_err(|fatal| StartError::Raft(fatal.to_string()))?;
     let (reads, rounds) = read_gate(raft.clone(), Arc::clone(&metrics), lease * READ_TIMEOUTS);
@@ -428,8 +422,8 @@ async fn assemble(
         config,
         incarnation,
         raft,
-        reader,
-        poison,
+        reader: store.reader,
+        poison: store.poison,
         channels,
         wall,
         clock,
