@@ -1,16 +1,24 @@
 //! Nodes whose disks fill up.
 
 use super::fault::{Fault, Hit};
-use crate::cluster::{Cluster, ClusterOptions};
+use crate::cluster::{Cluster, ClusterOptions, Node};
+use crate::http::metric;
 use crate::loop_image::loop_missing;
+use crate::wait;
 use anyhow::Result;
 use async_trait::async_trait;
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use std::ops::Range;
+use std::time::Duration;
 
 /// Free bytes under which a node refuses to grow.
 const RESERVE: u64 = 16 << 20;
+
+/// How long a node may take to see its room, or to end.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long one question to it may take.
+const ASK: Duration = Duration::from_secs(2);
 
 /// Somebody else takes a node's space, up to some of its reserve, or all of it.
 #[derive(Default)]
@@ -19,6 +27,23 @@ pub(super) struct FullDisk {
     refusing: u32,
     /// Times that a node stopped because it could not write.
     stopped: u32,
+}
+
+/// Waits until a node sees that it has room again, or has ended: what it wrote last may have failed
+/// before. Says whether it runs.
+async fn sees_room(node: &mut Node) -> Result<bool> {
+    let metrics = node.metrics_addr().to_owned();
+    wait::until("a node to see its room, or to end", PATIENCE, async || {
+        let free = metric(&metrics, "curlew_meta_free_bytes", ASK).await;
+        if !node.running()? {
+            return Ok(Ok(false));
+        }
+        Ok(match free {
+            Ok(free) if free >= RESERVE as f64 => Ok(true),
+            other => Err(format!("{other:?} bytes are free")),
+        })
+    })
+    .await
 }
 
 #[async_trait(?Send)]
@@ -68,9 +93,8 @@ impl Fault for FullDisk {
             cluster.image(*id)?.make_room()?;
         }
         for id in &hit.victims {
-            // It may stop by itself a moment after it had no room.
             let node = cluster.node(*id)?;
-            if !node.running()? {
+            if !sees_room(node).await? {
                 node.start()?;
             }
         }
