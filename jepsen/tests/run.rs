@@ -42,12 +42,12 @@ fn run_in_namespaces(test: &str, workload: &str, nemesis: &str) {
     if let Some(why) = namespaces_missing() {
         return skip(test, &why);
     }
-    let network = run_in("namespaces", workload, nemesis, "20");
+    let network = run_in("namespaces", workload, nemesis, "30");
     assert_eq!(network, "network: namespaces");
 }
 
 fn run_on_proxies(workload: &str, nemesis: &str) {
-    let network = run_in("proxies", workload, nemesis, "20");
+    let network = run_in("proxies", workload, nemesis, "30");
     assert!(network.starts_with("network: proxies"), "{network}");
 }
 
@@ -91,7 +91,7 @@ fn an_inode_is_a_register_while_packets_are_lost() {
 
 #[test]
 fn a_directory_is_a_set_under_partitions() {
-    run("directory-set", "partition", "20");
+    run("directory-set", "partition", "30");
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn files_are_there_from_close_to_open_when_their_bucket_is_hurt() {
             &why,
         );
     }
-    run("files", "bucket", "10");
+    run("files", "bucket", "25");
 }
 
 #[test]
