@@ -4,7 +4,7 @@
 use super::report::{BackupReport, NodeReport, StatusReport};
 use crate::when::rfc3339;
 use anyhow::{Context, Result, bail};
-use meta_client::{Cluster, MetaUrl, MirrorStatus, NodeStatus, VolumeStatus};
+use meta_client::{ClientError, Cluster, Failure, MetaUrl, MirrorStatus, NodeStatus, VolumeStatus};
 use meta_core::attr::Caller;
 use meta_core::ids::SessionId;
 use meta_core::query::{Answer, Query, QueryBody, SessionInfo, VolumeInfo, VolumeStat};
@@ -210,8 +210,12 @@ async fn gather_volume(url: &MetaUrl) -> Result<VolumeSight> {
     let Answer::Sessions(sessions) = ask(page).await? else {
         bail!("the cluster answered something else than the sessions");
     };
-    let Answer::Backup(backup) = ask(QueryBody::Backup).await? else {
-        bail!("the cluster answered something else than the backups");
+    let backup = match ask(QueryBody::Backup).await {
+        Ok(Answer::Backup(backup)) => backup,
+        Ok(_) => bail!("the cluster answered something else than the backups"),
+        // A cluster of an older version knows of none.
+        Err(ClientError::Failed(Failure::BadRequest(_))) => BackupStatus::default(),
+        Err(error) => return Err(error.into()),
     };
     Ok(VolumeSight {
         info,
