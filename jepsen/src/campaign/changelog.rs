@@ -172,9 +172,10 @@ impl Reader {
             };
             let after = at.saturating_sub(back);
             let records = rng.random_range(0..STAY);
-            // Whatever ended it, it begins again.
-            let _ended = self.follow(after, records, place.end).await;
-            tokio::time::sleep(NEXT / 4).await;
+            // Whatever ended it, it begins again: at once, unless nobody answers.
+            if self.follow(after, records, place.end).await.is_err() {
+                tokio::time::sleep(NEXT).await;
+            }
         }
         Reading {
             reader: self.name,
