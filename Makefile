@@ -42,7 +42,7 @@ test: build failpoints previous
 # The long proof: goes on where it stopped, in proof/.
 MINUTES := 150
 proof: build failpoints
-	@test -e proof/damages || { mkdir -p proof && CURLEW_DAMAGES=1000 $(CARGO) test --release --locked -p raft-store \
+	@test proof/damages -nt $(TARGET)/release/curlew-meta || { mkdir -p proof && CURLEW_DAMAGES=1000 $(CARGO) test --release --locked --workspace --lib \
 		damage_anywhere_is_refused_or_changes_nothing -- --nocapture && touch proof/damages; }
 	@$(TARGET)/release/jepsen proof --minutes $(MINUTES) --dir proof
 

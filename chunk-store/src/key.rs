@@ -17,15 +17,20 @@ impl VolumeKeys {
     ///
     /// `index` counts blocks from 0; `size` is the block's length in bytes.
     pub fn block(&self, slice: SliceId, index: u32, size: u32) -> Option<BlockKey> {
-        let epoch = id_epoch(slice.0);
-        let (_, cluster) = self.epochs.iter().find(|(known, _)| *known == epoch)?;
         Some(BlockKey {
             uuid: self.uuid,
-            cluster: *cluster,
+            cluster: self.cluster(slice)?,
             slice,
             index,
             size,
         })
+    }
+
+    /// The cluster that opened a slice's epoch, if the epoch is known.
+    pub(crate) fn cluster(&self, slice: SliceId) -> Option<ClusterId> {
+        let epoch = id_epoch(slice.0);
+        let mut epochs = self.epochs.iter();
+        epochs.find_map(|(known, cluster)| (*known == epoch).then_some(*cluster))
     }
 }
 

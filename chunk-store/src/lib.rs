@@ -30,5 +30,6 @@ pub use frame::frame_crcs;
 pub use key::{BlockKey, VolumeKeys};
 pub use limits::Limits;
 pub use object::{Failing, Fault, LocalDir, Memory, ObjectStore, S3Bucket, S3Store, Step};
+pub use retry::RetryBudget;
 pub use slice_store::SliceStore;
 pub use upload::{SliceUpload, Uploaded};

@@ -8,16 +8,17 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const DOUBLINGS_MAX: u32 = 8;
 
-/// The time that one block's upload, or the parts of one read together, have from the first failure
-/// on.
+/// The time that one piece of work (a block's upload, the parts of one read together, a download) has
+/// from its first failure on.
 #[derive(Debug)]
-pub(crate) struct RetryBudget {
+pub struct RetryBudget {
     limit: Duration,
     deadline: OnceLock<Instant>,
 }
 
 impl RetryBudget {
-    pub(crate) fn new(limit: Duration) -> Self {
+    /// One that nothing has failed in yet.
+    pub fn new(limit: Duration) -> Self {
         Self {
             limit,
             deadline: OnceLock::new(),
@@ -26,7 +27,7 @@ impl RetryBudget {
 
     /// How long to wait after the given failed attempt (the first is 1); `None` if the time is
     /// over.
-    pub(crate) fn pause(&self, attempt: u32) -> Option<Duration> {
+    pub fn pause(&self, attempt: u32) -> Option<Duration> {
         let now = Instant::now();
         let deadline = *self.deadline.get_or_init(|| now + self.limit);
         let left = deadline.saturating_duration_since(now);

@@ -7,9 +7,10 @@ use crate::object::ObjectStore;
 use crate::read::{self, FrameCache};
 use crate::upload::SliceUpload;
 use bytes::Bytes;
-use meta_core::ids::SliceId;
+use meta_core::ids::{ClusterId, Epoch, SliceId};
 use meta_core::limits::FRAME_BYTES;
 use meta_core::query::Slice;
+use parking_lot::RwLock;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -22,7 +23,7 @@ pub(crate) struct Shared {
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) downloads: Semaphore,
     pub(crate) frames: FrameCache,
-    keys: VolumeKeys,
+    keys: RwLock<VolumeKeys>,
 }
 
 impl Shared {
@@ -41,7 +42,7 @@ impl Shared {
         if self.block_bytes == 0 || !self.block_bytes.is_multiple_of(FRAME_BYTES) {
             return Err(refused("its volume's block size is not whole frames"));
         }
-        match self.keys.block(slice, index, size) {
+        match self.keys.read().block(slice, index, size) {
             Some(key) => Ok(key.to_string()),
             None => Err(refused("its epoch is not one of the volume's")),
         }
@@ -67,8 +68,18 @@ impl SliceStore {
             downloads: Semaphore::new(limits.downloads.max(1)),
             frames: read::frame_cache(limits.memory_bytes),
             limits,
-            keys,
+            keys: RwLock::new(keys),
         }))
+    }
+
+    /// Whether a slice is of an epoch whose blocks can be named here.
+    pub fn knows_epoch_of(&self, slice: SliceId) -> bool {
+        self.0.keys.read().cluster(slice).is_some()
+    }
+
+    /// Takes in all epochs that the volume has by now: others are opened while it is used.
+    pub fn learn(&self, epochs: Vec<(Epoch, ClusterId)>) {
+        self.0.keys.write().epochs = epochs;
     }
 
     /// The store behind.

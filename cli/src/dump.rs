@@ -5,9 +5,11 @@ use crate::progress::Progress;
 use crate::{output, target};
 use anyhow::{Context, Result, bail};
 use meta_client::{Cluster, DumpInfo, MetaUrl, dump};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use serde::Serialize;
 use std::fs::{self, File};
-use std::io::BufWriter;
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -80,7 +82,7 @@ pub(crate) async fn run(args: DumpArgs) -> Result<Finding> {
             return Err(error).with_context(|| format!("cannot dump to {file}"));
         }
     };
-    publish(&partial, &args.file).with_context(|| format!("cannot name the dump {file}"))?;
+    publish(&partial, &args.file)?;
     drop(progress);
     let report = Report::of(&url.volume, &dumped);
     if args.json {
@@ -116,12 +118,36 @@ async fn write(
 }
 
 /// Gives a whole dump its name, and makes that durable.
-fn publish(partial: &Path, file: &Path) -> std::io::Result<()> {
-    // A link, and not a rename, because it does not replace what has come to be there meanwhile.
-    fs::hard_link(partial, file)?;
-    fs::remove_file(partial)?;
+fn publish(partial: &Path, file: &Path) -> Result<()> {
+    // All the work is done: whatever fails, the dump is there.
+    let named = match fs::hard_link(partial, file) {
+        Ok(()) => fs::remove_file(partial),
+        Err(error) => name_without_links(partial, file, error),
+    };
+    named.with_context(|| {
+        let (file, partial) = (file.display(), partial.display());
+        format!("cannot name the dump {file}: the whole dump is in {partial}")
+    })?;
     let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty());
-    File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
+    let synced = File::open(dir.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all());
+    synced.with_context(|| {
+        let file = file.display();
+        format!("the whole dump is in {file}, but a crash of this machine may take it away")
+    })
+}
+
+/// Names a dump where there are no hard links. Like a link, and unlike a plain rename, it does not
+/// replace what has come to be there meanwhile.
+fn name_without_links(partial: &Path, file: &Path, no_link: io::Error) -> io::Result<()> {
+    if no_link.kind() == io::ErrorKind::AlreadyExists {
+        return Err(no_link);
+    }
+    match renameat_with(CWD, partial, CWD, file, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(()),
+        Err(Errno::EXIST) => Err(Errno::EXIST.into()),
+        // What the link failed with says more.
+        Err(_not_supported) => Err(no_link),
+    }
 }
 
 /// Says now and then how many rows there are so far.
@@ -132,5 +158,56 @@ pub(crate) fn steps(progress: &Progress, what: &str) -> impl FnMut(u64) {
             progress.step(&format!("{rows} {what}"));
             next = rows + ROWS_PER_STEP;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    /// A directory with a whole dump that has no name yet.
+    fn dumped() -> (TempDir, PathBuf, PathBuf) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("vol.dump");
+        let partial = partial(&file);
+        fs::write(&partial, "rows").expect("written");
+        (dir, partial, file)
+    }
+
+    fn no_links() -> io::Error {
+        Errno::PERM.into()
+    }
+
+    #[test]
+    fn a_dump_gets_its_name_with_links_and_without() {
+        let (_dir, partial, file) = dumped();
+        publish(&partial, &file).expect("named");
+        assert_eq!(fs::read(&file).expect("there"), b"rows");
+        assert!(!partial.exists());
+        let (_dir, partial, file) = dumped();
+        name_without_links(&partial, &file, no_links()).expect("named");
+        assert_eq!(fs::read(&file).expect("there"), b"rows");
+        assert!(!partial.exists());
+    }
+
+    #[test]
+    fn a_dump_that_gets_no_name_is_kept_and_said_where() {
+        let (_dir, partial, file) = dumped();
+        fs::write(&file, "of somebody").expect("written");
+        let error = publish(&partial, &file).expect_err("the name is taken");
+        let told = format!("{error:#}");
+        let place = format!("the whole dump is in {}", partial.display());
+        assert!(told.contains(&place), "{told}");
+        let taken = name_without_links(&partial, &file, no_links());
+        let taken = taken.expect_err("the name is taken").kind();
+        assert_eq!(taken, io::ErrorKind::AlreadyExists);
+        // Where neither works, it is told why there is no link.
+        let nowhere = file.with_file_name("nowhere").join("vol.dump");
+        let neither = name_without_links(&partial, &nowhere, no_links());
+        let neither = neither.expect_err("no directory").kind();
+        assert_eq!(neither, io::ErrorKind::PermissionDenied);
+        assert_eq!(fs::read(&partial).expect("kept"), b"rows");
+        assert_eq!(fs::read(&file).expect("kept"), b"of somebody");
     }
 }

@@ -5,11 +5,11 @@ mod twin;
 use bytes::Bytes;
 use fs_client::vfs::{HandleId, ListAttrs, OpenHow, SeekFor, Vfs, VfsError, WriteHow};
 use meta_core::attr::Timestamp;
-use meta_core::command::{NewNode, RenameMode, SetAttr, SetTime};
-use meta_core::ids::{DentryNumber, Ino};
+use meta_core::command::{CommandBody, NewNode, RenameMode, SetAttr, SetTime};
+use meta_core::ids::{DentryNumber, Ino, VolumeId};
 use meta_core::limits::CHUNK_BYTES;
 use meta_core::name::Name;
-use meta_core::outcome::Refusal;
+use meta_core::outcome::{Outcome, Refusal};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use twin::ROOT;
@@ -112,6 +112,29 @@ async fn pages_are_kept_only_while_the_file_is_unchanged() {
     assert!(!valid(&two.other).await, "data waits");
     two.other.flush(own).await.expect("close");
     assert!(!valid(&two.other).await, "changed by this mount");
+}
+
+/// After a recovery from a lost majority the volume has one more epoch, and blocks have its number in
+/// their names.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mount_goes_on_in_an_epoch_that_is_opened_under_it() {
+    let two = Two::new();
+    let (ino, writer) = create(&two.one, "file").await;
+    write(&two.one, writer, 0, &[7; 300_000]).await;
+    two.one.fsync(writer).await.expect("fsync");
+    let reply = two
+        .engine
+        .command(VolumeId::CLUSTER, CommandBody::Recovered);
+    assert!(matches!(reply.outcome, Outcome::Done(_)), "{reply:?}");
+    // This one was granted no ids before, the other one learns of the epoch when it reads.
+    let second = open(&two.other, ino).await;
+    write(&two.other, second, 100_000, &[9; 300_000]).await;
+    two.other.flush(second).await.expect("close");
+    let reader = open(&two.one, ino).await;
+    let found = read(&two.one, reader, 0, 1 << 20).await;
+    let expected = [vec![7; 100_000], vec![9; 300_000]].concat();
+    assert!(found == expected, "each mount reads what both have written");
+    assert_eq!(two.engine.info().epochs.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

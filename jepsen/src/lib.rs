@@ -15,6 +15,7 @@ pub mod cluster;
 pub mod crash_points;
 pub mod demo;
 pub mod fixture;
+pub mod freezer;
 pub mod fuse;
 pub mod history;
 pub mod http;

@@ -9,12 +9,20 @@ use jepsen::demo::{self, DemoOptions};
 use jepsen::fixture;
 use jepsen::network::{Network, NetworkChoice};
 use jepsen::power;
+use jepsen::process::end_with_proof;
 use jepsen::proof::{self, PowerLine};
 use jepsen::s3_server;
+use jepsen::scratch::notice;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The exit code after SIGINT, as shells have it.
+const INTERRUPTED: u8 = 130;
+/// The exit code after SIGTERM.
+const TERMINATED: u8 = 143;
 
 #[derive(Parser, Debug)]
 #[command(
@@ -120,13 +128,38 @@ fn main() -> ExitCode {
 }
 
 fn start(command: Command) -> Result<ExitCode> {
+    if matches!(command, Command::Run(_) | Command::Power { .. }) {
+        end_with_proof()?;
+    }
     // Before there is a second thread, which would stay in the network of now.
     let network = match &command {
         Command::Run(arguments) => Network::choose(arguments.network)?,
         _ => Network::Proxies("all else stays on it".to_owned()),
     };
+    // These two wait in calls that nothing interrupts, and leave nothing behind: a signal ends them as
+    // it ends any program. Of a proof's end what it started is told by the system.
+    let waits = matches!(command, Command::Proof { .. } | Command::FileWorker { .. });
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(run(command, network))
+    if waits {
+        return runtime.block_on(run(command, network));
+    }
+    runtime.block_on(unless_told(run(command, network)))
+}
+
+/// Waits for the end of some work. On SIGINT or SIGTERM it is dropped, and with it end nodes, mounts
+/// and whatever else it has started, and their files go.
+async fn unless_told(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let code = tokio::select! {
+        // A terminal tells all of us at once, and what the work sees of that is no finding.
+        biased;
+        _told = interrupt.recv() => INTERRUPTED,
+        _told = terminate.recv() => TERMINATED,
+        ended = work => return ended,
+    };
+    notice("jepsen: told to end; what was started has been ended too");
+    Ok(ExitCode::from(code))
 }
 
 async fn run(command: Command, network: Network) -> Result<ExitCode> {
@@ -221,4 +254,36 @@ async fn cut_power(cycles: u32, seed: u64) -> Result<()> {
     eprintln!("{report:?}");
     println!("{}", serde_json::to_string(&line)?);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{Signal, getpid, kill_process};
+    use std::future::pending;
+    use std::sync::Arc;
+
+    /// Signals go to the whole process, so both are in one test.
+    #[tokio::test]
+    async fn work_ends_by_itself_or_is_dropped_when_told() {
+        let same = |one: ExitCode, other: u8| {
+            assert_eq!(format!("{one:?}"), format!("{:?}", ExitCode::from(other)));
+        };
+        let ended = unless_told(async { Ok(ExitCode::from(7)) }).await;
+        same(ended.expect("ended"), 7);
+        for (told, code) in [(Signal::INT, INTERRUPTED), (Signal::TERM, TERMINATED)] {
+            let held = Arc::new(());
+            let kept = Arc::clone(&held);
+            let work = async move {
+                // By now somebody waits for it.
+                kill_process(getpid(), told)?;
+                pending::<()>().await;
+                drop(kept);
+                anyhow::Ok(ExitCode::SUCCESS)
+            };
+            let ended = unless_told(work).await;
+            same(ended.expect("told"), code);
+            assert_eq!(Arc::strong_count(&held), 1, "the work is dropped");
+        }
+    }
 }

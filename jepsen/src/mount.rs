@@ -15,7 +15,7 @@ use std::time::Duration;
 /// How long a mount may take to answer, and an unmount to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A mounted volume. Dropping it unmounts by force and kills its process.
+/// A mounted volume. Dropping it kills its process and unmounts by force.
 #[derive(Debug)]
 pub struct Mount {
     process: Process,
@@ -76,9 +76,15 @@ impl Mount {
     ///
     /// # Errors
     /// When it does neither.
-    pub fn start_failing(url: &str, point: &Path, log: &Path, at: &str) -> Result<Self> {
+    pub fn start_failing(
+        url: &str,
+        point: &Path,
+        log: &Path,
+        extra: &[&str],
+        at: &str,
+    ) -> Result<Self> {
         let mut command = Command::new(binary("curlew-failpoints")?);
-        command.arg("mount").arg(url).arg(point);
+        command.arg("mount").arg(url).arg(point).args(extra);
         command.env("CURLEW_FAILPOINT", at);
         let mut mount = Self::launch(&mut command, point, log)?;
         wait::until_blocking("the mount to answer or to end", PATIENCE, || {
@@ -118,6 +124,14 @@ impl Mount {
         &mut self.process
     }
 
+    /// Ends its process with SIGKILL, and takes away what is left of the mount.
+    ///
+    /// # Errors
+    /// When it had ended by itself; the log's tail is in the error.
+    pub fn kill(mut self) -> Result<()> {
+        self.process.kill_running()
+    }
+
     /// Unmounts with `curlew umount` and waits for the process to end well.
     ///
     /// # Errors
@@ -153,14 +167,15 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
+        // First: whether something is mounted is asked of the mount, which may wait for its cluster.
+        if let Err(error) = self.process.kill() {
+            notice(&format!("{error:#}"));
+        }
         if self.mounted
             && is_mounted(&self.point).unwrap_or(true)
             && let Err(error) = unmount(&self.point, UnmountFlags::DETACH)
         {
             notice(&format!("cannot unmount {}: {error}", self.point.display()));
-        }
-        if let Err(error) = self.process.kill() {
-            notice(&format!("{error:#}"));
         }
     }
 }

@@ -31,7 +31,8 @@ pub struct PowerReport {
 /// [`crate::loop_image::loop_missing`] looks for.
 ///
 /// # Errors
-/// When something acknowledged is lost, a node does not come back, or copies differ.
+/// When something acknowledged is lost, a node ends or panics for another reason or does not come
+/// back, or copies differ.
 pub async fn cut(cycles: u32, seed: u64) -> Result<PowerReport> {
     let mut rng = StdRng::seed_from_u64(seed);
     let options = ClusterOptions {
@@ -65,6 +66,7 @@ pub async fn cut(cycles: u32, seed: u64) -> Result<PowerReport> {
     let checked = check(&url, &written).await?;
     let checked = checked.map_err(|wrong| anyhow!("{wrong:?}"))?;
     cluster.check_stores(PATIENCE).await?;
+    cluster.no_panics()?;
     Ok(PowerReport {
         alone,
         all,
@@ -76,17 +78,23 @@ pub async fn cut(cycles: u32, seed: u64) -> Result<PowerReport> {
 async fn cycle_power(cluster: &mut Cluster, victims: &[u64]) -> Result<()> {
     go_dark(cluster, victims)?;
     come_back(cluster, victims)?;
-    cluster.wait_ready(PATIENCE).await
+    cluster.wait_ready(PATIENCE).await?;
+    // One that ran on would be forgotten with the next cut.
+    cluster.no_panics()
 }
 
-/// Cuts the power of nodes.
+/// Cuts the power of nodes, all of which run.
 pub(crate) fn go_dark(cluster: &mut Cluster, victims: &[u64]) -> Result<()> {
+    for id in victims {
+        // What ended one before was not the cut.
+        cluster.node(*id)?.must_run()?;
+    }
     for id in victims {
         cluster.image(*id)?.cut()?;
     }
     for id in victims {
         // It may have seen the first error and stopped by itself.
-        let _ended_by_itself = cluster.node(*id)?.kill();
+        cluster.node(*id)?.kill_or_stopped()?;
     }
     Ok(())
 }

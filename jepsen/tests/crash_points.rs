@@ -1,7 +1,7 @@
 //! Processes end at every named place, and nothing that was acknowledged is lost.
 
 use jepsen::alone::alone;
-use jepsen::crash_points::{covered, founding, mirror, mount, node};
+use jepsen::crash_points::{backup, covered, founding, mirror, mount, node};
 use jepsen::fuse::skip_unless_fuse;
 use jepsen::scratch::notice;
 use jepsen::seed::seed;
@@ -64,4 +64,19 @@ async fn a_mount_ends_at_every_place() {
     notice(&format!("crash_points: {survived:?}"));
     assert_eq!(survived.ends, mount::POINTS.len());
     assert!(survived.synced >= 2 * 4, "{survived:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mount_ends_at_every_place_of_a_backup() {
+    if skip_unless_fuse("a_mount_ends_at_every_place_of_a_backup") {
+        return;
+    }
+    let _alone = alone().expect("the turn");
+    let whole = backup::run().await.unwrap_or_else(|e| panic!("{e:#}"));
+    notice(&format!(
+        "crash_points: {} ends within a backup, {whole} backups are whole",
+        backup::POINTS.len()
+    ));
+    // Each end but the first leaves one, and so does each mount that comes after an end.
+    assert!(whole >= 2 * backup::POINTS.len() - 1, "{whole}");
 }

@@ -6,7 +6,14 @@ use jepsen::http;
 use jepsen::scratch::notice;
 use jepsen::seed::seed;
 use jepsen::wait;
-use jepsen::writer::{Crew, Written, check};
+use jepsen::writer::{Crew, Written, check, make, names};
+use meta_client::meta_core::attr::Caller;
+use meta_client::meta_core::command::NewNode;
+use meta_client::meta_core::ids::Ino;
+use meta_client::meta_core::outcome::Refusal;
+use meta_client::meta_core::query::QueryBody;
+use meta_client::{ClientError, MetaSession, SessionOptions};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -227,6 +234,73 @@ async fn a_cluster_that_lost_its_majority_goes_on_from_the_one_that_is_left() {
     cluster.start_all().expect("started");
     cluster.wait_ready(PATIENCE).await.expect("all are there");
     end(&mut cluster, &url, &written).await;
+}
+
+/// Names of a directory, with what they lead to.
+async fn listed(url: &str) -> BTreeMap<String, Ino> {
+    let session = MetaSession::open(&url.parse().expect("a URL"), SessionOptions::default()).await;
+    let session = session.expect("a session");
+    let names = names(&session, Ino::ROOT).await.expect("a listing");
+    session.close().await;
+    names.into_iter().collect()
+}
+
+/// Found by a review: the one that was left gave the inodes of the lost suffix once more, so that a
+/// mount which had such a file open would have written into another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_the_lost_members_gave_is_given_again() {
+    let _alone = alone().expect("the turn");
+    let (mut cluster, crew) = begin("recover-lost", seed("membership").expect("a seed")).await;
+    let url = cluster.url("vol");
+    crew.stop(PATIENCE).await.expect("the writers end");
+    let session = MetaSession::open(&url.parse().expect("a URL"), SessionOptions::default()).await;
+    let session = session.expect("a session");
+    make(&session, Ino::ROOT, "kept", NewNode::Regular)
+        .await
+        .expect("made");
+    cluster
+        .digests_equal(PATIENCE)
+        .await
+        .expect("equal digests");
+    // The others go on without this one, whose data are all that will be left.
+    cluster.node(1).expect("a node").kill().expect("killed");
+    let mut lost = Vec::new();
+    for n in 0..50 {
+        let made = make(&session, Ino::ROOT, &format!("lost{n}"), NewNode::Regular).await;
+        lost.push(made.expect("two of three are enough").ino);
+    }
+    let seen = session.token();
+    for id in [2, 3] {
+        cluster.node(id).expect("a node").kill().expect("killed");
+        cluster.node(id).expect("a node").wipe().expect("wiped");
+    }
+    let said = cluster.recover(1, &["--the-others-are-lost"]);
+    assert!(said.expect("recovered").contains("the only member"));
+    cluster.node(1).expect("a node").start().expect("started");
+    cluster.leader(PATIENCE).await.expect("a leader");
+
+    let names = listed(&url).await;
+    assert!(names.contains_key("kept"), "{names:?}");
+    assert!(
+        !names.keys().any(|name| name.starts_with("lost")),
+        "{names:?}"
+    );
+    // The same session goes on, and is told what is gone.
+    for ino in &lost {
+        let asked = session
+            .query(Caller::root(), QueryBody::GetAttr { ino: *ino })
+            .await;
+        let gone = matches!(asked, Err(ClientError::Refused(Refusal::Stale)));
+        assert!(gone, "{ino}: {asked:?}");
+    }
+    for n in 0..50 {
+        let made = make(&session, Ino::ROOT, &format!("new{n}"), NewNode::Regular).await;
+        let made = made.expect("one of one is enough").ino;
+        assert!(!lost.contains(&made), "{made} was given before");
+    }
+    let now = session.token();
+    assert!(now.epoch > seen.epoch, "{now:?} {seen:?}");
+    session.close().await;
 }
 
 /// Questions that are asked at a time, and how often each. Found when one answer read Raft's metrics

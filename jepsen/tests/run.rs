@@ -2,6 +2,7 @@
 //! the verdict.
 
 use jepsen::alone::alone;
+use jepsen::freezer::freezer_missing;
 use jepsen::fuse::{fuse_missing, skip};
 use jepsen::loop_image::loop_missing;
 use jepsen::network::namespaces_missing;
@@ -102,6 +103,14 @@ fn a_name_that_is_created_exclusively_is_a_lock_when_clocks_jump() {
 #[test]
 fn a_rename_is_one_step_while_members_come_and_go() {
     run("rename", "churn", "20");
+}
+
+#[test]
+fn a_dump_shows_one_moment_while_nodes_are_frozen() {
+    if let Some(why) = freezer_missing() {
+        return skip("a_dump_shows_one_moment_while_nodes_are_frozen", &why);
+    }
+    run("tree", "freeze", "20");
 }
 
 #[test]

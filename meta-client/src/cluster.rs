@@ -43,7 +43,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    fn deadline(&self) -> Deadline {
+    pub(crate) fn deadline(&self) -> Deadline {
         Deadline::after(Some(self.retry_for))
     }
 
@@ -171,10 +171,7 @@ impl Cluster {
     /// [`Refusal::VolumeExists`] if another volume has the name.
     pub async fn create_mirror(&self, create: CreateMirror) -> Result<VolumeId, ClientError> {
         let body = CommandBody::CreateMirror(create);
-        let (_, success) = self
-            .command(VolumeId::CLUSTER, body, self.deadline())
-            .await?;
-        match success {
+        match self.again(VolumeId::CLUSTER, body).await? {
             Success::Volume(id) => Ok(id),
             _ => Err(other_answer()),
         }
@@ -246,9 +243,7 @@ impl Cluster {
     ) -> Result<(), ClientError> {
         let name = name.to_owned();
         let body = CommandBody::NoteFollower { name, info };
-        self.command(volume, body, self.deadline())
-            .await
-            .map(|_| ())
+        self.again(volume, body).await.map(|_| ())
     }
 
     /// The mirrors of a volume that its origin was told of: name and info.
@@ -299,17 +294,7 @@ impl Cluster {
             stamp: Timestamp::default(),
             body,
         };
-        match self.lead.propose(&command, deadline, Mood::Opening).await {
-            Proposed::Reply { reply, .. } => match reply.outcome {
-                Outcome::Done(success) => Ok((reply.token, success)),
-                Outcome::Refused(refusal) => Err(refusal.into()),
-                other @ Outcome::NotExecuted(_) => {
-                    Err(Failure::BadReply(format!("{other:?}")).into())
-                }
-            },
-            Proposed::NotRun(error) => Err(error),
-            Proposed::InDoubt(why) => Err(ClientError::Unknown(why)),
-        }
+        concluded(self.lead.propose(&command, deadline, Mood::Opening).await)
     }
 
     async fn of_volume(&self, volume: VolumeId, body: QueryBody) -> Result<Answer, ClientError> {
@@ -354,6 +339,23 @@ impl Cluster {
     }
 }
 
+/// How a command ended. A refusal tells of the last sending alone: one before it, whose answer was
+/// lost, may have been executed, and may be why this one was refused.
+fn concluded(proposed: Proposed) -> Result<(Token, Success), ClientError> {
+    match proposed {
+        Proposed::Reply { reply, in_doubt } => match reply.outcome {
+            Outcome::Done(success) => Ok((reply.token, success)),
+            Outcome::Refused(refusal) if in_doubt => Err(ClientError::Unknown(format!(
+                "sent again, it was refused: {refusal}"
+            ))),
+            Outcome::Refused(refusal) => Err(refusal.into()),
+            other @ Outcome::NotExecuted(_) => Err(Failure::BadReply(format!("{other:?}")).into()),
+        },
+        Proposed::NotRun(error) => Err(error),
+        Proposed::InDoubt(why) => Err(ClientError::Unknown(why)),
+    }
+}
+
 fn check_create(create: &CreateVolume) -> Result<(), Refusal> {
     let fits = create.name.len() <= meta_core::limits::VOLUME_NAME_BYTES_MAX
         && create.storage.len() <= meta_core::limits::STORAGE_BYTES_MAX
@@ -371,4 +373,34 @@ fn other_answer() -> ClientError {
 
 fn endless() -> ClientError {
     Failure::BadReply("a list without an end".into()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meta_core::outcome::Reply;
+
+    fn replied(outcome: Outcome, in_doubt: bool) -> Proposed {
+        let reply = Reply {
+            token: Token::default(),
+            stamp: Timestamp::default(),
+            outcome,
+        };
+        Proposed::Reply { reply, in_doubt }
+    }
+
+    #[test]
+    fn a_refusal_after_a_lost_answer_is_unknown() {
+        for refusal in [Refusal::MirrorGap, Refusal::InvalidArgument] {
+            let plain = concluded(replied(Outcome::Refused(refusal), false));
+            assert_eq!(plain, Err(ClientError::Refused(refusal)));
+            let doubtful = concluded(replied(Outcome::Refused(refusal), true));
+            let Err(ClientError::Unknown(why)) = &doubtful else {
+                panic!("{doubtful:?}");
+            };
+            assert!(why.contains(&refusal.to_string()), "{why}");
+        }
+        let done = concluded(replied(Outcome::Done(Success::Done), true));
+        assert_eq!(done, Ok((Token::default(), Success::Done)));
+    }
 }

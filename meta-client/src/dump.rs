@@ -13,6 +13,7 @@ use crate::changelog::{
     Changelog, ChangelogError, LoadHead, LoadPage, load_head, load_head_message,
 };
 use crate::cluster::Cluster;
+use crate::deadline::Deadline;
 use crate::error::{ClientError, Failure};
 use crate::url::MetaUrl;
 use meta_core::changelog::SealedRecord;
@@ -250,15 +251,27 @@ impl<R: Read> Dump<R> {
 
 /// Sends rows until they are in.
 async fn send(cluster: &Cluster, volume: VolumeId, rows: LoadRows) -> Result<(), ClientError> {
+    until_in(cluster.deadline(), || {
+        cluster.restore_rows(volume, rows.clone())
+    })
+    .await
+}
+
+/// Repeats a sending of rows until they are in: once after a lost answer, and more often until the
+/// deadline, because each repetition may lose its answer to another change of the leader.
+async fn until_in<F>(deadline: Deadline, mut sending: impl FnMut() -> F) -> Result<(), ClientError>
+where
+    F: Future<Output = Result<bool, ClientError>>,
+{
     let mut in_doubt = false;
     loop {
-        match cluster.restore_rows(volume, rows.clone()).await {
+        match sending().await {
             Ok(false) => return Ok(()),
             // Much of an earlier attempt had to go first.
             Ok(true) => in_doubt = false,
             // The sending before this one was taken in after all.
             Err(ClientError::Refused(Refusal::MirrorGap)) if in_doubt => return Ok(()),
-            Err(ClientError::Unknown(_)) if !in_doubt => in_doubt = true,
+            Err(ClientError::Unknown(_)) if !in_doubt || !deadline.is_over() => in_doubt = true,
             Err(error) => return Err(error),
         }
     }
@@ -337,6 +350,8 @@ impl DumpError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::ready;
+    use std::time::Duration;
 
     fn page(keys: std::ops::Range<u8>, bytes: usize) -> LoadPage {
         LoadPage {
@@ -362,6 +377,35 @@ mod tests {
             let all: Vec<_> = pieces.into_iter().flat_map(|piece| piece.rows).collect();
             assert_eq!(all, whole.rows);
         }
+    }
+
+    /// How rows end whose sendings are answered so, one after the other.
+    async fn sent(
+        answers: impl IntoIterator<Item = Result<bool, ClientError>>,
+        limit: Duration,
+    ) -> Result<(), ClientError> {
+        let mut answers = answers.into_iter();
+        let sending = || ready(answers.next().expect("no more sendings"));
+        until_in(Deadline::after(Some(limit)), sending).await
+    }
+
+    #[tokio::test]
+    async fn rows_that_were_taken_in_before_their_answer_was_lost_are_in() {
+        let minute = Duration::from_secs(60);
+        let lost = || Err(ClientError::Unknown("lost".into()));
+        let gap = || Err(ClientError::Refused(Refusal::MirrorGap));
+        assert_eq!(sent([Ok(true), Ok(false)], minute).await, Ok(()));
+        assert_eq!(sent([lost(), gap()], minute).await, Ok(()));
+        // The leader changes more than once.
+        assert_eq!(sent([lost(), lost(), lost(), gap()], minute).await, Ok(()));
+        // What was answered leaves no doubt behind.
+        assert_eq!(sent([gap()], minute).await, gap().map(|_: bool| ()));
+        let answers = [lost(), Ok(true), gap()];
+        assert_eq!(sent(answers, minute).await, gap().map(|_: bool| ()));
+        // One more sending, also when the first one took all the time that there was.
+        assert_eq!(sent([lost(), Ok(false)], Duration::ZERO).await, Ok(()));
+        let given_up = sent([lost(), lost()], Duration::ZERO).await;
+        assert_eq!(given_up, lost().map(|_: bool| ()));
     }
 
     #[test]

@@ -98,6 +98,9 @@ pub enum CommandBody {
         /// The digest of all its rows.
         digest: u128,
     },
+    /// The cluster goes on from what one node has, after more than half of it was lost for good: ids
+    /// and records that the others had given, and this one does not know of, are not given again.
+    Recovered,
 }
 
 /// How a dump begins to be loaded.

@@ -108,7 +108,7 @@ points! {
     RecoverRenewed = "recover.renewed",
     /// A cluster's recovery: the vote of the new term is durable.
     RecoverVoted = "recover.voted",
-    /// A cluster's recovery: the members are in the log.
+    /// A cluster's recovery: the members are in the log, and what was lost is.
     RecoverAppended = "recover.appended",
     /// A cluster has members, and no identity.
     Founded = "init.founded",
@@ -160,6 +160,14 @@ points! {
     MountServed = "mount.served",
     /// A mount ends: what was written is stored, its session is open.
     MountFlushed = "mount.flushed",
+    /// A mount: a backup is spooled, and nothing of it is in the bucket.
+    BackupDumped = "backup.dumped",
+    /// A mount: a backup is in the bucket, old ones are not removed.
+    BackupStored = "backup.stored",
+    /// A mount: a backup is complete, and the engine is not told.
+    BackupPruned = "backup.pruned",
+    /// A mount: the engine knows of a backup.
+    BackupTold = "backup.told",
 }
 
 /// Passes a place.

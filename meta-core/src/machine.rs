@@ -71,6 +71,9 @@ fn run<B: KvRead>(
         (CommandBody::BeginRestore(begin), Some(cluster)) => {
             apply::restore::begin(pending, command.stamp, begin, cluster)
         }
+        (CommandBody::Recovered, Some(cluster)) => {
+            apply::recovered::all(pending, codec, command.stamp, cluster)
+        }
         (_, Some(cluster)) => on_volume(pending, codec, command, cluster),
     }
 }

@@ -5,28 +5,76 @@
 //! nothing reads the first. Effects that are in changelog, digest or mirrors have the volume's level
 //! instead (`docs/SEMANTICS.md`, "Upgrades").
 
-use crate::failure::Failure;
 use meta_core::command::{CommandBody, Operation};
+use meta_core::ids::VolumeId;
+use meta_core::key::{self, Key, Table};
+use meta_core::kv::{Family, KvRead};
+use meta_core::outcome::Fatal;
+use meta_core::row::{Row, VolumeRef};
+use meta_core::task::Task;
 use parking_lot::Mutex;
 use raft_store::NodeId;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 /// The newest generation that this version reads.
-pub(crate) const NEWEST: u32 = 2;
+pub(crate) const NEWEST: u32 = RECOVERED;
 /// The one that every version reads.
-const FIRST: u32 = 1;
+pub(crate) const FIRST: u32 = 1;
+/// The one of tasks.
+pub(crate) const TASKS: u32 = 2;
+/// The one of a recovery from a lost majority. It is never proposed, but may be in the log.
+const RECOVERED: u32 = 3;
 
 /// The generation of a command.
 pub(crate) fn of(body: &CommandBody) -> u32 {
-    let CommandBody::Request(request) = body else {
-        return FIRST;
+    let request = match body {
+        CommandBody::Request(request) => request,
+        CommandBody::Recovered => return RECOVERED,
+        _ => return FIRST,
     };
     match request.operation {
         Operation::ClaimTask { .. }
         | Operation::ReleaseTask { .. }
-        | Operation::FinishBackup { .. } => 2,
+        | Operation::FinishBackup { .. } => TASKS,
         _ => FIRST,
     }
+}
+
+/// Whether any volume has rows of commands about tasks. All members could read these when they were
+/// let in.
+pub(crate) fn had_tasks<K: KvRead>(view: &K) -> Result<bool, Fatal> {
+    let prefix = Key::new(VolumeId::CLUSTER, Table::VolumeName).done();
+    let mut named = Vec::new();
+    let end = key::prefix_end(&prefix);
+    view.scan(Family::State, &prefix, &end, &mut |name, row| {
+        named.push((name.to_vec(), row.to_vec()));
+        ControlFlow::Continue(())
+    })?;
+    for (name, row) in named {
+        let VolumeRef(volume) = VolumeRef::decode(&name, &row)?;
+        let backup = key::single(volume, Table::Backup);
+        for row_key in [backup, key::claim(volume, Task::Backup)] {
+            if view.get(Family::State, &row_key)?.is_some() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Why a member may not be able to read a command, and what to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum Unread {
+    /// It said so.
+    #[error("node {0} runs an older version: upgrade it")]
+    Older(NodeId),
+    /// It said nothing.
+    #[error(
+        "node {0} has not answered since this node started: start it, or take it out with \
+         `curlew-meta leave --id {0}`"
+    )]
+    NotHeard(NodeId),
 }
 
 /// What peers have said since this node started.
@@ -44,41 +92,98 @@ impl Generations {
     /// Whether all of `peers` read a generation. Who was not heard may be older.
     ///
     /// # Errors
-    /// Names one that does not, or was not heard.
-    pub(crate) fn check(
-        &self,
-        peers: impl IntoIterator<Item = NodeId>,
-        generation: u32,
-    ) -> Result<(), Failure> {
+    /// Names one that does not, before any that was not heard.
+    pub(crate) fn check(&self, peers: &[NodeId], generation: u32) -> Result<(), Unread> {
+        if generation == FIRST {
+            return Ok(());
+        }
         let heard = self.heard.lock();
+        let mut silent = None;
         for peer in peers {
-            let said = heard.get(&peer).copied();
-            if said.is_none_or(|said| said < generation) && generation > FIRST {
-                let why = said.map_or("was not heard yet", |_| "runs an older version");
-                return Err(Failure::bad_request(format!(
-                    "not every metadata node understands this yet: node {peer} {why}; upgrade all \
-                     of them"
-                )));
+            match heard.get(peer) {
+                Some(said) if *said < generation => return Err(Unread::Older(*peer)),
+                Some(_) => {}
+                None => silent = silent.or(Some(Unread::NotHeard(*peer))),
             }
         }
-        Ok(())
+        silent.map_or(Ok(()), Err)
+    }
+
+    /// The generation that a node must read to become a member beside `peers`: commands of it may
+    /// be in the log. A member that has said that it is older has kept them out, unless `had_tasks`
+    /// tells of some.
+    pub(crate) fn needed(&self, peers: &[NodeId], had_tasks: bool) -> u32 {
+        let least = if had_tasks { TASKS } else { FIRST };
+        let may_be_there =
+            |generation: &u32| !matches!(self.check(peers, *generation), Err(Unread::Older(_)));
+        (least..=NEWEST).rev().find(may_be_there).unwrap_or(least)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use meta_core::kv::{MemKv, Writes};
 
     #[test]
     fn a_command_waits_until_every_member_reads_it() {
         let generations = Generations::default();
-        assert!(generations.check([2, 3], FIRST).is_ok());
-        assert!(generations.check([2, 3], 2).is_err(), "nobody was heard");
-        generations.observe(2, 2);
-        generations.observe(3, 0);
-        let refused = generations.check([2, 3], 2).expect_err("3 is old");
-        assert!(refused.message.contains("node 3 runs"), "{refused}");
-        generations.observe(3, 2);
-        assert!(generations.check([2, 3], 2).is_ok());
+        assert_eq!(generations.check(&[2, 3], FIRST), Ok(()));
+        let refused = generations.check(&[2, 3], TASKS);
+        assert_eq!(refused, Err(Unread::NotHeard(2)));
+        generations.observe(2, TASKS);
+        generations.observe(4, 0);
+        // That one is older is told before that another was not heard: it is no matter of waiting.
+        let refused = generations.check(&[2, 3, 4], TASKS);
+        assert_eq!(refused, Err(Unread::Older(4)));
+        generations.observe(4, TASKS);
+        let refused = generations.check(&[2, 3, 4], TASKS);
+        assert_eq!(refused, Err(Unread::NotHeard(3)));
+        generations.observe(3, TASKS);
+        assert_eq!(generations.check(&[2, 3, 4], TASKS), Ok(()));
+    }
+
+    #[test]
+    fn a_member_that_is_away_and_one_that_is_old_are_told_apart() {
+        let away = Unread::NotHeard(3).to_string();
+        assert!(away.contains("curlew-meta leave --id 3"), "{away}");
+        assert!(!away.contains("upgrade"), "{away}");
+        let old = Unread::Older(3).to_string();
+        assert!(old.contains("node 3") && old.contains("upgrade"), "{old}");
+    }
+
+    #[test]
+    fn a_newcomer_must_read_what_may_be_in_the_log() {
+        let generations = Generations::default();
+        // Another leader may have let in what this one would not.
+        assert_eq!(generations.needed(&[], false), NEWEST);
+        assert_eq!(generations.needed(&[2, 3], false), NEWEST);
+        generations.observe(2, NEWEST);
+        assert_eq!(generations.needed(&[2, 3], false), NEWEST);
+        // One that is older has kept them out, unless rows tell that some were let in.
+        generations.observe(3, FIRST);
+        assert_eq!(generations.needed(&[2, 3], false), FIRST);
+        assert_eq!(generations.needed(&[2, 3], true), TASKS);
+    }
+
+    #[test]
+    fn a_task_of_any_volume_tells_that_all_members_read_tasks() {
+        let mut kv = MemKv::default();
+        let put = |kv: &mut MemKv, key: Vec<u8>, row: Vec<u8>| {
+            kv.write(Writes::from([((Family::State, key), Some(row))]));
+        };
+        for (name, volume) in [("one", VolumeId(1)), ("two", VolumeId(2))] {
+            let key = key::volume_name(name);
+            let row = VolumeRef(volume).encode(&key);
+            put(&mut kv, key, row);
+        }
+        assert!(!had_tasks(&kv).expect("read"));
+        let claim = key::claim(VolumeId(2), Task::Backup);
+        put(&mut kv, claim.clone(), vec![1]);
+        assert!(had_tasks(&kv).expect("read"));
+        kv.write(Writes::from([((Family::State, claim), None)]));
+        assert!(!had_tasks(&kv).expect("read"));
+        put(&mut kv, key::single(VolumeId(1), Table::Backup), vec![1]);
+        assert!(had_tasks(&kv).expect("read"));
     }
 }

@@ -3,7 +3,7 @@
 //! again.
 
 use crate::config::NodeConfig;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use meta_client::transport;
 use proto::v1;
 use proto::v1::admin_client::AdminClient;
@@ -21,8 +21,11 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 const STEP_LIMIT: Duration = Duration::from_secs(30);
 /// A newcomer may have to receive everything first.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(24 * 3600);
-/// Nothing more came to the newcomer for so long.
+/// Nothing more came to the newcomer for so long, or it was not heard for so long.
 const STANDSTILL: Duration = Duration::from_secs(60);
+/// Nothing at all came to a newcomer that is heard for so long. Of a snapshot nothing counts before
+/// it is there.
+const SNAPSHOT_LIMIT: Duration = Duration::from_secs(3600);
 
 type Client = AdminClient<Channel>;
 
@@ -162,11 +165,55 @@ pub async fn join(config: &NodeConfig, cluster: &Cluster, say: Say) -> Result<()
     Ok(())
 }
 
+/// How a learner gets on.
+#[derive(Debug)]
+struct Progress {
+    /// The most entries that it had.
+    best: u64,
+    /// When that became more.
+    moved: Instant,
+    /// When the leader heard it last.
+    heard: Instant,
+}
+
+impl Progress {
+    fn begin(now: Instant) -> Self {
+        Self {
+            best: 0,
+            moved: now,
+            heard: now,
+        }
+    }
+
+    /// Takes in what the leader knows of it.
+    fn observe(&mut self, member: &v1::Member, now: Instant) {
+        let ago = member.heard_ms.map(Duration::from_millis);
+        if let Some(heard) = ago.and_then(|ago| now.checked_sub(ago)) {
+            self.heard = self.heard.max(heard);
+        }
+        let matched = member.matched_index.unwrap_or(0);
+        if matched > self.best {
+            (self.best, self.moved) = (matched, now);
+        }
+    }
+
+    /// Whether there is no use in waiting any longer.
+    fn stands_still(&self, now: Instant) -> bool {
+        let still = now.duration_since(self.moved);
+        if self.best > 0 {
+            return still > STANDSTILL;
+        }
+        // While a snapshot is under way no entries come.
+        now.duration_since(self.heard) > STANDSTILL || still > SNAPSHOT_LIMIT
+    }
+}
+
 /// Waits until a learner has what there was when it came.
 async fn catch_up(cluster: &Cluster, id: u64, say: Say) -> Result<()> {
     let until = Instant::now() + CATCH_UP_LIMIT;
-    let (mut goal, mut best, mut moved) = (None, 0, Instant::now());
-    while Instant::now() < until {
+    let (mut goal, mut told) = (None, None);
+    let mut progress = Progress::begin(Instant::now());
+    while Instant::now() < until && !progress.stands_still(Instant::now()) {
         // Elections on the way are no reason to give up; a learner that stands still is.
         if let Ok((_, leader)) = cluster.leader().await {
             let goal = *goal.get_or_insert(leader.last_log_index);
@@ -178,16 +225,18 @@ async fn catch_up(cluster: &Cluster, id: u64, say: Say) -> Result<()> {
             if matched >= goal {
                 return Ok(());
             }
-            if matched > best {
-                (best, moved) = (matched, Instant::now());
+            progress.observe(member, Instant::now());
+            if told.replace(matched) != Some(matched) {
+                say(&format!("node {id} has {matched} of {goal} log entries"));
             }
-            say(&format!("node {id} has {matched} of {goal} log entries"));
-        }
-        // While a snapshot is under way no entries come.
-        if moved.elapsed() > STANDSTILL && best > 0 {
-            break;
         }
         tokio::time::sleep(PAUSE).await;
+    }
+    if progress.best == 0 {
+        bail!(
+            "nothing has come to node {id} yet: look in the log of node {id}, which says why, and \
+             run this again"
+        )
     }
     bail!("node {id} does not catch up: look in its log, and run this again")
 }
@@ -209,10 +258,9 @@ pub async fn replace(config: &NodeConfig, cluster: &Cluster, say: Say) -> Result
             }
         }
         // Whoever has data must not lose them by a slip.
-        _ if own.initialised || !own.members.is_empty() => bail!(
-            "node {id} at {} has the data of a cluster: replace only a node that has lost them",
-            own_addr(config)
-        ),
+        known if own.initialised || !own.members.is_empty() => {
+            return Err(has_data(id, &own_addr(config), known.is_some()));
+        }
         Some(_) => {
             cluster.remove(id).await?;
         }
@@ -221,17 +269,36 @@ pub async fn replace(config: &NodeConfig, cluster: &Cluster, say: Say) -> Result
     join(config, cluster, say).await
 }
 
+/// What to do with a node that is to be replaced, and has data that no member knows it by.
+fn has_data(id: u64, addr: &str, is_member: bool) -> anyhow::Error {
+    if is_member {
+        return anyhow!(
+            "node {id} at {addr} has the data of a cluster: replace only a node that has lost them"
+        );
+    }
+    // Also what is left of a replacement that was interrupted: the node was sent something, and those
+    // who sent it have lost that it belongs to them.
+    anyhow!(
+        "node {id} at {addr} is no member, and has what is left of a cluster's data: stop it, give it \
+         an empty data_dir, start it, and run this again"
+    )
+}
+
 /// Takes a node out of its cluster.
 ///
 /// # Errors
 /// If the cluster refuses or does not answer; it can be run again.
 pub async fn leave(id: u64, cluster: &Cluster, say: Say) -> Result<()> {
-    let (_, leader) = cluster.leader().await?;
-    if !leader.members.iter().any(|member| member.id == id) {
+    // For the words alone: a leader that was deposed, and has not heard of it, tells an old list.
+    // Who removes makes sure first that it leads, and does nothing if it is done already.
+    let told = cluster.leader().await.ok();
+    let was_member =
+        told.is_none_or(|(_, leader)| leader.members.iter().any(|member| member.id == id));
+    let members = cluster.remove(id).await?;
+    if !was_member {
         say(&format!("node {id} is no member"));
         return Ok(());
     }
-    let members = cluster.remove(id).await?;
     let left: Vec<String> = members.iter().map(|member| member.id.to_string()).collect();
     say(&format!(
         "node {id} is no member any more: stop it and delete its data_dir; left are {}",
@@ -291,4 +358,153 @@ pub async fn members(cluster: &Cluster, json: bool) -> Result<()> {
 pub fn own_addr(config: &NodeConfig) -> String {
     let configured = config.peers.get(&config.node_id).cloned();
     configured.unwrap_or_else(|| config.listen.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parking_lot::Mutex;
+    use proto::v1::admin_server::{Admin, AdminServer};
+    use std::sync::Arc;
+    use tokio::net::TcpListener;
+    use tokio_stream::wrappers::TcpListenerStream;
+    use tonic::Request;
+
+    fn member(matched: Option<u64>, heard_ms: Option<u64>) -> v1::Member {
+        v1::Member {
+            matched_index: matched,
+            heard_ms,
+            ..v1::Member::default()
+        }
+    }
+
+    #[test]
+    fn a_newcomer_that_nobody_hears_is_given_up() {
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let mut progress = Progress::begin(begin);
+        progress.observe(&member(None, Some(1000)), at(30));
+        progress.observe(&member(None, None), at(89));
+        assert!(!progress.stands_still(at(89)));
+        // It answers no more, however often that is told.
+        progress.observe(&member(None, Some(61_000)), at(90));
+        assert!(progress.stands_still(at(90)));
+    }
+
+    #[test]
+    fn a_newcomer_that_is_sent_a_snapshot_is_waited_for_and_not_for_ever() {
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let mut progress = Progress::begin(begin);
+        for second in (0..=3600).step_by(10) {
+            progress.observe(&member(Some(0), Some(5)), at(second));
+            assert!(!progress.stands_still(at(second)), "{second}");
+        }
+        progress.observe(&member(Some(0), Some(5)), at(3601));
+        assert!(progress.stands_still(at(3601)));
+        // With something there, more has to come.
+        progress.observe(&member(Some(7), Some(5)), at(3602));
+        assert!(!progress.stands_still(at(3662)));
+        progress.observe(&member(Some(7), Some(5)), at(3663));
+        assert!(progress.stands_still(at(3663)));
+    }
+
+    /// A node that takes itself for the leader and has an old list of members.
+    #[derive(Clone, Debug, Default)]
+    struct Deposed {
+        /// Whom it was asked to take out.
+        removed: Arc<Mutex<Vec<u64>>>,
+    }
+
+    fn not_asked<T>() -> Result<Response<T>, Status> {
+        Err(Status::unimplemented("nobody asks this here"))
+    }
+
+    #[tonic::async_trait]
+    impl Admin for Deposed {
+        async fn init(
+            &self,
+            _request: Request<v1::InitRequest>,
+        ) -> Result<Response<v1::InitReply>, Status> {
+            not_asked()
+        }
+
+        async fn status(
+            &self,
+            _request: Request<v1::StatusRequest>,
+        ) -> Result<Response<v1::StatusReply>, Status> {
+            let only = v1::Member {
+                id: 1,
+                ..v1::Member::default()
+            };
+            Ok(Response::new(v1::StatusReply {
+                node_id: 1,
+                leader_id: 1,
+                members: vec![only],
+                ..v1::StatusReply::default()
+            }))
+        }
+
+        async fn transfer_leader(
+            &self,
+            _request: Request<v1::TransferLeaderRequest>,
+        ) -> Result<Response<v1::TransferLeaderReply>, Status> {
+            not_asked()
+        }
+
+        async fn trigger_snapshot(
+            &self,
+            _request: Request<v1::TriggerSnapshotRequest>,
+        ) -> Result<Response<v1::TriggerSnapshotReply>, Status> {
+            not_asked()
+        }
+
+        async fn add_learner(
+            &self,
+            _request: Request<v1::AddLearnerRequest>,
+        ) -> Result<Response<v1::MembersReply>, Status> {
+            not_asked()
+        }
+
+        async fn promote(
+            &self,
+            _request: Request<v1::PromoteRequest>,
+        ) -> Result<Response<v1::MembersReply>, Status> {
+            not_asked()
+        }
+
+        async fn remove(
+            &self,
+            request: Request<v1::RemoveRequest>,
+        ) -> Result<Response<v1::MembersReply>, Status> {
+            self.removed.lock().push(request.into_inner().id);
+            Ok(Response::new(v1::MembersReply::default()))
+        }
+    }
+
+    /// Found by the simulation (seed 1459): a replacement was interrupted by a power cut of all nodes,
+    /// which forgot the newcomer, while it kept what it had been sent. The command was refused for
+    /// ever, and did not say what to do.
+    #[test]
+    fn what_is_left_of_a_replacement_is_told_apart_from_data_of_a_member() {
+        let left = has_data(5, "n5:1", false).to_string();
+        assert!(left.contains("empty data_dir"), "{left}");
+        let own = has_data(5, "n5:1", true).to_string();
+        assert!(!own.contains("empty data_dir"), "{own}");
+    }
+
+    #[tokio::test]
+    async fn who_is_no_member_by_an_old_list_is_taken_out_all_the_same() {
+        let node = Deposed::default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = listener.local_addr().expect("an address").to_string();
+        let serving = tonic::transport::Server::builder()
+            .add_service(AdminServer::new(node.clone()))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        let serving = tokio::spawn(serving);
+        let cluster: Cluster = addr.parse().expect("an address");
+        leave(3, &cluster, |_line| {}).await.expect("taken out");
+        assert_eq!(*node.removed.lock(), [3_u64]);
+        serving.abort();
+    }
 }

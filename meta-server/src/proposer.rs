@@ -200,6 +200,7 @@ pub(crate) fn clients_may_send(body: &CommandBody) -> bool {
         | CommandBody::Trim { .. }
         | CommandBody::TrimChangelog { .. }
         | CommandBody::RaiseLevel { .. }
+        | CommandBody::Recovered
         | CommandBody::Mirror(_) => false,
     }
 }

@@ -1,12 +1,16 @@
 //! The way back after more than half of a cluster's members were lost for good: one node that is left
 //! becomes the only member. What it lacks is lost.
 
+use crate::clock::{SystemClock, WallClock as _, timestamp};
 use crate::config::NodeConfig;
 use crate::node::identity;
+use meta_core::codec::Codec as _;
+use meta_core::command::{Command, CommandBody};
 use meta_core::failpoint::{self, Point};
+use meta_core::ids::VolumeId;
 use proto::ProstCodec;
 use raft_store::recover::{Left, alone, look as look_at};
-use raft_store::{NodeInfo, Store, StoreError, StoreOptions};
+use raft_store::{CommandBytes, NodeInfo, Store, StoreError, StoreOptions};
 use std::fmt;
 use std::sync::Arc;
 
@@ -71,7 +75,14 @@ pub async fn recover(config: &NodeConfig) -> Result<(), StoreError> {
         addr: addr.unwrap_or_else(|| config.listen.to_string()),
         incarnation,
     };
-    alone(&mut store, config.node_id, info)
+    // A new epoch, so that no id that the lost members have given is given again.
+    let recovered = Command {
+        volume: VolumeId::CLUSTER,
+        stamp: timestamp(SystemClock.now()),
+        body: CommandBody::Recovered,
+    };
+    let recovered = CommandBytes(ProstCodec.encode_command(&recovered).into());
+    alone(&mut store, config.node_id, info, recovered)
         .await
         .map(|_left| ())
 }

@@ -205,6 +205,7 @@ fn grows(body: &CommandBody) -> bool {
         | CommandBody::RaiseLevel { .. }
         | CommandBody::Mark
         | CommandBody::EndRestore { .. }
+        | CommandBody::Recovered
         | CommandBody::Mirror(_) => false,
     }
 }

@@ -30,6 +30,8 @@ mod options;
 mod poison;
 #[cfg(test)]
 mod raft_test;
+#[cfg(feature = "rocksdb")]
+mod record_files;
 pub mod recover;
 #[cfg(feature = "rocksdb")]
 mod rocks;

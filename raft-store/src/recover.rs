@@ -3,7 +3,7 @@
 
 use crate::error::StoreError;
 use crate::store::Store;
-use crate::types::{Entry, LogId, Membership, NodeId, NodeInfo, Vote};
+use crate::types::{CommandBytes, Entry, LogId, Membership, NodeId, NodeInfo, Vote};
 use meta_core::failpoint::{self, Point};
 use openraft::StorageHelper;
 use openraft::entry::EntryPayload;
@@ -45,11 +45,17 @@ pub async fn look(store: &mut Store) -> Result<Left, StoreError> {
     })
 }
 
-/// Makes `id` the only member, behind all that its log holds, in a term that nobody has seen.
+/// Makes `id` the only member, behind all that its log holds, in a term that nobody has seen,
+/// and `recovered` the first command of that term.
 ///
 /// # Errors
 /// [`StoreError::Refused`] if the log is empty or `id` is no voter; nothing was changed then.
-pub async fn alone(store: &mut Store, id: NodeId, info: NodeInfo) -> Result<Left, StoreError> {
+pub async fn alone(
+    store: &mut Store,
+    id: NodeId,
+    info: NodeInfo,
+    recovered: CommandBytes,
+) -> Result<Left, StoreError> {
     let left = look(store).await?;
     let (Some(last), Some(vote)) = (left.last, left.vote) else {
         return Err(refused(io::Error::other("the node belongs to no cluster")));
@@ -72,11 +78,16 @@ pub async fn alone(store: &mut Store, id: NodeId, info: NodeInfo) -> Result<Left
     failpoint::pass(Point::RecoverVoted);
     let members = Membership::new(vec![BTreeSet::from([id])], BTreeMap::from([(id, info)]));
     let members = members.map_err(|error| refused(io::Error::other(error.to_string())))?;
-    let entry = Entry {
-        log_id: LogId::new(CommittedLeaderId::new(term), last.index + 1),
-        payload: EntryPayload::Membership(members),
-    };
-    let appended = store.log.blocking_append(vec![entry]).await;
+    let payloads = [
+        EntryPayload::Membership(members),
+        EntryPayload::Normal(recovered),
+    ];
+    let entries = payloads.into_iter().zip(last.index + 1..);
+    let entries = entries.map(|(payload, index)| Entry {
+        log_id: LogId::new(CommittedLeaderId::new(term), index),
+        payload,
+    });
+    let appended = store.log.blocking_append(entries.collect::<Vec<_>>()).await;
     appended.map_err(|error| refused(io::Error::other(error.to_string())))?;
     failpoint::pass(Point::RecoverAppended);
     look(store).await

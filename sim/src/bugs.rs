@@ -1,8 +1,8 @@
 //! Which bugs that were put in on purpose are found, and by how many seeds.
 
-use crate::campaign::{CampaignOptions, campaign_with};
+use crate::campaign::{CampaignOptions, NO_REPORT, campaign_with};
 use crate::run::RunReport;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use meta_core::seeded::Bug;
 use std::path::Path;
 
@@ -35,6 +35,9 @@ pub fn look_for(sim: &Path, bug: Bug, seeds_max: u64, jobs: usize, seconds: u64)
         if found.is_none()
             && let Some(violation) = report.violations.into_iter().next()
         {
+            // It says nothing of the bug: the program may not even have it.
+            let ran = !violation.starts_with(NO_REPORT);
+            ensure!(ran, "seed {} of `{}` {violation}", report.seed, bug.name());
             found = Some((runs, violation));
         }
         Ok(found.is_none())
@@ -48,4 +51,16 @@ pub fn look_for(sim: &Path, bug: Bug, seeds_max: u64, jobs: usize, seconds: u64)
         seeds,
         violation,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_does_not_run_finds_no_bug() {
+        let found = look_for(Path::new("false"), Bug::ALL[0], 2, 2, 1);
+        let error = found.expect_err("no report").to_string();
+        assert!(error.contains(NO_REPORT), "{error}");
+    }
 }

@@ -16,6 +16,7 @@ pub mod bugs;
 pub mod campaign;
 mod client;
 mod clock;
+mod ends;
 mod entropy;
 mod history;
 mod invariant;

@@ -196,6 +196,9 @@ fn tell(report: &RunReport) {
         report.decided,
         report.trace
     );
+    for (reason, count) in &report.ends {
+        println!("nodes ended by themselves: {count}, {reason}");
+    }
     for violation in &report.violations {
         println!("violation: {violation}");
     }

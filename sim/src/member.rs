@@ -20,6 +20,8 @@ const FREE_BYTES: u64 = 1 << 40;
 
 /// How the reason of a node begins that does not trust its data.
 pub(crate) const DAMAGED: &str = "damaged";
+/// The reason of a node whose disk failed as [`SimDisk::fail_after`] says, in the store's words.
+pub(crate) const DISK_FAILED: &str = "refused: the disk failed";
 
 /// What runs of a node.
 #[derive(Default)]
@@ -120,7 +122,9 @@ impl Member {
         let observer = self.ledger.witness(self.id);
         let store = raft_store::open_simulated(&self.disk, Arc::new(ProstCodec), Some(observer));
         let store = store.map_err(|error| format!("{}: {error}", kind(&error)))?;
-        let reader = store.reader.clone();
+        let (reader, poison) = (store.reader.clone(), store.poison.clone());
+        // Whoever notices first that the store failed has words of its own: these are the store's.
+        let reason = |noticed: String| poison.reason().unwrap_or(noticed);
         let listener = network::listen().await.map_err(|error| error.to_string())?;
         let parts = NodeParts {
             listener,
@@ -131,7 +135,8 @@ impl Member {
             incarnation: Incarnation(self.incarnation.load(Ordering::Relaxed)),
         };
         let started = Node::start_with(self.config(), parts).await;
-        let node = Arc::new(started.map_err(|error| format!("start: {error}"))?);
+        let node = started.map_err(|error| reason(format!("start: {error}")))?;
+        let node = Arc::new(node);
         {
             let running = &mut *self.running.lock();
             *running = Running {
@@ -141,7 +146,7 @@ impl Member {
                 ended: None,
             };
         }
-        Ok(node.failed().await)
+        Ok(reason(node.failed().await))
     }
 
     /// What a crash leaves. The host must have been crashed.

@@ -1,6 +1,7 @@
 //! What hurts the stage, as the seed decides.
 
-use crate::member::{DAMAGED, Member};
+use crate::ends::{End, Ends, FAILING};
+use crate::member::Member;
 use crate::run::Stage;
 use crate::side::{MANNERS, Side};
 use raft_store::simulated::{Crash, DiskManners, Halt};
@@ -27,7 +28,7 @@ const KINDS: [&str; 21] = [
     "hold",
     "loss",
     "slow-disk",
-    "failing-disk",
+    FAILING,
     "crash-before-write",
     "crash-before-report",
     "clock",
@@ -69,8 +70,7 @@ pub(crate) struct Nemesis {
     repairs: Vec<(Duration, Repair)>,
     counts: BTreeMap<&'static str, u32>,
     trace: Vec<String>,
-    /// Hosts with damage on their disks that nobody has found yet.
-    damaged: BTreeSet<String>,
+    ends: Ends,
     problems: Vec<String>,
 }
 
@@ -82,14 +82,23 @@ impl Nemesis {
             repairs: Vec::new(),
             counts: BTreeMap::new(),
             trace: Vec::new(),
-            damaged: BTreeSet::new(),
+            ends: Ends::default(),
             problems: Vec::new(),
         }
     }
 
-    /// How many faults there were, by kind.
+    /// How many faults happened, by kind.
     pub(crate) fn counts(&self) -> &BTreeMap<&'static str, u32> {
         &self.counts
+    }
+
+    /// How often nodes ended by themselves, by reason.
+    pub(crate) fn ends(&self) -> &BTreeMap<String, u32> {
+        self.ends.counts()
+    }
+
+    fn count(&mut self, kind: &'static str) {
+        *self.counts.entry(kind).or_default() += 1;
     }
 
     /// What was done when, for a reader of a failing seed.
@@ -103,10 +112,11 @@ impl Nemesis {
             .push(format!("{:>7.3} s  {what}", now.as_secs_f64()));
     }
 
-    /// What nodes made of damage, and should not have: run with it, or see some where none is.
+    /// What nodes made of faults, and should not have: run with damage, see some where none is, or
+    /// end for no fault at all.
     pub(crate) fn problems(&self, stage: &Stage) -> Vec<String> {
         let running = stage.members().filter(|member| member.reader().is_some());
-        let unfound = running.filter(|member| self.damaged.contains(&member.host));
+        let unfound = running.filter(|member| self.ends.is_damaged(&member.host));
         unfound
             .map(|member| format!("damage not found: {} runs with it", member.host))
             .chain(self.problems.iter().cloned())
@@ -133,6 +143,7 @@ impl Nemesis {
     /// Does what is due.
     pub(crate) fn act(&mut self, sim: &mut Sim<'_>, stage: &Stage) {
         let now = sim.elapsed();
+        self.empty_as_told(sim, stage);
         self.restart_ended(sim, stage);
         self.crash_halted(sim, stage);
         let due: Vec<_> = {
@@ -153,8 +164,15 @@ impl Nemesis {
         let sides: Vec<&Side> = stage.sides().collect();
         let side = sides[self.rng.random_range(0..sides.len())];
         if self.hurt(sim, stage, side, kind) {
-            *self.counts.entry(kind).or_default() += 1;
+            self.count(kind);
         }
+    }
+
+    /// The host crashes, and what waited on its disk does not happen any more.
+    fn bring_down(&mut self, sim: &mut Sim<'_>, member: &Member, crash: Crash) {
+        sim.crash(member.host.as_str());
+        member.crashed(crash);
+        self.ends.crashed(&member.host);
     }
 
     /// Where a log stands still, the power goes.
@@ -167,14 +185,17 @@ impl Nemesis {
                     now,
                     &format!("the power of {} goes at a write", member.host),
                 );
-                sim.crash(member.host.as_str());
-                member.crashed(Crash::PowerLoss);
+                if let Some(kind) = self.ends.halted(&member.host) {
+                    self.count(kind);
+                }
+                self.bring_down(sim, member, Crash::PowerLoss);
                 self.later(now, Repair::Start(member.host.clone()));
             }
         }
     }
 
-    /// A node that ended by itself is started again, as a supervisor would.
+    /// A node that ended by itself is started again, as a supervisor would; but a fault must explain
+    /// why it did.
     fn restart_ended(&mut self, sim: &mut Sim<'_>, stage: &Stage) {
         for member in stage.members() {
             let Some(ended) = member.ended() else {
@@ -182,19 +203,32 @@ impl Nemesis {
             };
             let now = sim.elapsed();
             self.note(now, &format!("{} ended: {ended}", member.host));
-            sim.crash(member.host.as_str());
-            member.crashed(Crash::PowerLoss);
-            if ended.starts_with(DAMAGED) {
-                if !self.damaged.remove(&member.host) {
-                    let what = "gave up data that nobody damaged";
-                    self.problems
-                        .push(format!("{} {what}: {ended}", member.host));
-                }
-                self.give_up_data(stage, member);
+            let end = self.ends.judge(&member.host, &ended);
+            self.bring_down(sim, member, Crash::PowerLoss);
+            match end {
+                // The fault counts now that it has happened.
+                End::DiskFailed => self.count(FAILING),
+                End::FoundDamage => self.give_up_data(stage, member),
+                End::Unexplained(problem) => self.problems.push(problem),
             }
             let at = now + self.between(50, 2_000);
             self.repairs.push((at, Repair::Start(member.host.clone())));
         }
+    }
+
+    /// What is left of a replacement that was interrupted goes, as the command says that it must.
+    fn empty_as_told(&mut self, sim: &mut Sim<'_>, stage: &Stage) {
+        let Some(host) = stage.operator().take_told() else {
+            return;
+        };
+        let Some(member) = stage.members().find(|member| member.host == host) else {
+            return;
+        };
+        let now = sim.elapsed();
+        self.note(now, &format!("{host} is given an empty disk once more"));
+        self.bring_down(sim, member, Crash::PowerLoss);
+        member.wipe();
+        self.repairs.push((now, Repair::Start(host)));
     }
 
     /// A node that does not trust its data is given an empty disk, and taken in anew.
@@ -221,7 +255,7 @@ impl Nemesis {
         // One at a time: what a majority held, a majority must still hold.
         let busy = side.members.iter();
         let busy = busy.filter(|m| stage.operator().is_busy_with(&m.host));
-        let is_damaged = |m: &Member| self.damaged.contains(&m.host);
+        let is_damaged = |m: &Member| self.ends.is_damaged(&m.host);
         let damaged = side.members.iter().any(is_damaged);
         if side.members.len() < 3 || damaged || busy.count() > 0 {
             return false;
@@ -233,24 +267,24 @@ impl Nemesis {
             return false;
         }
         self.note(now, &format!("{kind} on {host}"));
-        match kind {
-            "wiped-disk" => self.give_up_data(stage, member),
-            "flipped-bit" => {
-                if member.disk.flip_bit() {
-                    self.damaged.insert(host.to_owned());
-                }
-            }
-            _ => {
-                if member.disk.forget_last(3) {
-                    self.damaged.insert(host.to_owned());
-                }
-            }
+        if kind == "wiped-disk" {
+            self.give_up_data(stage, member);
+            return true;
         }
-        true
+        // A log without entries has nothing to damage: then it was a kill.
+        let hit = match kind {
+            "flipped-bit" => member.disk.flip_bit(),
+            _ => member.disk.forget_last(3),
+        };
+        if hit {
+            self.ends.damage(host);
+        }
+        hit
     }
 
     /// Puts everything right.
     pub(crate) fn heal(&mut self, sim: &mut Sim<'_>, stage: &Stage) {
+        self.empty_as_told(sim, stage);
         self.restart_ended(sim, stage);
         self.crash_halted(sim, stage);
         for (_, repair) in std::mem::take(&mut self.repairs) {
@@ -308,6 +342,7 @@ impl Nemesis {
         }
     }
 
+    /// Begins a fault. Says whether it happened: one that waits for a write counts when it does.
     fn hurt(&mut self, sim: &mut Sim<'_>, stage: &Stage, side: &Side, kind: &'static str) -> bool {
         let now = sim.elapsed();
         let everybody = &stage.hosts();
@@ -330,9 +365,11 @@ impl Nemesis {
                     ..MANNERS
                 });
             }),
-            "failing-disk" => {
+            FAILING => {
                 let rounds = self.rng.random_range(0..20);
-                self.disk(side, &hosts[0], now, |disk| disk.fail_after(rounds))
+                self.disk(side, &hosts[0], now, |disk| disk.fail_after(rounds));
+                self.ends.arm_failure(&hosts[0]);
+                false
             }
             "crash-before-write" | "crash-before-report" => {
                 let rounds = self.rng.random_range(0..40);
@@ -341,7 +378,9 @@ impl Nemesis {
                 } else {
                     Halt::BeforeReport
                 };
-                self.disk(side, &hosts[0], now, |disk| disk.halt_after(rounds, at))
+                self.disk(side, &hosts[0], now, |disk| disk.halt_after(rounds, at));
+                self.ends.arm_halt(&hosts[0], kind);
+                false
             }
             "clock" => self.clock(side, &hosts[0], now),
             "wiped-disk" | "flipped-bit" | "forgetful-disk" => {
@@ -382,8 +421,7 @@ impl Nemesis {
                 continue;
             }
             self.note(now, &format!("{crash:?} {}", member.host));
-            sim.crash(member.host.as_str());
-            member.crashed(crash);
+            self.bring_down(sim, member, crash);
             self.later(now, Repair::Start(member.host.clone()));
             hit = true;
         }

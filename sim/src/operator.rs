@@ -15,6 +15,8 @@ const PAUSE: Duration = Duration::from_millis(300);
 pub(crate) struct Operator {
     /// Nodes with empty disks, and the addresses of their clusters.
     wiped: Arc<Mutex<VecDeque<(Member, String)>>>,
+    /// The host whose disk the command says must be emptied once more.
+    told: Arc<Mutex<Option<String>>>,
 }
 
 impl Operator {
@@ -27,6 +29,16 @@ impl Operator {
     pub(crate) fn is_busy_with(&self, host: &str) -> bool {
         let wiped = self.wiped.lock();
         wiped.iter().any(|(member, _)| member.host == host)
+    }
+
+    /// Whether a disk is to be emptied.
+    pub(crate) fn is_told(&self) -> bool {
+        self.told.lock().is_some()
+    }
+
+    /// The host whose disk is to be emptied, which is then done.
+    pub(crate) fn take_told(&self) -> Option<String> {
+        self.told.lock().take()
     }
 
     /// Whether there is anything to do.
@@ -49,7 +61,12 @@ impl Operator {
             match replace(&member.config(), &cluster, say).await {
                 Ok(()) => drop(self.wiped.lock().pop_front()),
                 // It is run again until it works.
-                Err(error) => tracing::info!(%error, host = member.host, "not replaced yet"),
+                Err(error) => {
+                    tracing::info!(%error, host = member.host, "not replaced yet");
+                    if error.to_string().contains("give it an empty data_dir") {
+                        *self.told.lock() = Some(member.host.clone());
+                    }
+                }
             }
         }
     }

@@ -60,8 +60,11 @@ pub struct RunReport {
     pub calls: (usize, usize, usize),
     /// Entries that the origin decided.
     pub decided: u64,
-    /// Faults by kind.
+    /// Faults that happened, by kind.
     pub faults: BTreeMap<String, u32>,
+    /// How often nodes ended by themselves, by the fault that explains it, or in the node's words.
+    #[serde(default)]
+    pub ends: BTreeMap<String, u32>,
     /// Simulated milliseconds.
     pub simulated_ms: u64,
     /// Stands for all that was decided, asked and told.
@@ -76,9 +79,14 @@ impl RunReport {
     /// Of a run that came to no end.
     pub(crate) fn stalled(seed: u64) -> Self {
         let violation = "liveness: simulated time stands still: some task runs without a pause";
+        Self::without_run(seed, violation.to_owned())
+    }
+
+    /// Of a run of which nothing is known but that it went wrong.
+    pub(crate) fn without_run(seed: u64, violation: String) -> Self {
         Self {
             seed,
-            violations: vec![violation.to_owned()],
+            violations: vec![violation],
             ..Self::default()
         }
     }
@@ -300,7 +308,7 @@ impl Run {
     fn step_healed(&mut self) {
         self.step();
         let troubled = |member: &Member| member.ended().is_some() || member.disk.has_halted();
-        if self.stage.members().any(troubled) {
+        if self.stage.operator.is_told() || self.stage.members().any(troubled) {
             self.nemesis.heal(&mut self.sim, &self.stage);
         }
     }
@@ -419,6 +427,7 @@ impl Run {
             calls: (calls.len(), answered.count(), unknown.count()),
             decided: self.stage.origin.ledger.highest(),
             faults: faults.map(|(kind, n)| ((*kind).to_owned(), *n)).collect(),
+            ends: self.nemesis.ends().clone(),
             simulated_ms: u64::try_from(self.sim.elapsed().as_millis()).unwrap_or(u64::MAX),
             trace: format!("{trace:016x}"),
             story: if failed {

@@ -81,6 +81,9 @@ impl Bucket {
             (_, [named]) => named,
             (several, _) => return Err(Usage::error(which_volume(several))),
         };
+        if which == Which::Latest {
+            check_history(&volume.backups)?;
+        }
         let at = which.find(&volume.backups);
         let at = at.context("the bucket has no such backup")?;
         let backup = volume.backups.get(at).context("there is none")?;
@@ -101,6 +104,26 @@ impl Which {
             Self::Named(name) => backups.iter().position(|backup| backup.name == name),
         }
     }
+}
+
+/// The backup that is furthest in the volume's history must also be the one that was made last. If not,
+/// an older one was loaded once and used, and which of the two histories is meant only its owner
+/// knows.
+fn check_history(backups: &[StoredBackup]) -> Result<()> {
+    let furthest = backups.last().map(|backup| backup.name);
+    let last = backups.iter().map(|backup| backup.name);
+    let last = last.max_by_key(BackupName::taken);
+    let (Some(furthest), Some(last)) = (furthest, last) else {
+        return Ok(());
+    };
+    if last.taken() > furthest.taken() {
+        bail!(
+            "the bucket has backups of two histories of the volume, so that the latest is not clear: \
+             {last} was made last, and {furthest} is further in another history. Say which is meant \
+             with `--backup NAME`; `--list` shows all"
+        );
+    }
+    Ok(())
 }
 
 fn which_volume(several: &[&VolumeBackups]) -> String {
@@ -139,16 +162,33 @@ mod tests {
     use meta_core::outcome::Token;
 
     fn stored(seq: u64) -> StoredBackup {
+        stored_at(1000, seq)
+    }
+
+    fn stored_at(seconds: i64, seq: u64) -> StoredBackup {
         let token = Token {
             epoch: Epoch(0),
             seq: Seq(seq),
         };
-        let taken = Timestamp {
-            seconds: 1000,
-            nanos: 0,
-        };
+        let taken = Timestamp { seconds, nanos: 0 };
         let name = BackupName::new(taken, token).expect("a name");
         StoredBackup { name, bytes: seq }
+    }
+
+    #[test]
+    fn of_two_histories_none_is_the_latest() {
+        let mut both = bucket(&[(1, Some("a"), &[])]);
+        both.volumes[0].backups = vec![stored_at(3000, 7), stored_at(2000, 9)];
+        let why = both.choose(Which::Latest, "a").expect_err("not clear");
+        let (late, far) = (stored_at(3000, 7).name, stored_at(2000, 9).name);
+        for name in [late, far] {
+            assert!(why.to_string().contains(&name.to_string()), "{why}");
+            let chosen = both.choose(Which::Named(name), "a").expect("named");
+            assert_eq!(chosen.backup, name);
+        }
+        both.volumes[0].backups = vec![stored_at(2000, 7), stored_at(3000, 9)];
+        let latest = both.choose(Which::Latest, "a").expect("one history");
+        assert_eq!(latest.backup, stored_at(3000, 9).name);
     }
 
     fn bucket(volumes: &[(u8, Option<&str>, &[u64])]) -> Bucket {

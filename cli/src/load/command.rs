@@ -2,7 +2,7 @@
 
 use super::args::{LoadArgs, Wanted, Which};
 use super::bucket::Bucket;
-use super::download::download;
+use super::download::{download, verify};
 use super::listing;
 use crate::dump::{CLUSTER_LIMIT, Report, steps};
 use crate::exit::Finding;
@@ -43,14 +43,21 @@ pub(crate) async fn run(args: LoadArgs) -> Result<Finding> {
 
 async fn load_file(file: &Path, storage: Option<StorageConfig>, url: &MetaUrl) -> Result<Report> {
     let name = file.display().to_string();
-    let input = File::open(file).with_context(|| format!("cannot open {name}"))?;
+    let mut input = File::open(file).with_context(|| format!("cannot open {name}"))?;
+    let progress = Progress::new();
+    // A volume of which only a part can be loaded would be in the way of the next try. What is not a
+    // file, as a pipe, can be read only once.
+    if input.metadata().is_ok_and(|about| about.is_file()) {
+        progress.step("checking the dump");
+        verify(&mut input).with_context(|| name.clone())?;
+    }
     let dump = Dump::open(BufReader::new(input)).with_context(|| name.clone())?;
     let storage = match &storage {
         Some(storage) => serde_json::to_vec(storage),
         None => serde_json::to_vec(&dump.info().storage),
     };
     let storage = storage.context("where the blocks lie does not fit JSON")?;
-    load(dump, &name, storage, url, &Progress::new()).await
+    load(dump, &name, storage, url, &progress).await
 }
 
 async fn load_backup(

@@ -4,7 +4,7 @@
 use super::bucket::{Bucket, Chosen};
 use crate::progress::Progress;
 use anyhow::{Context, Result, anyhow, bail};
-use chunk_store::{ObjectError, ObjectStore};
+use chunk_store::{ObjectError, ObjectStore, RetryBudget};
 use meta_client::{Dump, DumpError, DumpInfo, LoadHead};
 use std::fs::File;
 use std::io::{BufReader, Seek as _, Write as _};
@@ -12,9 +12,8 @@ use std::time::Duration;
 
 /// Bytes that are asked for at once.
 const PIECE_BYTES: u64 = 8 << 20;
-/// How often a piece is asked for, and the first pause between two tries.
-const TRIES: u32 = 5;
-const PAUSE: Duration = Duration::from_millis(500);
+/// How long a failing store is asked again for one piece.
+const RETRY_FOR: Duration = Duration::from_secs(30);
 
 /// A whole and sound dump in a file, at its beginning.
 #[derive(Debug)]
@@ -79,7 +78,7 @@ fn refused(chosen: &Chosen, why: &DumpError) -> anyhow::Error {
 }
 
 /// Reads all of a dump, and goes back to its beginning.
-fn verify(file: &mut File) -> Result<(LoadHead, DumpInfo), DumpError> {
+pub(super) fn verify(file: &mut File) -> Result<(LoadHead, DumpInfo), DumpError> {
     file.rewind()?;
     let mut dump = Dump::open(BufReader::new(&*file))?;
     while dump.page()?.is_some() {}
@@ -94,13 +93,17 @@ async fn piece(
     key: &str,
     range: std::ops::Range<u64>,
 ) -> Result<bytes::Bytes, ObjectError> {
+    let budget = RetryBudget::new(RETRY_FOR);
     let mut attempt = 1;
     loop {
-        match store.get(key, range.clone()).await {
-            Err(error) if error.may_pass() && attempt < TRIES => {}
+        let error = match store.get(key, range.clone()).await {
+            Err(error) if error.may_pass() => error,
             done => return done,
-        }
-        tokio::time::sleep(PAUSE * attempt).await;
+        };
+        let Some(pause) = budget.pause(attempt) else {
+            return Err(error);
+        };
+        tokio::time::sleep(pause).await;
         attempt += 1;
     }
 }

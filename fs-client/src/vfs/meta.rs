@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use meta_client::MirrorRouteStatus;
 use meta_core::attr::{Attr, Caller};
 use meta_core::command::Operation;
-use meta_core::ids::{Ino, SessionId};
+use meta_core::ids::{ClusterId, Epoch, Ino, SessionId};
 use meta_core::outcome::{Success, Token};
 use meta_core::query::{Answer, QueryBody};
 use quick_cache::sync::Cache;
@@ -24,6 +24,9 @@ pub trait MetaApi: Send + Sync + Debug + 'static {
 
     /// Asks. The answer is at least as new as every operation answered before the question.
     fn query(&self, caller: Caller, body: QueryBody) -> BoxFuture<'_, Result<Answer, VfsError>>;
+
+    /// The volume's epochs by now, and who opened each.
+    fn epochs(&self) -> BoxFuture<'_, Result<Vec<(Epoch, ClusterId)>, VfsError>>;
 
     /// How the way to the engine is.
     fn status(&self) -> MetaStatus;

@@ -149,6 +149,7 @@ impl Core {
 
     async fn fetch(&self, fetch: &Fetch) -> Result<Bytes, VfsError> {
         let slice = &fetch.table.slices[fetch.slice];
+        self.know_epoch_of(slice.id).await?;
         let read = self.slices.read(slice, fetch.off, fetch.len).await;
         let bytes = read.map_err(|error| {
             tracing::error!(slice = slice.id.0, %error, "a block cannot be read");

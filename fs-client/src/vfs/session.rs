@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use meta_client::{ClientError, Failure, HeldInodes, MetaSession};
 use meta_core::attr::Caller;
 use meta_core::command::Operation;
-use meta_core::ids::Ino;
+use meta_core::ids::{ClusterId, Epoch, Ino};
 use meta_core::outcome::Success;
 use meta_core::query::{Answer, QueryBody};
 use std::sync::{Arc, Weak};
@@ -24,6 +24,10 @@ impl MetaApi for MetaSession {
 
     fn query(&self, caller: Caller, body: QueryBody) -> BoxFuture<'_, Result<Answer, VfsError>> {
         async move { Ok(Self::query(self, caller, body).await?) }.boxed()
+    }
+
+    fn epochs(&self) -> BoxFuture<'_, Result<Vec<(Epoch, ClusterId)>, VfsError>> {
+        async move { Ok(self.volume_now().await?.epochs) }.boxed()
     }
 
     fn status(&self) -> MetaStatus {

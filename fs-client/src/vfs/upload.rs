@@ -7,6 +7,7 @@ use super::pending::{Start, Stored};
 use super::slice_buffer::SliceBuffer;
 use super::vfs_core::Core;
 use meta_core::failpoint::{self, Point};
+use meta_core::ids::SliceId;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -33,8 +34,17 @@ impl Core {
         result
     }
 
+    /// Asks for the volume's epochs if a slice is of one that was opened after the mount was made.
+    pub(super) async fn know_epoch_of(&self, slice: SliceId) -> Result<(), VfsError> {
+        if !self.slices.knows_epoch_of(slice) {
+            self.slices.learn(self.meta.api().epochs().await?);
+        }
+        Ok(())
+    }
+
     async fn upload_blocks(&self, buffer: &SliceBuffer) -> Result<Stored, VfsError> {
         let (id, lot): (_, Lot) = self.grants.take().await?;
+        self.know_epoch_of(id).await?;
         failpoint::pass(Point::SliceUpload);
         let mut upload = self.slices.upload(id);
         let mut index = 0;

@@ -14,7 +14,7 @@ use meta_core::attr::{Caller, Timestamp};
 use meta_core::changelog::Record;
 use meta_core::codec::Codec;
 use meta_core::command::{Command, CommandBody, CreateVolume, Operation, Request};
-use meta_core::ids::{Ino, SessionId, SlotIndex, Uuid, VolumeId};
+use meta_core::ids::{ClusterId, Epoch, Ino, SessionId, SlotIndex, Uuid, VolumeId};
 use meta_core::kv::{MemKv, Overlay};
 use meta_core::outcome::{Fatal, Outcome, Reply, Stop, Success, Token};
 use meta_core::query::{Answer, Query, QueryBody, VolumeInfo};
@@ -301,6 +301,10 @@ impl MetaApi for TwinSession {
             }
         }
         .boxed()
+    }
+
+    fn epochs(&self) -> BoxFuture<'_, Result<Vec<(Epoch, ClusterId)>, VfsError>> {
+        async move { Ok(self.engine.info().epochs) }.boxed()
     }
 
     fn status(&self) -> MetaStatus {

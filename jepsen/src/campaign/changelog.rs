@@ -3,7 +3,7 @@
 //! writer is in the change that its answer names.
 
 use super::client::{Client, Ended, execute};
-use super::work::{Place, Work};
+use super::work::{Place, Work, Wrong};
 use crate::checker::Verdict;
 use crate::checker::changelog::{Expected, Item, Reading, check};
 use crate::checker::set_full::{SetInput, SetOutput};
@@ -40,6 +40,8 @@ pub(super) struct ChangelogReaders {
     /// What is in which change.
     acknowledged: Mutex<BTreeMap<u64, Vec<u8>>>,
     last_seq: OnceLock<u64>,
+    /// What the last write and the last readers were told that is wrong by itself.
+    wrong: Wrong,
 }
 
 #[async_trait]
@@ -54,9 +56,9 @@ impl Work for ChangelogReaders {
 
     async fn client(&self, index: usize, place: Place, rng: StdRng) -> Result<Vec<String>> {
         if index < READERS {
-            let reading = Reader::new(index, &place)?.read(&place, rng).await;
+            let (reading, problem) = Reader::new(index, &place)?.read(&place, rng).await;
             self.lock(&self.readings).push(reading);
-            return Ok(Vec::new());
+            return Ok(problem.into_iter().collect());
         }
         let mut client = Client::connect(&place.url, &place.recorder).await?;
         let mut problems = Vec::new();
@@ -70,26 +72,29 @@ impl Work for ChangelogReaders {
     /// Each reader goes on to the end, and one more reads all from the begin.
     async fn final_read(&self, place: Place) -> Result<bool> {
         let mut client = Client::connect(&place.url, &place.recorder).await?;
-        self.write(&mut client).await;
+        let before = place.recorder.answered();
+        let problem = self.write(&mut client).await;
         let last = client.session().token().seq.0;
         client.close().await;
-        if self.last_seq.set(last).is_err() {
-            bail!("read twice");
+        self.wrong.add(problem);
+        if place.recorder.answered() == before {
+            // Nobody knows how far there is to read.
+            return Ok(false);
         }
         let mut readings = std::mem::take(&mut *self.lock(&self.readings));
         readings.push(Reading {
             reader: "the last reader".to_owned(),
             items: Vec::new(),
         });
-        for reading in &mut readings {
-            let mut reader = Reader::new(0, &place)?;
-            reader.reading = std::mem::take(&mut reading.items);
-            reader.finish(last).await?;
-            reading.items = reader.reading;
-        }
+        let finished = self.finish(&place, &mut readings, last).await;
         let items: usize = readings.iter().map(|reading| reading.items.len()).sum();
         println!("changelog: {items} items of {} readers", readings.len());
         *self.lock(&self.readings) = readings;
+        finished?;
+        // Only now each must have all: where one could not read on, nothing is missing yet.
+        if self.last_seq.set(last).is_err() {
+            bail!("read twice");
+        }
         Ok(true)
     }
 
@@ -100,13 +105,38 @@ impl Work for ChangelogReaders {
             last_seq: self.last_seq.get().copied(),
             ..Expected::default()
         };
-        check(&readings, &expected)
+        self.wrong.verdict().and(check(&readings, &expected))
     }
 }
 
 impl ChangelogReaders {
     fn lock<'a, T>(&self, mutex: &'a Mutex<T>) -> std::sync::MutexGuard<'a, T> {
         mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets each reader read on, up to `last`. What they got stays, whatever comes of it.
+    async fn finish(&self, place: &Place, readings: &mut [Reading], last: u64) -> Result<()> {
+        for reading in readings {
+            let mut reader = Reader::new(0, place)?;
+            reader.name.clone_from(&reading.reader);
+            reader.reading = std::mem::take(&mut reading.items);
+            let finished = reader.finish(last).await;
+            reading.items = reader.reading;
+            self.wrong.add(finished?);
+        }
+        Ok(())
+    }
+
+    /// Notes which change made a name. A change is of one operation: no two are told of the same.
+    fn acknowledge(&self, seq: u64, text: String) -> Ended<SetOutput> {
+        let mut acknowledged = self.lock(&self.acknowledged);
+        match acknowledged.insert(seq, text.clone().into_bytes()) {
+            None => Ended::Ok(SetOutput::Done),
+            Some(other) => {
+                let other = String::from_utf8_lossy(&other);
+                Ended::Wrong(format!("{other} and {text} were both made by change {seq}"))
+            }
+        }
     }
 
     async fn write(&self, client: &mut Client) -> Option<String> {
@@ -123,9 +153,7 @@ impl ChangelogReaders {
         let call = client.call("", SetInput::Add(number), async |session| {
             match execute(session, Operation::Create(create)).await {
                 Ok(Success::Entry { created: true, .. }) => {
-                    let seq = session.token().seq.0;
-                    self.lock(&self.acknowledged).insert(seq, text.into_bytes());
-                    Ended::Ok(SetOutput::Done)
+                    self.acknowledge(session.token().seq.0, text)
                 }
                 Err(ClientError::Failed(_)) => Ended::Fail,
                 Err(ClientError::Unknown(_)) => Ended::Unknown,
@@ -162,8 +190,10 @@ impl Reader {
     }
 
     /// Reads until the place's end, leaves now and then, and begins again where it was, or earlier.
-    async fn read(mut self, place: &Place, mut rng: StdRng) -> Reading {
-        while Instant::now() < place.end {
+    /// Gives back what it got, and what is wrong by itself.
+    async fn read(mut self, place: &Place, mut rng: StdRng) -> (Reading, Option<String>) {
+        let mut problem = None;
+        while Instant::now() < place.end && problem.is_none() {
             let at = self.at();
             let back = if rng.random_bool(0.5) {
                 0
@@ -173,14 +203,16 @@ impl Reader {
             let after = at.saturating_sub(back);
             let records = rng.random_range(0..STAY);
             // Whatever ended it, it begins again: at once, unless nobody answers.
-            if self.follow(after, records, place.end).await.is_err() {
+            if let Err(error) = self.follow(after, records, place.end).await {
+                problem = wrong(&self.name, &error);
                 tokio::time::sleep(NEXT).await;
             }
         }
-        Reading {
+        let reading = Reading {
             reader: self.name,
             items: self.reading,
-        }
+        };
+        (reading, problem)
     }
 
     /// Follows from behind a change, for so many records.
@@ -224,19 +256,79 @@ impl Reader {
         }
     }
 
-    /// Reads up to `last`.
-    async fn finish(&mut self, last: u64) -> Result<()> {
+    /// Reads up to `last`. Gives back what is wrong by itself, and then reads no further.
+    async fn finish(&mut self, last: u64) -> Result<Option<String>> {
         let until = Instant::now() + PATIENCE;
         loop {
             let missing = u32::try_from(last.saturating_sub(self.at())).unwrap_or(u32::MAX);
             let followed = self.follow(self.at(), missing, until).await;
+            if let Err(error) = &followed
+                && let Some(problem) = wrong(&self.name, error)
+            {
+                return Ok(Some(problem));
+            }
             if self.at() >= last {
-                return Ok(());
+                return Ok(None);
             }
             if Instant::now() >= until {
                 bail!("a reader is at {} of {last}: {followed:?}", self.at());
             }
             tokio::time::sleep(NEXT).await;
         }
+    }
+}
+
+/// What is wrong by itself of how a reader's stream ended. That nobody answers is what faults are
+/// for, and no fault that this workload meets may cause anything else. Nothing damages what is under
+/// way: `stream` is for mirrors, and no disk's damage may get so far. Both builds of `upgrade` speak
+/// one version. Whoever leads has the volume, and every change that any reader got. And all changes
+/// are retained: no run comes near the 1 GiB that are kept unless a cluster is told otherwise, and no
+/// clock is wrong by anything near the 7 days.
+fn wrong(reader: &str, error: &ChangelogError) -> Option<String> {
+    match error {
+        ChangelogError::Failed(_) => None,
+        other => Some(format!("{reader}: {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meta_client::Failure;
+
+    #[test]
+    fn two_operations_are_not_told_of_one_change() {
+        let work = ChangelogReaders::default();
+        let told = |seq, text: &str| work.acknowledge(seq, text.to_owned());
+        assert!(matches!(told(7, "unique-1"), Ended::Ok(_)));
+        assert!(matches!(told(8, "unique-2"), Ended::Ok(_)));
+        let Ended::Wrong(problem) = told(7, "unique-3") else {
+            panic!("change 7 is of two operations");
+        };
+        assert_eq!(problem, "unique-1 and unique-3 were both made by change 7");
+    }
+
+    #[test]
+    fn a_reader_may_be_told_nothing_but_not_that_changes_are_gone() {
+        let nobody = Failure::NoLeader("no leader is known".to_owned());
+        assert_eq!(wrong("r", &ChangelogError::Failed(nobody)), None);
+        for error in [
+            ChangelogError::NotRetained("record 3 is not retained any more".to_owned()),
+            ChangelogError::PastEnd("record 9 is asked for".to_owned()),
+            ChangelogError::UnknownVolume("no volume is called vol".to_owned()),
+            ChangelogError::Damaged,
+            ChangelogError::Unreadable("a second head".to_owned()),
+        ] {
+            let problem = wrong("r", &error).expect("a problem");
+            assert!(problem.starts_with("r: "), "{problem}");
+        }
+    }
+
+    #[test]
+    fn what_the_last_readers_were_told_is_a_violation() {
+        let work = ChangelogReaders::default();
+        assert!(matches!(work.check(&[]), Verdict::Unknown(_)));
+        work.wrong.add(wrong("r", &ChangelogError::Damaged));
+        assert!(work.check(&[]).is_violation());
     }
 }

@@ -5,7 +5,7 @@
 //! whatever has the name by then. All go on with a new name.
 
 use super::client::{Client, Ended, execute, query};
-use super::work::{Place, Work, linearizable};
+use super::work::{Place, Work, Wrong, linearizable};
 use crate::checker::Verdict;
 use crate::history::{Entry, Recorder};
 use crate::model::{Mutex, MutexInput, MutexOutput};
@@ -34,6 +34,8 @@ pub(super) struct ExclusiveCreate {
     names: [AtomicU64; LOCKS],
     /// The last attempt to take a lock.
     last: AtomicU64,
+    /// What the last looks were told that is wrong by itself.
+    wrong: Wrong,
 }
 
 #[async_trait]
@@ -58,20 +60,27 @@ impl Work for ExclusiveCreate {
         Ok(problems)
     }
 
+    /// Also the names that were left: whoever left one did not know what became of it, and nobody
+    /// has looked since.
     async fn final_read(&self, place: Place) -> Result<bool> {
         let mut client = Client::connect(&place.url, &place.recorder).await?;
         let before = place.recorder.answered();
-        for lock in 0..LOCKS {
-            let (key, name) = self.name(lock);
-            self.look(&mut client, key, name).await;
+        let keys = self.keys();
+        for key in &keys {
+            let looking = self.look(&mut client, key.clone(), name(key).ok());
+            self.wrong.add(looking.await);
         }
         client.close().await;
-        Ok(place.recorder.answered() >= before + LOCKS)
+        Ok(place.recorder.answered() >= before + keys.len())
     }
 
     fn check(&self, entries: &[Entry]) -> Verdict {
-        linearizable(&Mutex, entries)
+        self.wrong.verdict().and(linearizable(&Mutex, entries))
     }
+}
+
+fn key(lock: usize, number: u64) -> String {
+    format!("l{lock}-{number}")
 }
 
 impl ExclusiveCreate {
@@ -81,9 +90,18 @@ impl ExclusiveCreate {
 
     /// The name that a lock has now.
     fn name(&self, lock: usize) -> (String, Option<Name>) {
-        let key = format!("l{lock}-{}", self.names[lock].load(Ordering::Relaxed));
+        let key = key(lock, self.names[lock].load(Ordering::Relaxed));
         let name = name(&key).ok();
         (key, name)
+    }
+
+    /// All names that the locks have had, and have now.
+    fn keys(&self) -> Vec<String> {
+        let mut keys = Vec::new();
+        for (lock, now) in self.names.iter().enumerate() {
+            keys.extend((0..=now.load(Ordering::Relaxed)).map(|number| key(lock, number)));
+        }
+        keys
     }
 
     /// One turn: looks, or takes the lock and lets it go again.
@@ -212,5 +230,27 @@ impl ExclusiveCreate {
             }
         });
         call.await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_were_left_are_looked_at_too() {
+        let work = ExclusiveCreate::default();
+        assert_eq!(work.keys(), ["l0-0", "l1-0"]);
+        work.names[1].store(2, Ordering::Relaxed);
+        assert_eq!(work.keys(), ["l0-0", "l1-0", "l1-1", "l1-2"]);
+        let (now, _) = work.name(1);
+        assert_eq!(now, "l1-2");
+    }
+
+    #[test]
+    fn what_the_last_looks_were_told_is_a_violation() {
+        let work = ExclusiveCreate::default();
+        work.wrong.add(Some("a lookup gave a directory".to_owned()));
+        assert!(work.check(&[]).is_violation());
     }
 }

@@ -10,7 +10,7 @@ use crate::checker::set_full::{self, SetInput, SetOutput};
 use crate::checker::{Verdict, elements};
 use crate::history::{Codec, Entry, Process, Recorder, pair};
 use crate::writer::make;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use async_trait::async_trait;
 use meta_client::MetaSession;
 use meta_client::meta_core::command::NewNode;
@@ -90,15 +90,13 @@ impl Work for Files {
             let mut client = FileClient::start(number, &place)?;
             let before = place.recorder.answered();
             if let Some(problem) = client.list().await? {
-                bail!("{problem}");
+                self.found(problem);
             }
             listed &= place.recorder.answered() > before;
             for file in &files {
                 let answer = client.ask(Request::Read(*file)).await?;
                 if answer != Answer::Done {
-                    let problems = self.problems.lock();
-                    let mut problems = problems.unwrap_or_else(PoisonError::into_inner);
-                    problems.push(format!("at the end, file {file} gives {answer:?}"));
+                    self.found(format!("at the end, file {file} gives {answer:?}"));
                 }
             }
             client.end().await?;
@@ -153,6 +151,12 @@ impl Codec for ReadFile {
 }
 
 impl Files {
+    fn found(&self, problem: String) {
+        let problems = self.problems.lock();
+        let mut problems = problems.unwrap_or_else(PoisonError::into_inner);
+        problems.push(problem);
+    }
+
     fn kept(&self) -> MutexGuard<'_, BTreeSet<u64>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -17,6 +17,7 @@ mod outcome;
 mod rename;
 mod scene;
 mod stage;
+mod tree;
 mod work;
 
 pub use file_worker::work as work_on_files;

@@ -5,11 +5,11 @@ use crate::cluster::Cluster;
 use crate::mount::Mount;
 use crate::proxy::Proxy;
 use crate::s3_server::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const KEYS: [(&str, &str); 2] = [("ACCESS_KEY", ACCESS_KEY), ("SECRET_KEY", SECRET_KEY)];
 /// Mounts of the volume.
@@ -23,7 +23,7 @@ pub(super) struct Mounts {
     mounts: Vec<Slot>,
     /// On the way from the mounts to the bucket.
     bucket: Proxy,
-    _server: S3Server,
+    server: Mutex<Option<S3Server>>,
 }
 
 #[derive(Debug)]
@@ -31,7 +31,56 @@ struct Slot {
     url: String,
     point: PathBuf,
     log: PathBuf,
-    mount: Mutex<Option<Mount>>,
+    /// Locked while something begins or ends there.
+    held: Mutex<Held>,
+}
+
+/// What is where a mount belongs.
+#[derive(Debug)]
+enum Held {
+    /// Nothing.
+    Nothing,
+    /// The mount.
+    Mounted(Mount),
+    /// Nothing, and nothing begins there any more.
+    Over,
+}
+
+impl Held {
+    fn take(&mut self) -> Result<Mount> {
+        match std::mem::replace(self, Self::Nothing) {
+            Self::Mounted(mount) => Ok(mount),
+            other => {
+                *self = other;
+                bail!("it is not mounted")
+            }
+        }
+    }
+}
+
+impl Slot {
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends the mounts of a run when it is dropped, whoever else holds them then: a run may be given up
+/// while clients work, and the mounts must end while there is a cluster that they can ask.
+#[derive(Debug)]
+pub(super) struct Ending(Option<Arc<Mounts>>);
+
+impl Ending {
+    pub(super) fn of(mounts: Option<Arc<Mounts>>) -> Self {
+        Self(mounts)
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(mounts) = &self.0 {
+            mounts.end();
+        }
+    }
 }
 
 impl Mounts {
@@ -49,17 +98,30 @@ impl Mounts {
             url: cluster.url("vol"),
             point: cluster.dir().join(format!("mount{number}")),
             log: cluster.dir().join(format!("mount{number}.log")),
-            mount: Mutex::new(None),
+            held: Mutex::new(Held::Nothing),
         });
         let mounts = Arc::new(Self {
             mounts: slots.collect(),
             bucket,
-            _server: server,
+            server: Mutex::new(Some(server)),
         });
+        // What begins goes on when this is given up.
+        let mut ending = Ending::of(Some(Arc::clone(&mounts)));
         for number in 0..MOUNTS {
             mounts.begin(number).await?;
         }
+        ending.0 = None;
         Ok(mounts)
+    }
+
+    /// Ends everything by force, and lets nothing begin any more.
+    fn end(&self) {
+        for slot in &self.mounts {
+            // What was mounted is dropped by that.
+            *slot.held() = Held::Over;
+        }
+        let server = self.server.lock();
+        drop(server.unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// How many there are.
@@ -82,21 +144,23 @@ impl Mounts {
         let mounts = Arc::clone(self);
         let beginning = tokio::task::spawn_blocking(move || {
             let slot = &mounts.mounts[number];
+            let mut held = slot.held();
+            ensure!(matches!(*held, Held::Nothing), "nothing may begin there");
             let mount = Mount::start_with(&slot.url, &slot.point, &slot.log, &[], &KEYS)?;
-            *slot.mount.lock().unwrap_or_else(PoisonError::into_inner) = Some(mount);
+            *held = Held::Mounted(mount);
             Ok(())
         });
         beginning.await?
     }
 
-    /// Ends a mount's process by SIGKILL, and takes away what is left of it.
+    /// Ends a mount's process by SIGKILL, and takes away what is left of it. It must not have ended
+    /// before.
     pub(super) async fn kill(self: &Arc<Self>, number: usize) -> Result<()> {
         let mounts = Arc::clone(self);
         let killing = tokio::task::spawn_blocking(move || {
-            let slot = &mounts.mounts[number];
-            let mount = slot.mount.lock().unwrap_or_else(PoisonError::into_inner);
-            let mount = { mount }.take();
-            mount.context("it is not mounted")?.process().kill()
+            let mut held = mounts.mounts[number].held();
+            let killed = held.take()?.kill();
+            killed.with_context(|| format!("mount {number}"))
         });
         killing.await?
     }
@@ -105,9 +169,8 @@ impl Mounts {
     pub(super) async fn anew(self: &Arc<Self>, number: usize) -> Result<()> {
         let mounts = Arc::clone(self);
         let ending = tokio::task::spawn_blocking(move || {
-            let slot = &mounts.mounts[number];
-            let mut mount = slot.mount.lock().unwrap_or_else(PoisonError::into_inner);
-            mount.take().context("it is not mounted")?.unmount()
+            let mut held = mounts.mounts[number].held();
+            held.take()?.unmount()
         });
         ending.await??;
         self.begin(number).await

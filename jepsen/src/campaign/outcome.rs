@@ -1,12 +1,13 @@
 //! What a run gave, to be kept and told of later.
 
-use super::nemesis::Span;
+use super::nemesis::{Nemesis, Span};
 use super::stage::CampaignOptions;
-use super::work::word;
+use super::work::{Workload, word};
 use crate::checker::Verdict;
 use crate::history::{Entry, Kind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Milliseconds of a run that are one point of its plot.
 const BUCKET_MS: u64 = 100;
@@ -50,6 +51,9 @@ pub struct Outcome {
     pub verdict: String,
     /// What is wrong, or why nothing can be said.
     pub words: Vec<String>,
+    /// What no check decided, whatever the verdict: a pass does not stand for it.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// All calls.
     pub calls: Calls,
     /// Faults, with the time that they lasted.
@@ -92,6 +96,7 @@ impl Outcome {
             seconds: options.time.as_secs(),
             verdict: word(verdict).to_owned(),
             words,
+            notes: Vec::new(),
             calls: Calls::of(entries),
             faults,
             latency: latency(entries),
@@ -101,6 +106,24 @@ impl Outcome {
     /// Of a run that could not be finished.
     pub fn unfinished(options: CampaignOptions, why: &str) -> Self {
         Self::new(options, &Verdict::Unknown(why.to_owned()), &[], Vec::new())
+    }
+
+    /// Of a run whose process ended without a word of it.
+    pub(crate) fn lost(
+        workload: Workload,
+        nemesis: Nemesis,
+        seed: u64,
+        time: Duration,
+        why: String,
+    ) -> Self {
+        let options = CampaignOptions {
+            workload,
+            nemesis,
+            time,
+            calls_min: 0,
+            seed,
+        };
+        Self::unfinished(options, &why)
     }
 }
 
@@ -144,6 +167,33 @@ mod tests {
             time_ns: time_ms * 1_000_000,
             error: None,
         }
+    }
+
+    #[test]
+    fn an_outcome_that_was_kept_before_there_were_notes_is_read() {
+        let kept = serde_json::json!({
+            "workload": "Tree", "nemesis": "Kill", "seed": 1, "seconds": 2, "verdict": "ok",
+            "words": [], "calls": {"ok": 3, "fail": 0, "unknown": 0}, "faults": [], "latency": [],
+        });
+        let read: Outcome = serde_json::from_value(kept).expect("an outcome");
+        assert_eq!((read.calls.ok, read.notes.len()), (3, 0));
+        let noted = Outcome {
+            notes: vec!["not decided".to_owned()],
+            ..read
+        };
+        let text = serde_json::to_string(&noted).expect("JSON");
+        let again: Outcome = serde_json::from_str(&text).expect("an outcome");
+        assert_eq!(again, noted);
+    }
+
+    #[test]
+    fn a_run_of_which_nothing_is_known_is_no_pass() {
+        let time = Duration::from_secs(25);
+        let lost = Outcome::lost(Workload::Rename, Nemesis::Kill, 3, time, "gone".to_owned());
+        assert_eq!((lost.workload.as_str(), lost.seed), ("Rename", 3));
+        assert_eq!((lost.nemesis.as_str(), lost.seconds), ("Kill", 25));
+        assert_eq!(lost.verdict, "unknown");
+        assert_eq!(lost.words, ["gone"]);
     }
 
     #[test]

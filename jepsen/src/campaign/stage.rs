@@ -1,6 +1,7 @@
 //! The steps of a run.
 
 use super::client::open;
+use super::mounts::Ending;
 use super::nemesis::{Fault, NODES, Nemesis, NemesisReport, torment};
 use super::outcome::{Calls, Outcome};
 use super::scene::Scene;
@@ -17,7 +18,10 @@ use std::io::BufWriter;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
+
+/// What clients give back: answers that are wrong by themselves.
+type Clients = JoinSet<Result<Vec<String>>>;
 
 const CLIENTS: u64 = 6;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -44,10 +48,11 @@ pub struct CampaignOptions {
     pub seed: u64,
 }
 
-/// Runs a workload and checks it.
+/// Runs a workload and checks it. Of a run that breaks off, what its clients were told until then is
+/// checked all the same.
 ///
 /// # Errors
-/// When the cluster cannot be started or healed: then nothing can be said.
+/// When the cluster cannot be started: then nothing can be said.
 pub async fn run(options: CampaignOptions, network: &Network) -> Result<(Verdict, Outcome)> {
     let CampaignOptions {
         workload,
@@ -87,6 +92,7 @@ pub async fn run(options: CampaignOptions, network: &Network) -> Result<(Verdict
     };
     let counts = (nodes, mirror_nodes);
     let mut scene = Scene::start(work.setting(), &cluster_options, counts).await?;
+    let _ending = Ending::of(scene.extras.mounts.clone());
     let ended = through(&mut scene, &work, options, &mut fault, rng).await;
     // It holds what the scene must end before the clusters do.
     drop(fault);
@@ -121,26 +127,113 @@ async fn through(
     let place = prepare(scene, work, options.time).await?;
     let clients = start_clients(work, &place, options.seed);
     let (recorder, end) = (&place.recorder, place.end);
-    let report = torment(scene, options.nemesis, fault, &mut rng, recorder, end).await?;
-    scene.healed().await?;
-    let mut problems = Vec::new();
-    for client in clients {
-        let ended = tokio::time::timeout(PATIENCE, client).await;
-        problems.extend(ended.context("a client hangs after all was healed")???);
-    }
-    let final_read = work.final_read(place.clone()).await?;
-    match scene.agreed().await {
-        Ok(agreement) => println!("agreement: {agreement}"),
-        Err(error) => problems.push(format!("{error:#}")),
-    }
+    let (report, hurt) = torment(scene, options.nemesis, fault, &mut rng, recorder, end).await;
+    let mut seen = Seen::default();
+    let ended = seen.finish(scene, work, &place, clients, hurt).await;
+    // Also of a run that broke off: this may be why.
+    let looked = panics(scene).map(|found| seen.problems.extend(found));
+    let ended = ended.and(looked);
     let entries = place.recorder.entries();
     keep(scene.dir(), &entries)?;
     println!("nemesis: {report:?}");
     println!("calls: {:?}", Calls::of(&entries));
-    let verdict = Verdict::of(problems).and(work.check(&entries));
-    let verdict = verdict.and(coverage(&entries, &report, final_read, options));
-    let outcome = Outcome::new(options, &verdict, &entries, report.spans);
+    let covered = ended.map(|()| coverage(&entries, &report, seen.final_read, options));
+    let gave_up = seen.gave_up;
+    let verdict = judge(seen.problems, covered, || {
+        if gave_up {
+            Verdict::Unknown("the last reads broke off".to_owned())
+        } else {
+            work.check(&entries)
+        }
+    });
+    let mut outcome = Outcome::new(options, &verdict, &entries, report.spans);
+    outcome.notes = work.notes();
     Ok((verdict, outcome))
+}
+
+/// What was seen beside the history.
+#[derive(Default)]
+struct Seen {
+    /// What is wrong.
+    problems: Vec<String>,
+    /// Whether everything was read at the end.
+    final_read: bool,
+    /// Whether the workload broke off in the middle of that: what it has then collected beside the
+    /// history is not whole, and no check of it says anything.
+    gave_up: bool,
+}
+
+impl Seen {
+    /// Waits for the clients, and looks at everything once more if all was hurt and healed as it
+    /// should be.
+    async fn finish(
+        &mut self,
+        scene: &mut Scene,
+        work: &Arc<dyn Work>,
+        place: &Place,
+        clients: Clients,
+        hurt: Result<()>,
+    ) -> Result<()> {
+        let healed = match hurt {
+            Ok(()) => scene.healed().await,
+            broken => broken,
+        };
+        // Whatever broke, what clients were told counts.
+        let until = place.end.max(Instant::now()) + PATIENCE;
+        let left = self.wait_for(clients, until).await;
+        healed?;
+        left?;
+        let read = work.final_read(place.clone()).await;
+        self.gave_up = read.is_err();
+        self.final_read = read?;
+        match scene.agreed().await {
+            Ok(agreement) => println!("agreement: {agreement}"),
+            Err(error) => self.problems.push(format!("{error:#}")),
+        }
+        Ok(())
+    }
+
+    /// Waits until all clients have left, and gives the first error of one that could not go on.
+    async fn wait_for(&mut self, mut clients: Clients, until: Instant) -> Result<()> {
+        let mut left = Ok(());
+        loop {
+            let next = tokio::time::timeout_at(until.into(), clients.join_next()).await;
+            let Some(ended) = next.context("a client hangs after the end of the run")? else {
+                return left;
+            };
+            match ended.context("a client panicked") {
+                Ok(Ok(problems)) => self.problems.extend(problems),
+                Ok(Err(error)) | Err(error) => left = left.and(Err(error)),
+            }
+        }
+    }
+}
+
+/// Panics of all nodes and mounts.
+fn panics(scene: &mut Scene) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for number in 0..scene.count() {
+        found.extend(scene.side(number).panics()?);
+    }
+    Ok(found)
+}
+
+/// All together. That a run broke off, or what it covered, is the reason that is told if nothing is
+/// wrong, whatever the check then cannot know.
+fn judge(
+    problems: Vec<String>,
+    covered: Result<Verdict>,
+    check: impl FnOnce() -> Verdict,
+) -> Verdict {
+    let found = Verdict::of(problems);
+    match covered {
+        Ok(covered) => found.and(check()).and(covered),
+        Err(broken) => {
+            let why = format!("{broken:#}");
+            println!("the run broke off: {why}");
+            found.and(Verdict::Unknown(why)).and(check())
+        }
+    }
 }
 
 async fn prepare(scene: &Scene, work: &Arc<dyn Work>, time: Duration) -> Result<Place> {
@@ -158,18 +251,15 @@ async fn prepare(scene: &Scene, work: &Arc<dyn Work>, time: Duration) -> Result<
     })
 }
 
-fn start_clients(
-    work: &Arc<dyn Work>,
-    place: &Place,
-    seed: u64,
-) -> Vec<JoinHandle<Result<Vec<String>>>> {
-    let start = |index: u64| {
+fn start_clients(work: &Arc<dyn Work>, place: &Place, seed: u64) -> Clients {
+    let mut clients = Clients::new();
+    for index in 0..CLIENTS {
         let rng = StdRng::seed_from_u64(seed.wrapping_mul(31).wrapping_add(index + 1));
         let (work, place) = (Arc::clone(work), place.clone());
         let number = usize::try_from(index).unwrap_or(usize::MAX);
-        tokio::spawn(async move { work.client(number, place, rng).await })
-    };
-    (0..CLIENTS).map(start).collect()
+        clients.spawn(async move { work.client(number, place, rng).await });
+    }
+    clients
 }
 
 /// A run that did not exercise what it is about says nothing.
@@ -208,4 +298,56 @@ fn keep(dir: &Path, entries: &[Entry]) -> Result<()> {
     write_json_lines(entries, open("history.jsonl")?)?;
     write_edn(entries, open("history.edn")?)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::anyhow;
+    use std::future::pending;
+
+    fn broken() -> Result<Verdict> {
+        Err(anyhow!("a node does not come back"))
+    }
+
+    #[test]
+    fn what_is_wrong_counts_although_the_run_broke_off() {
+        let wrong = || Verdict::of(vec!["lost".to_owned()]);
+        assert_eq!(judge(Vec::new(), broken(), wrong), wrong());
+        assert_eq!(
+            judge(vec!["lost".to_owned()], broken(), || Verdict::Ok),
+            wrong()
+        );
+        assert_eq!(judge(Vec::new(), Ok(Verdict::Ok), wrong), wrong());
+    }
+
+    #[test]
+    fn a_run_that_broke_off_is_no_pass_and_says_why() {
+        let why = Verdict::Unknown("a node does not come back".to_owned());
+        let unclear = || Verdict::Unknown("nobody read".to_owned());
+        assert_eq!(judge(Vec::new(), broken(), || Verdict::Ok), why);
+        assert_eq!(judge(Vec::new(), broken(), unclear), why);
+        assert_eq!(judge(Vec::new(), Ok(Verdict::Ok), unclear), unclear());
+        assert!(judge(Vec::new(), Ok(Verdict::Ok), || Verdict::Ok).is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_a_client_found_counts_whatever_others_do() {
+        let mut clients = Clients::new();
+        clients.spawn(async { Ok(vec!["wrong".to_owned()]) });
+        clients.spawn(async { Err(anyhow!("no leader")) });
+        let mut seen = Seen::default();
+        let left = seen.wait_for(clients, Instant::now() + PATIENCE).await;
+        assert!(left.is_err());
+        assert_eq!(seen.problems, ["wrong"]);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_hangs_is_not_waited_for_for_ever() {
+        let mut clients = Clients::new();
+        clients.spawn(pending());
+        let mut seen = Seen::default();
+        let left = seen.wait_for(clients, Instant::now()).await;
+        assert!(format!("{:#}", left.expect_err("it hangs")).contains("hangs"));
+    }
 }

@@ -11,8 +11,9 @@ use super::mirror_session::MirrorSession;
 use super::nemesis::Nemesis;
 use super::rename::Rename;
 use super::scene::{Extras, Setting};
+use super::tree::Moves;
 use crate::checker::Verdict;
-use crate::checker::second::{agree, opinion};
+use crate::checker::second::{both, opinion};
 use crate::checker::wgl::{self, Budget};
 use crate::fuse::fuse_missing;
 use crate::history::{Codec, Entry, Recorder, pair};
@@ -22,7 +23,7 @@ use async_trait::async_trait;
 use meta_client::MetaSession;
 use rand::rngs::StdRng;
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// What clients do.
@@ -34,8 +35,10 @@ pub enum Workload {
     InodeRegister,
     /// Names that only one can create, as locks.
     ExclusiveCreate,
-    /// Files that move between directories.
+    /// Files that move between directories, each for itself.
     Rename,
+    /// Files that move among directories, and dumps that show all of them at one moment.
+    Tree,
     /// Records at the end of files.
     Append,
     /// Names of a few files.
@@ -50,11 +53,12 @@ pub enum Workload {
 
 impl Workload {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::DirectorySet,
         Self::InodeRegister,
         Self::ExclusiveCreate,
         Self::Rename,
+        Self::Tree,
         Self::Append,
         Self::HardLinks,
         Self::Changelog,
@@ -81,6 +85,7 @@ impl Workload {
             Self::InodeRegister => Arc::new(InodeRegister::default()),
             Self::ExclusiveCreate => Arc::new(ExclusiveCreate::default()),
             Self::Rename => Arc::new(Rename::default()),
+            Self::Tree => Arc::new(Moves::default()),
             Self::Append => Arc::new(AppendRecords::default()),
             Self::HardLinks => Arc::new(HardLinks::default()),
             Self::Changelog => Arc::new(ChangelogReaders::default()),
@@ -120,10 +125,34 @@ pub(super) trait Work: Send + Sync {
 
     /// What the history tells.
     fn check(&self, entries: &[Entry]) -> Verdict;
+
+    /// What the check did not decide, so that its verdict does not stand for it: to be asked after
+    /// it, and told with it.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// What was found that is wrong by itself, whatever else the history tells.
+#[derive(Default)]
+pub(super) struct Wrong(Mutex<Vec<String>>);
+
+impl Wrong {
+    pub(super) fn add(&self, problems: impl IntoIterator<Item = String>) {
+        self.lock().extend(problems);
+    }
+
+    pub(super) fn verdict(&self) -> Verdict {
+        Verdict::of(self.lock().clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Checks a history of objects with one model, each with its own key, by our search and by another
-/// checker. Where the two differ, nothing is known.
+/// checker. Where the two differ, or one of them comes to no end, nothing is known.
 pub(super) fn linearizable<M>(model: &M, entries: &[Entry]) -> Verdict
 where
     M: Model + Debug + Send + Sync + 'static,
@@ -139,11 +168,7 @@ where
         "checkers: ours {}, porcupine {theirs:?}",
         word(&ours.verdict())
     );
-    if agree(&ours, theirs) {
-        ours.verdict()
-    } else {
-        Verdict::Unknown(format!("two checkers differ: {theirs:?}, and {ours}"))
-    }
+    both(&ours, theirs)
 }
 
 /// A verdict in one word.

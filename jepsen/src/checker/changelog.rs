@@ -5,7 +5,7 @@
 //! the changes of one command come together needs no rule here: a record is a whole command.
 
 use super::verdict::Verdict;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Something that a reader did or got, in its order.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,9 +43,10 @@ pub struct Reading {
 pub struct Expected {
     /// Changes that were acknowledged to those who made them, as far as their bytes are known.
     pub acknowledged: BTreeMap<u64, Vec<u8>>,
-    /// Bytes that must be somewhere in these changes.
+    /// Bytes that must be somewhere in these changes, which were acknowledged too.
     pub holds: BTreeMap<u64, Vec<u8>>,
-    /// The number up to which each reader must have got at the end.
+    /// The number up to which each reader must have got at the end. One that began with the first
+    /// change then has all that were acknowledged.
     pub last_seq: Option<u64>,
 }
 
@@ -73,6 +74,13 @@ pub fn check(readings: &[Reading], expected: &Expected) -> Verdict {
             problems.push(format!(
                 "{reader}: change {seq} does not have {bytes} in it"
             ));
+        }
+    }
+    if expected.last_seq.is_some() {
+        let known = expected.acknowledged.keys().chain(expected.holds.keys());
+        let unseen: BTreeSet<&u64> = known.filter(|seq| !seen.contains_key(*seq)).collect();
+        for seq in unseen {
+            problems.push(format!("change {seq} was acknowledged, and nobody got it"));
         }
     }
     if problems.is_empty() && seen.is_empty() {
@@ -152,5 +160,73 @@ impl<'a> Position<'a> {
             )),
             Some(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(seq: u64) -> Vec<u8> {
+        format!("<{seq}>").into_bytes()
+    }
+
+    fn reading(seqs: &[u64]) -> Reading {
+        let after = seqs.first().map_or(0, |first| first - 1);
+        let records = seqs.iter().map(|seq| Item::Record {
+            seq: *seq,
+            bytes: bytes(*seq),
+        });
+        Reading {
+            reader: "r".to_owned(),
+            items: std::iter::once(Item::Attach { after })
+                .chain(records)
+                .collect(),
+        }
+    }
+
+    fn holding(seqs: &[u64], last_seq: Option<u64>) -> Expected {
+        Expected {
+            holds: seqs.iter().map(|seq| (*seq, bytes(*seq))).collect(),
+            last_seq,
+            ..Expected::default()
+        }
+    }
+
+    fn problems(readings: &[Reading], expected: &Expected) -> Vec<String> {
+        match check(readings, expected) {
+            Verdict::Violation(violation) => violation.problems,
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn what_was_acknowledged_is_in_its_change() {
+        let all = [reading(&[1, 2, 3]), reading(&[2, 3])];
+        assert_eq!(check(&all, &holding(&[1, 3], Some(3))), Verdict::Ok);
+        let mut other = holding(&[1, 3], Some(3));
+        other.holds.insert(2, b"<3>".to_vec());
+        let found = problems(&all, &other);
+        assert_eq!(found, ["r: change 2 does not have <3> in it"]);
+    }
+
+    #[test]
+    fn an_acknowledged_change_that_nobody_got_is_missing() {
+        let late = [reading(&[3, 4])];
+        let found = problems(&late, &holding(&[2, 4], Some(4)));
+        assert_eq!(found, ["change 2 was acknowledged, and nobody got it"]);
+        let short = [reading(&[1, 2])];
+        let found = problems(&short, &holding(&[3], Some(2)));
+        assert_eq!(found, ["change 3 was acknowledged, and nobody got it"]);
+        // Nobody was asked to read to the end.
+        assert_eq!(check(&short, &holding(&[3], None)), Verdict::Ok);
+    }
+
+    #[test]
+    fn a_reader_that_stops_early_or_leaves_a_gap_is_found() {
+        let found = problems(&[reading(&[1, 2])], &holding(&[], Some(3)));
+        assert_eq!(found, ["r: stopped at change 2 of 3"]);
+        let found = problems(&[reading(&[1, 3])], &holding(&[], Some(3)));
+        assert_eq!(found, ["r: got change 3 after 1: a gap"]);
     }
 }

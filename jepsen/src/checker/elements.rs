@@ -1,7 +1,7 @@
 //! Some elements of a set, each as a history of its own that is searched like any other: what the set
 //! checker says without a search, by both searches.
 
-use super::second::{agree, opinion};
+use super::second::{agree, both, opinion};
 use super::set_full::{SetInput, SetOutput, SetReport};
 use super::verdict::Verdict;
 use super::wgl::{self, Budget};
@@ -16,12 +16,17 @@ type SetCall = Operation<SetInput, SetOutput>;
 type NameCall = Operation<DirectoryInput, DirectoryOutput>;
 
 /// What the set checker said, if both searches say the same of some elements; else nothing is known.
+/// A search that comes to no end confirms no pass.
 pub fn confirmed(history: &[SetCall], report: &SetReport) -> Verdict {
-    let verdict = report.verdict();
+    confirmed_within(history, report, Budget::default())
+}
+
+fn confirmed_within(history: &[SetCall], report: &SetReport, budget: Budget) -> Verdict {
+    let mut verdict = report.verdict();
     let wrong: BTreeSet<u64> = report.faults.iter().map(|(element, ..)| *element).collect();
     for element in sample(history, &wrong) {
         let calls = calls_of(history, element);
-        let ours = wgl::check(&Directory, &calls, Budget::default());
+        let ours = wgl::check(&Directory, &calls, budget);
         let theirs = opinion(&Directory, &calls);
         // A listing that shows something twice is for the set checker alone.
         let differs = ours.is_violation() != wrong.contains(&element) && !twice(history, element);
@@ -29,6 +34,9 @@ pub fn confirmed(history: &[SetCall], report: &SetReport) -> Verdict {
             return Verdict::Unknown(format!(
                 "checkers differ about element {element}: porcupine {theirs:?}, and {ours}"
             ));
+        }
+        if let Verdict::Unknown(why) = both(&ours, theirs) {
+            verdict = verdict.and(Verdict::Unknown(format!("element {element}: {why}")));
         }
     }
     verdict
@@ -137,6 +145,27 @@ mod tests {
         let twice = [add(0, 1), read(2, &[1, 1])];
         let found = confirmed(&twice, &check(&twice));
         assert!(matches!(found, Verdict::Violation(_)), "{found:?}");
+    }
+
+    #[test]
+    fn a_search_without_an_end_confirms_no_pass() {
+        let none = Budget {
+            steps_max: 0,
+            ..Budget::default()
+        };
+        let right = [
+            call(0, SetInput::Add(1), SetOutput::Done),
+            read(2, &[1]),
+            call(4, SetInput::Remove(1), SetOutput::Done),
+            read(6, &[]),
+        ];
+        let report = check(&right);
+        assert_eq!(report.verdict(), Verdict::Ok);
+        let found = confirmed_within(&right, &report, none);
+        let Verdict::Unknown(why) = found else {
+            panic!("{found}");
+        };
+        assert!(why.contains("element 1"), "{why}");
     }
 
     #[test]

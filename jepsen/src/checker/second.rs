@@ -1,6 +1,7 @@
 //! The opinion of another checker, the package `porcupine-rs`, which knows nothing of our search. It
 //! uses the same models.
 
+use super::verdict::Verdict;
 use super::wgl::Linearizability;
 use crate::model::{Model, OperationOf};
 use porcupine_rs::{CheckResult, Model as Peer, Operation};
@@ -112,5 +113,69 @@ pub fn agree<I, O>(first: &Linearizability<I, O>, second: Opinion) -> bool {
         Opinion::Ok => !first.is_violation(),
         Opinion::Violation => !first.is_ok(),
         Opinion::Unknown => true,
+    }
+}
+
+/// What both say together. A pass needs the word of both: who came to no end has not agreed. A
+/// violation comes with operations that show it, and stands without the other's word.
+pub fn both<I: Debug, O: Debug>(first: &Linearizability<I, O>, second: Opinion) -> Verdict {
+    if !agree(first, second) {
+        return Verdict::Unknown(format!("two checkers differ: {second:?}, and {first}"));
+    }
+    if first.is_ok() && second == Opinion::Unknown {
+        return Verdict::Unknown("the second checker came to no end".to_owned());
+    }
+    first.verdict()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checker::Counterexample;
+    use crate::checker::wgl::Limit;
+
+    type Found = Linearizability<u64, u64>;
+
+    fn violation() -> Found {
+        Found::Violation(Box::new(Counterexample {
+            key: "x".to_owned(),
+            operations: Vec::new(),
+            among: 0,
+            is_minimal: true,
+        }))
+    }
+
+    fn unknown() -> Found {
+        Found::Unknown {
+            key: "x".to_owned(),
+            limit: Limit::Steps,
+        }
+    }
+
+    #[test]
+    fn a_pass_needs_the_word_of_both() {
+        assert_eq!(both(&Found::Ok, Opinion::Ok), Verdict::Ok);
+        for undecided in [
+            both(&Found::Ok, Opinion::Unknown),
+            both(&unknown(), Opinion::Ok),
+            both(&unknown(), Opinion::Unknown),
+        ] {
+            assert!(matches!(undecided, Verdict::Unknown(_)), "{undecided}");
+        }
+    }
+
+    #[test]
+    fn a_violation_stands_unless_the_other_finds_an_order() {
+        assert!(both(&violation(), Opinion::Violation).is_violation());
+        assert!(both(&violation(), Opinion::Unknown).is_violation());
+        for contradicted in [
+            both(&violation(), Opinion::Ok),
+            both(&Found::Ok, Opinion::Violation),
+        ] {
+            let Verdict::Unknown(why) = contradicted else {
+                panic!("{contradicted}");
+            };
+            assert!(why.contains("differ"), "{why}");
+        }
     }
 }

@@ -4,8 +4,9 @@
 //! files are is then checked by search ([`super::wgl`]): first apart for files that are never
 //! exchanged with each other (P-compositionality, A. Horn and D. Kroening 2015), which finds a file
 //! that is in the wrong place, and if asked for all together, which finds two files of one
-//! snapshot that were never in these places at the same moment.
+//! snapshot that were never in these places at the same moment. Apart, another checker is asked too.
 
+use super::second::{both, opinion};
 use super::verdict::Verdict;
 use super::wgl::{self, Budget};
 use crate::history::Operation;
@@ -35,7 +36,8 @@ pub fn check(tree: &Tree, history: &[Call], depth: Depth, budget: Budget) -> Ver
     }
     let apart = groups(tree, history).into_iter().map(|group| {
         let (tree, history) = only(tree, history, &group);
-        wgl::check(&tree, &history, budget).verdict()
+        let ours = wgl::check(&tree, &history, budget);
+        both(&ours, opinion(&tree, &history))
     });
     let apart = apart.fold(Verdict::Ok, Verdict::and);
     if !apart.is_ok() || depth == Depth::Apart {

@@ -5,6 +5,7 @@ mod disk;
 mod links;
 mod node;
 mod options;
+mod panics;
 mod proxied;
 mod routed;
 mod steer;

@@ -3,14 +3,19 @@
 use super::disk::DiskControl;
 use super::options::Seat;
 use crate::binaries::{Build, binary};
+use crate::freezer::Frozen;
 use crate::process::{Process, log_tail};
 use anyhow::{Context, Result, bail, ensure};
 use meta_client::meta_core::failpoint::Point;
 use rustix::process::Signal;
 use std::ffi::OsStr;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
+
+/// What a node says when it stops by itself, because it cannot trust its disk any more.
+const STOPPED: i32 = 1;
 
 /// A node: running, paused, or dead and able to come back.
 #[derive(Debug)]
@@ -18,6 +23,8 @@ pub struct Node {
     pub(super) seat: Seat,
     pub(super) config: PathBuf,
     log: PathBuf,
+    /// Goes before the process: one that is frozen does not end.
+    frozen: Option<Frozen>,
     process: Option<Process>,
     paused: bool,
     build: Build,
@@ -30,6 +37,7 @@ impl Node {
             seat,
             config: dir.join(format!("node{id}.toml")),
             log: dir.join(format!("node{id}.log")),
+            frozen: None,
             process: None,
             paused: false,
             build,
@@ -77,7 +85,7 @@ impl Node {
         self.build = build;
     }
 
-    /// Whether it was stopped by [`Self::pause`].
+    /// Whether it was stopped by [`Self::pause`] or [`Self::freeze`].
     pub fn paused(&self) -> bool {
         self.paused
     }
@@ -216,8 +224,26 @@ impl Node {
     /// When it had ended by itself, which is a failure of its own; when the system refuses.
     pub fn kill(&mut self) -> Result<()> {
         self.must_run()?;
-        self.paused = false;
+        self.thaw()?;
         self.alive()?.kill()
+    }
+
+    /// Ends it with SIGKILL when its disk is gone. It may have found that out and stopped by itself.
+    ///
+    /// # Errors
+    /// When it ended in another way, such as by another signal; when the system refuses.
+    pub(crate) fn kill_or_stopped(&mut self) -> Result<()> {
+        self.thaw()?;
+        let id = self.seat.id;
+        let process = self.alive()?;
+        process.kill()?;
+        let status = process.ended()?.context("a killed process has not ended")?;
+        ensure!(
+            is_killed(status) || is_stopped(status),
+            "node {id} ended with {status} when its disk was gone\n{}",
+            process.log_tail(30)
+        );
+        Ok(())
     }
 
     /// Stops it in its tracks.
@@ -240,6 +266,26 @@ impl Node {
         Ok(())
     }
 
+    /// Freezes it, which neither it nor any other process is told of.
+    ///
+    /// # Errors
+    /// When it does not run, or the kernel has no freezer for us.
+    pub fn freeze(&mut self) -> Result<()> {
+        let pid = self.alive()?.pid();
+        self.frozen = Some(Frozen::freeze(pid)?);
+        self.paused = true;
+        Ok(())
+    }
+
+    /// Lets it go on after [`Self::freeze`].
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn thaw(&mut self) -> Result<()> {
+        self.paused = false;
+        self.frozen.take().map_or(Ok(()), Frozen::thaw)
+    }
+
     /// Asks it to end with SIGTERM, and waits until it has.
     ///
     /// # Errors
@@ -256,6 +302,21 @@ impl Node {
     /// When it does not within `within`.
     pub async fn wait(&mut self, within: Duration) -> Result<ExitStatus> {
         self.alive()?.wait(within).await
+    }
+
+    /// Waits for it to stop by itself, as it does when it cannot trust its disk any more.
+    ///
+    /// # Errors
+    /// When it does not within `within`, or ends in another way: a panic, or a signal, is no stop.
+    pub async fn stops(&mut self, within: Duration) -> Result<()> {
+        let status = self.wait(within).await?;
+        ensure!(
+            is_stopped(status),
+            "node {} ended with {status} where it should stop by itself\n{}",
+            self.seat.id,
+            self.log_tail(30)
+        );
+        Ok(())
     }
 
     /// Processor time that its process has used so far.
@@ -292,7 +353,7 @@ impl Node {
     }
 
     /// An error when it has ended although nobody asked for that.
-    pub(super) fn must_run(&mut self) -> Result<()> {
+    pub(crate) fn must_run(&mut self) -> Result<()> {
         let id = self.seat.id;
         let ended = match &mut self.process {
             Some(process) => process.ended()?,
@@ -309,5 +370,30 @@ impl Node {
         self.process
             .as_mut()
             .with_context(|| format!("node {id} was not started"))
+    }
+}
+
+fn is_stopped(status: ExitStatus) -> bool {
+    status.code() == Some(STOPPED)
+}
+
+fn is_killed(status: ExitStatus) -> bool {
+    status.signal() == Some(Signal::KILL.as_raw())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crash_is_neither_a_stop_nor_a_kill() {
+        // As wait(2) tells them: a code in the upper byte, a signal in the lower one.
+        let [stopped, killed] = [1 << 8, 9].map(ExitStatus::from_raw);
+        assert!(is_stopped(stopped) && !is_killed(stopped));
+        assert!(is_killed(killed) && !is_stopped(killed));
+        // Well ended, wrong usage, a panic, an abort, a wild pointer.
+        for other in [0, 2 << 8, 101 << 8, 6, 11].map(ExitStatus::from_raw) {
+            assert!(!is_stopped(other) && !is_killed(other), "{other}");
+        }
     }
 }

@@ -48,6 +48,7 @@ pub async fn run(seed: u64) -> Result<Checked> {
     let checked = checked.map_err(|wrong| anyhow!("{wrong:?}"))?;
     for side in [&mut pair.origin, &mut pair.mirror] {
         side.check_stores(PATIENCE).await?;
+        side.no_panics()?;
     }
     Ok(checked)
 }

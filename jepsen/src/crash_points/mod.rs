@@ -2,9 +2,11 @@
 //! is missing.
 //!
 //! [`node`] is for what a node of a cluster does, [`founding`] for its first start and for its
-//! recovery, [`mirror`] for two clusters, [`mount`] for a client. Together they pass every place.
+//! recovery, [`mirror`] for two clusters, [`mount`] for a client, [`backup`] for what a client does
+//! for its volume. Together they pass every place.
 //! [`disk`] lets each call fail by which a node writes to its disk.
 
+pub mod backup;
 pub mod disk;
 pub mod founding;
 pub mod mirror;
@@ -30,6 +32,7 @@ pub fn covered() -> Vec<Point> {
     let all = [node::points(), founding::points(), mirror::points()];
     let mut points: Vec<Point> = all.into_iter().flatten().collect();
     points.extend(mount::POINTS);
+    points.extend(backup::POINTS);
     points
 }
 
@@ -45,12 +48,13 @@ async fn works(cluster: &mut Cluster, seed: u64) -> Result<Checked> {
 }
 
 /// Checks that the nodes agree, that all that was acknowledged is there, and, when they have stopped,
-/// what is on their disks.
+/// what is on their disks, and that nothing panicked: an end at a place is none.
 async fn all_is_there(cluster: &mut Cluster, written: &[Written]) -> Result<Checked> {
     cluster.digests_equal(PATIENCE).await?;
     let checked = check(&cluster.url(VOLUME), written).await?;
     let checked = checked.map_err(|wrong| anyhow!("{wrong:?}"))?;
     cluster.check_stores(PATIENCE).await?;
+    cluster.no_panics()?;
     Ok(checked)
 }
 

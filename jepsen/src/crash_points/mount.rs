@@ -50,6 +50,7 @@ pub async fn run(seed: u64) -> Result<Survived> {
     // A file of a mount that has ended is closed by a thread of its own, never by the runtime's.
     let ended = tokio::task::spawn_blocking(move || all(&url, &dir, seed)).await?;
     cluster.check_stores(PATIENCE).await?;
+    cluster.no_panics()?;
     ended
 }
 
@@ -89,7 +90,7 @@ fn end_at(
     // The first two files come through, where there is one passage for each.
     let count = if numbered(at) { 3 } else { 1 };
     let failing = format!("{}:{count}", at.name());
-    let mut mount = Mount::start_failing(url, point, log, &failing)?;
+    let mut mount = Mount::start_failing(url, point, log, &[], &failing)?;
     for number in numbers {
         let path = point.join(number.to_string());
         match write(&path, &content(seed, number)) {

@@ -10,6 +10,7 @@ pub use state::{PowerLine, PowerTotals, ProofState, SimTotals};
 use crate::campaign::{Nemesis, Outcome, Workload};
 use crate::loop_image::loop_missing;
 use anyhow::{Context, Result, bail};
+use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -48,10 +49,19 @@ fn beside(name: &str) -> Result<PathBuf> {
 /// When nothing can be run or kept.
 pub fn run(dir: &Path, limit: Duration) -> Result<bool> {
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let mut state = ProofState::load(dir, &build()?)?;
+    let (pairs, mut skipped) = possible();
+    let cuts = loop_missing();
+    skipped.extend(cuts.iter().map(|why| format!("power cuts: {why}")));
+    for what in &skipped {
+        println!("SKIPPED: {what}");
+    }
+    state.skipped = skipped;
     let mut proof = Proof {
         dir: dir.to_owned(),
-        state: ProofState::load(dir)?,
-        pairs: possible(),
+        state,
+        pairs,
+        cuts: cuts.is_none(),
         until: Instant::now() + limit,
         begun: Instant::now(),
         limit,
@@ -64,6 +74,8 @@ struct Proof {
     dir: PathBuf,
     state: ProofState,
     pairs: Vec<(Workload, Nemesis)>,
+    /// Whether power can be cut here.
+    cuts: bool,
     begun: Instant,
     until: Instant,
     limit: Duration,
@@ -71,18 +83,17 @@ struct Proof {
 
 impl Proof {
     fn go_on(&mut self) -> Result<()> {
-        let no_cuts = loop_missing();
-        if let Some(why) = &no_cuts {
-            println!("SKIPPED: power cuts: {why}");
-        }
         while Instant::now() < self.until {
             let turn = self.state.turns;
+            // What went wrong is kept at once: what comes next may fail, or be stopped.
             self.seeds()?;
+            self.keep()?;
             if Instant::now() < self.until {
                 self.history()?;
+                self.keep()?;
             }
             let due = turn % HISTORIES_PER_CUTS == HISTORIES_PER_CUTS - 1;
-            if due && no_cuts.is_none() && Instant::now() < self.until {
+            if due && self.cuts && Instant::now() < self.until {
                 self.cuts()?;
             }
             self.state.turns += 1;
@@ -121,16 +132,14 @@ impl Proof {
             .stdin(Stdio::null())
             .output()
             .context("cannot run sim")?;
-        let lines = String::from_utf8_lossy(&said.stdout).into_owned();
-        for line in lines.lines() {
-            self.state.sim.add(line)?;
-        }
-        Ok(())
+        self.state.sim.add_all(first, SEEDS, &said)
     }
 
     fn history(&mut self) -> Result<()> {
         let number = self.state.histories.len();
-        let (workload, nemesis) = pair(&self.pairs, number);
+        let done = self.state.histories.iter();
+        let done = done.map(|outcome| (outcome.workload.as_str(), outcome.nemesis.as_str()));
+        let (workload, nemesis) = next_pair(&self.pairs, &done.collect::<Vec<_>>());
         let report = self.dir.join("history.json");
         let _none_before = fs::remove_file(&report);
         let said = Command::new(std::env::current_exe()?)
@@ -144,9 +153,16 @@ impl Proof {
             .stdin(Stdio::null())
             .output()
             .context("cannot run jepsen")?;
-        let bytes = fs::read(&report)
-            .with_context(|| format!("{}", String::from_utf8_lossy(&said.stderr)))?;
-        let outcome: Outcome = serde_json::from_slice(&bytes)?;
+        let outcome = match fs::read(&report) {
+            Ok(bytes) => serde_json::from_slice(&bytes)?,
+            // It came to no end, which is no pass.
+            Err(_) => {
+                let errors = String::from_utf8_lossy(&said.stderr);
+                let why = format!("gave no report ({}): {}", said.status, state::tail(&errors));
+                let time = Duration::from_secs(HISTORY_SECONDS);
+                Outcome::lost(workload, nemesis, number as u64 + 1, time, why)
+            }
+        };
         if outcome.verdict != "ok" {
             let log = self.dir.join(format!("history-{}.log", number + 1));
             fs::write(log, [said.stdout, said.stderr].concat())?;
@@ -177,28 +193,53 @@ fn pairs() -> Vec<(Workload, Nemesis)> {
     all.collect()
 }
 
-/// Those that can be had on this machine. Says loudly which cannot.
-fn possible() -> Vec<(Workload, Nemesis)> {
+/// Those that can be had on this machine, and what cannot.
+fn possible() -> (Vec<(Workload, Nemesis)>, Vec<String>) {
     let workloads = Workload::ALL.map(|workload| (format!("{workload:?}"), workload.missing()));
     let nemeses = Nemesis::ALL.map(|nemesis| (format!("{nemesis:?}"), nemesis.missing()));
-    let mut missing = Vec::new();
+    let (mut missing, mut skipped) = (Vec::new(), Vec::new());
     for (name, why) in workloads.into_iter().chain(nemeses) {
         if let Some(why) = why {
-            println!("SKIPPED: {name}: {why}");
+            skipped.push(format!("{name}: {why}"));
             missing.push(name);
         }
     }
     let has = |name: String| !missing.contains(&name);
     let mut pairs = pairs();
     pairs.retain(|(workload, nemesis)| has(format!("{workload:?}")) && has(format!("{nemesis:?}")));
-    pairs
+    (pairs, skipped)
 }
 
-/// What a history is of. All come in turn.
-fn pair(pairs: &[(Workload, Nemesis)], number: usize) -> (Workload, Nemesis) {
+/// What the next history is of: of the pairs that were met least, the first one on a way by all.
+fn next_pair(pairs: &[(Workload, Nemesis)], done: &[(&str, &str)]) -> (Workload, Nemesis) {
     // Only a stride that has no divisor in common with their number comes by all of them.
-    let strides = (STRIDE_MIN..).find(|stride| divisor(*stride, pairs.len()) == 1);
-    pairs[number * strides.unwrap_or(1) % pairs.len()]
+    let stride = (STRIDE_MIN..).find(|stride| divisor(*stride, pairs.len()) == 1);
+    let stride = stride.unwrap_or(1);
+    let order = (0..pairs.len()).map(|number| pairs[number * stride % pairs.len()]);
+    let times = |(workload, nemesis): &(Workload, Nemesis)| {
+        let name = (format!("{workload:?}"), format!("{nemesis:?}"));
+        let same = done
+            .iter()
+            .filter(|one| **one == (name.0.as_str(), name.1.as_str()));
+        same.count()
+    };
+    order.min_by_key(times).unwrap_or(pairs[0])
+}
+
+/// The programs that are proved, by what they are made of.
+fn build() -> Result<String> {
+    let mut hash = Sha256::new();
+    for name in ["sim", "jepsen", "curlew", "curlew-meta"] {
+        let mut file = fs::File::open(beside(name)?)?;
+        std::io::copy(&mut file, &mut hash)?;
+    }
+    let hex = hash
+        .finalize()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Ok(hex)
 }
 
 /// The greatest common divisor (Euclid).
@@ -227,7 +268,13 @@ mod tests {
     fn every_workload_meets_every_nemesis_that_fits() {
         let pairs = pairs();
         assert!(pairs.len() > 100, "{}", pairs.len());
-        let met = (0..pairs.len()).map(|number| format!("{:?}", pair(&pairs, number)));
-        assert_eq!(met.collect::<HashSet<_>>().len(), pairs.len());
+        let mut met: Vec<(String, String)> = Vec::new();
+        for _ in 0..pairs.len() {
+            let done: Vec<_> = met.iter().map(|(w, n)| (w.as_str(), n.as_str())).collect();
+            let (workload, nemesis) = next_pair(&pairs, &done);
+            met.push((format!("{workload:?}"), format!("{nemesis:?}")));
+        }
+        assert_ne!(met[0].0, met[1].0, "neighbours are of different kinds");
+        assert_eq!(met.into_iter().collect::<HashSet<_>>().len(), pairs.len());
     }
 }

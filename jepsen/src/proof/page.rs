@@ -111,6 +111,7 @@ mod tests {
             seconds: 2,
             verdict: "violation".to_owned(),
             words: vec!["1 < 2".to_owned()],
+            notes: Vec::new(),
             calls: Calls::default(),
             faults: vec![Span {
                 kind: "Kill".to_owned(),

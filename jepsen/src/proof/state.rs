@@ -3,13 +3,15 @@
 use crate::campaign::Outcome;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Output;
 
 /// Violations kept with their words.
 const KEPT_MAX: usize = 20;
+/// Lines of a program's errors that are kept.
+const TAIL_LINES: usize = 20;
 
 /// Simulated seeds.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -46,6 +48,12 @@ pub struct PowerTotals {
 /// All of it.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct ProofState {
+    /// Which programs all this is of: results of others say nothing about them.
+    #[serde(default)]
+    pub build: String,
+    /// What this machine cannot do, and why.
+    #[serde(default)]
+    pub skipped: Vec<String>,
     /// Turns done.
     pub turns: usize,
     /// The simulation.
@@ -78,21 +86,40 @@ pub struct PowerLine {
 }
 
 impl SimTotals {
-    pub(super) fn add(&mut self, line: &str) -> Result<()> {
+    /// Takes in what a campaign of `count` seeds from `first` on has said. A seed that is not among it
+    /// did not come to an end, which is as bad as one with a violation.
+    pub(super) fn add_all(&mut self, first: u64, count: u64, said: &Output) -> Result<()> {
+        let mut told = BTreeSet::new();
+        for line in String::from_utf8_lossy(&said.stdout).lines() {
+            told.insert(self.add(line)?);
+        }
+        for seed in (first..first + count).filter(|seed| !told.contains(seed)) {
+            let errors = String::from_utf8_lossy(&said.stderr);
+            let why = format!("gave no report ({}): {}", said.status, tail(&errors));
+            self.blame(seed, why);
+        }
+        self.seeds = first + count - 1;
+        Ok(())
+    }
+
+    fn blame(&mut self, seed: u64, why: String) {
+        if self.violations.len() < KEPT_MAX {
+            self.violations.push((seed, why));
+        }
+    }
+
+    fn add(&mut self, line: &str) -> Result<u64> {
         let line: SimLine = serde_json::from_str(line).context("a line of sim")?;
-        self.seeds = self.seeds.max(line.seed);
         self.simulated_ms += line.simulated_ms;
         self.calls += line.calls.0;
         self.unknown += line.calls.2;
         for (kind, count) in line.faults {
             *self.faults.entry(kind).or_default() += count;
         }
-        if let Some(first) = line.violations.into_iter().next()
-            && self.violations.len() < KEPT_MAX
-        {
-            self.violations.push((line.seed, first));
+        if let Some(first) = line.violations.into_iter().next() {
+            self.blame(line.seed, first);
         }
-        Ok(())
+        Ok(line.seed)
     }
 }
 
@@ -117,15 +144,39 @@ impl PowerTotals {
     }
 }
 
+/// The end of what a program has said.
+pub(super) fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
+
 impl ProofState {
-    pub(super) fn load(dir: &Path) -> Result<Self> {
+    /// What was done with `build` so far. What was done with another is put aside.
+    pub(super) fn load(dir: &Path, build: &str) -> Result<Self> {
         let path = dir.join("state.json");
-        match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .with_context(|| format!("{} is damaged: delete it to begin anew", path.display())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        let new = Self {
+            build: build.to_owned(),
+            ..Self::default()
+        };
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(new),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+        };
+        let found: Self = serde_json::from_slice(&bytes)
+            .with_context(|| format!("{} is damaged: delete it to begin anew", path.display()))?;
+        if found.build == build {
+            return Ok(found);
         }
+        let aside = dir.join(format!("state-{}.json", found.build));
+        println!(
+            "the programs have changed: begun anew; what was proved of the others is in {}",
+            aside.display()
+        );
+        fs::rename(&path, &aside)?;
+        Ok(new)
     }
 
     pub(super) fn save(&self, dir: &Path) -> Result<()> {
@@ -161,5 +212,61 @@ impl ProofState {
             self.power.all,
             self.power.failures.len(),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::ExitStatus;
+
+    fn said(lines: &[&str], code: i32, errors: &str) -> Output {
+        Output {
+            status: ExitStatus::from_raw(code << 8),
+            stdout: lines.join("\n").into_bytes(),
+            stderr: errors.as_bytes().to_vec(),
+        }
+    }
+
+    fn line(seed: u64, violations: &[&str]) -> String {
+        serde_json::json!({
+            "seed": seed, "calls": [10, 1, 2], "faults": {"crash": 1}, "simulated_ms": 5,
+            "violations": violations,
+        })
+        .to_string()
+    }
+
+    #[test]
+    fn a_seed_without_a_report_is_a_violation() {
+        let mut totals = SimTotals::default();
+        let (one, three) = (line(1, &[]), line(3, &["lost", "twice"]));
+        let output = said(&[&one, &three], 1, "it panicked");
+        totals.add_all(1, 3, &output).expect("lines");
+        assert_eq!((totals.seeds, totals.calls), (3, 20));
+        let [(3, lost), (2, why)] = totals.violations.as_slice() else {
+            panic!("{totals:?}");
+        };
+        assert_eq!(lost, "lost");
+        assert!(
+            why.contains("no report") && why.contains("it panicked"),
+            "{why}"
+        );
+        let nothing = said(&[], 101, "no such file");
+        totals.add_all(4, 2, &nothing).expect("no lines");
+        assert_eq!((totals.seeds, totals.violations.len()), (5, 4));
+    }
+
+    #[test]
+    fn what_was_proved_of_other_programs_is_put_aside() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut state = ProofState::load(dir.path(), "one").expect("none yet");
+        state.turns = 7;
+        state.save(dir.path()).expect("saved");
+        let again = ProofState::load(dir.path(), "one").expect("there");
+        assert_eq!(again, state);
+        let other = ProofState::load(dir.path(), "two").expect("anew");
+        assert_eq!((other.turns, other.build.as_str()), (0, "two"));
+        assert!(dir.path().join("state-one.json").exists());
     }
 }

@@ -24,6 +24,10 @@ pub(super) fn report(state: &ProofState) -> String {
 
 fn write(state: &ProofState, text: &mut String) -> std::fmt::Result {
     writeln!(text, "{}", state.summary())?;
+    writeln!(text, "programs: {}", state.build)?;
+    for what in &state.skipped {
+        writeln!(text, "SKIPPED: {what}")?;
+    }
     writeln!(
         text,
         "\nsimulation: {} calls, {} with unknown ends",

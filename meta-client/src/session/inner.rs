@@ -68,7 +68,7 @@ impl Inner {
         let deadline = Deadline::after(Some(options.open_for));
         let (asking, asked) = mpsc::channel(QUESTIONS_AHEAD);
         let lead = Lead::start(&url.addrs, asking);
-        let volume = find(&lead, &url.volume, deadline).await?;
+        let volume = find(&lead, &url.volume, deadline, Mood::Opening).await?;
         let (era, token) = open_era(&lead, volume.id, &options, deadline, Mood::Opening).await?;
         lead.attach(era.id.0);
         let mirror = options
@@ -95,6 +95,10 @@ impl Inner {
         tokio::spawn(keeper::keep(Arc::clone(&inner)));
         tokio::spawn(held::answer_all(Arc::clone(&inner), asked));
         Ok(inner)
+    }
+
+    pub(super) async fn volume_now(&self) -> Result<VolumeInfo, ClientError> {
+        find(&self.lead, &self.volume.name, self.deadline(), Mood::Steady).await
     }
 
     pub(super) fn era(&self) -> Arc<Era> {
@@ -385,7 +389,12 @@ fn check_options(options: &SessionOptions) -> Result<(), ClientError> {
     Err(Failure::BadRequest(why).into())
 }
 
-async fn find(lead: &Lead, name: &str, deadline: Deadline) -> Result<VolumeInfo, ClientError> {
+async fn find(
+    lead: &Lead,
+    name: &str,
+    deadline: Deadline,
+    mood: Mood,
+) -> Result<VolumeInfo, ClientError> {
     let (volume, caller) = (VolumeId::CLUSTER, Caller::root());
     let body = precheck::query(
         &caller,
@@ -401,7 +410,7 @@ async fn find(lead: &Lead, name: &str, deadline: Deadline) -> Result<VolumeInfo,
                 body,
             },
             deadline,
-            Mood::Opening,
+            mood,
         )
         .await?;
     match result? {

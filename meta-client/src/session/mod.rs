@@ -78,6 +78,14 @@ impl MetaSession {
         &self.inner.volume
     }
 
+    /// The volume as it is now. The cluster may have opened new epochs in it.
+    ///
+    /// # Errors
+    /// [`ClientError::Failed`] if the cluster does not answer within the session's `retry_for`.
+    pub async fn volume_now(&self) -> Result<VolumeInfo, ClientError> {
+        self.inner.volume_now().await
+    }
+
     /// The current session.
     pub fn id(&self) -> SessionId {
         self.inner.session_id()

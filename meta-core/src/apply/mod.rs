@@ -4,6 +4,7 @@ mod create;
 mod maintain;
 pub(crate) mod mirror;
 mod names;
+pub(crate) mod recovered;
 mod remove;
 mod rename;
 pub(crate) mod restore;
@@ -102,6 +103,7 @@ pub(crate) fn maintain<B: KvRead>(
         | CommandBody::BeginRestore(_)
         | CommandBody::RestoreRows(_)
         | CommandBody::EndRestore { .. }
+        | CommandBody::Recovered
         | CommandBody::Request(_) => Err(Refusal::InvalidArgument.into()),
     }
 }

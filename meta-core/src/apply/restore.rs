@@ -200,7 +200,7 @@ impl<B: KvRead> Restoring<'_, '_, B> {
 
 /// The same dump may be restored more than once, each time into the same epoch and over the blocks
 /// that the time before has written: the ids begin where the clock says.
-fn skip_ids<B: KvRead>(txn: &mut Txn<'_, B>, stamp: Timestamp) {
+pub(super) fn skip_ids<B: KvRead>(txn: &mut Txn<'_, B>, stamp: Timestamp) {
     let seconds = u64::try_from(stamp.seconds - IDS_BEGIN).unwrap_or(0);
     let begin = (seconds << IDS_PER_SECOND_BITS).min(ID_COUNTER_MAX / 2);
     let counters = txn.counters();

@@ -86,15 +86,8 @@ pub(crate) fn volume_ids<K: KvRead>(tables: Tables<'_, K>) -> Result<Vec<VolumeI
 
 fn info<K: KvRead>(tables: Tables<'_, K>) -> Result<VolumeInfo, Fatal> {
     let settings = tables.settings()?;
-    let prefix = Key::new(tables.volume(), Table::Epoch).done();
-    let rows: Vec<(Vec<u8>, EpochOpened)> = tables.rows(&prefix, usize::MAX)?;
-    let epochs: Vec<(Epoch, ClusterId)> = rows
-        .iter()
-        .filter_map(|(key, row)| {
-            let (_, epoch) = key.split_last_chunk::<2>()?;
-            Some((Epoch(u16::from_be_bytes(*epoch)), row.cluster))
-        })
-        .collect();
+    let opened = opened(tables)?.into_iter();
+    let epochs: Vec<(Epoch, ClusterId)> = opened.map(|(epoch, row)| (epoch, row.cluster)).collect();
     let storage: Option<Blob> = tables.row(&key::single(tables.volume(), Table::Storage))?;
     Ok(VolumeInfo {
         id: tables.volume(),
@@ -109,6 +102,17 @@ fn info<K: KvRead>(tables: Tables<'_, K>) -> Result<VolumeInfo, Fatal> {
         level: settings.level,
         storage: storage.unwrap_or_default().0,
     })
+}
+
+/// The volume's epochs, the oldest first.
+fn opened<K: KvRead>(tables: Tables<'_, K>) -> Result<Vec<(Epoch, EpochOpened)>, Fatal> {
+    let prefix = Key::new(tables.volume(), Table::Epoch).done();
+    let rows: Vec<(Vec<u8>, EpochOpened)> = tables.rows(&prefix, usize::MAX)?;
+    let epoch = |(key, row): (Vec<u8>, EpochOpened)| {
+        let (_, epoch) = key.split_last_chunk::<2>()?;
+        Some((Epoch(u16::from_be_bytes(*epoch)), row))
+    };
+    Ok(rows.into_iter().filter_map(epoch).collect())
 }
 
 pub(super) fn stat<K: KvRead>(tables: Tables<'_, K>, head: &Head) -> Result<Answer, Fatal> {
@@ -329,16 +333,11 @@ pub fn records<K: KvRead>(
 ) -> Result<Vec<(Seq, SealedRecord)>, Fatal> {
     let tables = Tables::new(view, volume);
     let prefix = volume.0.to_be_bytes();
-    let Some(head) = tables.head()? else {
-        return Ok(Vec::new());
-    };
-    let begin = key::record(volume, Epoch(0), from);
-    // Seqs go on from epoch to epoch, so the first epochs may hold lower ones only.
-    let begin = if head.token.epoch == Epoch(0) {
-        begin
-    } else {
-        prefix.to_vec()
-    };
+    // Seqs go on from epoch to epoch: the earlier ones hold lower ones only.
+    let opened = opened(tables)?.into_iter().rev();
+    let mut opened = opened.filter(|(_, row)| row.last < from);
+    let epoch = opened.next().map_or(Epoch(0), |(epoch, _)| epoch);
+    let begin = key::record(volume, epoch, from);
     let mut found = Vec::new();
     let mut bytes = 0;
     tables.scan(

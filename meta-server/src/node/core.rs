@@ -3,7 +3,7 @@
 use crate::clock::{ClockCheck, WallClock};
 use crate::config::NodeConfig;
 use crate::failure::{Failure, FailureKind};
-use crate::generations::{self, Generations};
+use crate::generations::{self, Generations, Unread};
 use crate::leader::held::HeldRounds;
 use crate::metrics::{Metrics, MirrorNumbers, gauge};
 use crate::mirror::board::MirrorBoard;
@@ -15,12 +15,9 @@ use crate::space::SpaceWatch;
 use meta_core::attr::Caller;
 use meta_core::command::Command;
 use meta_core::ids::{ClusterId, VolumeId};
-use meta_core::key::{self, Table};
-use meta_core::kv::{Family, KvRead as _};
 use meta_core::outcome::{Fatal, MirrorState, Refusal, Stop, Token};
 use meta_core::query::{Answer, Query, QueryBody};
 use meta_core::seeded::{Bug, has};
-use meta_core::task::Task;
 use openraft::async_runtime::{Instant as _, WatchReceiver as _};
 use openraft::{LogIdOptionExt as _, ServerState};
 use parking_lot::Mutex;
@@ -163,31 +160,44 @@ impl Core {
         Ok(found)
     }
 
-    /// Refuses a command that a member may not be able to read. Where such commands were applied
-    /// before, all could, and one that is away now does not stop them.
+    /// Refuses a command that a member may not be able to read. Where commands about tasks were
+    /// applied before, all could read these, and one that is away now does not stop them; one that
+    /// says that it is older does.
     pub(crate) fn check_generation(&self, command: &Command) -> Result<(), Failure> {
         let generation = generations::of(&command.body);
+        // Nearly every command: nothing is looked at for it.
+        if generation == generations::FIRST {
+            return Ok(());
+        }
+        let unread = match self.generations.check(&self.others(), generation) {
+            Ok(()) => return Ok(()),
+            Err(unread) => unread,
+        };
+        let is_away = matches!(unread, Unread::NotHeard(_));
+        if is_away && generation == generations::TASKS && self.had_tasks()? {
+            return Ok(());
+        }
+        let message = format!("not every metadata node is known to understand this yet: {unread}");
+        Err(Failure::bad_request(message))
+    }
+
+    /// The generation of commands that a node must read to become a member.
+    pub(super) fn needed_generation(&self) -> Result<u32, Failure> {
+        let had_tasks = self.had_tasks()?;
+        Ok(self.generations.needed(&self.others(), had_tasks))
+    }
+
+    /// All members but this node.
+    fn others(&self) -> Vec<NodeId> {
         let raft = super::members::metrics(self);
         let own = self.config.node_id;
         let nodes = raft.membership_config.membership().nodes();
-        let peers: Vec<NodeId> = nodes.map(|(id, _)| *id).filter(|id| *id != own).collect();
-        match self.generations.check(peers, generation) {
-            Err(_) if self.had_tasks(command.volume)? => Ok(()),
-            checked => checked,
-        }
+        nodes.map(|(id, _)| *id).filter(|id| *id != own).collect()
     }
 
-    /// Whether the volume has rows of commands of the second generation.
-    fn had_tasks(&self, volume: VolumeId) -> Result<bool, Failure> {
-        let keys = [
-            key::single(volume, Table::Backup),
-            key::claim(volume, Task::Backup),
-        ];
-        let read = self.reader.with_view(|view| {
-            let found = keys.iter().map(|key| view.get(Family::State, key));
-            let found: Result<Vec<_>, Fatal> = found.collect();
-            found.map(|rows| rows.iter().any(Option::is_some))
-        });
+    /// Whether there are rows of commands about tasks.
+    fn had_tasks(&self) -> Result<bool, Failure> {
+        let read = self.reader.with_view(|view| generations::had_tasks(view));
         read.and_then(|found| found)
             .map_err(|fatal| self.fatal(&fatal))
     }

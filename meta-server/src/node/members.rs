@@ -8,12 +8,16 @@
 use super::handover::give_away;
 use super::initialise::ask;
 use super::{Core, Raft};
+use crate::clock::nanoseconds;
+use crate::generations::FIRST;
 use meta_core::failpoint::{self, Point};
 use openraft::async_runtime::{Instant as _, WatchReceiver as _};
 use openraft::errors::{ClientWriteError, RaftError};
+use openraft::raft::VoteRequest;
 use openraft::{ChangeMembers, RaftMetrics};
 use proto::v1;
-use raft_store::{Incarnation, Membership, NodeId, NodeInfo, TypeConfig};
+use proto::v1::raft_client::RaftClient;
+use raft_store::{Incarnation, Membership, NodeId, NodeInfo, TypeConfig, Vote, wire};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -23,6 +27,8 @@ const MEMBERS_MAX: usize = 9;
 const BEHIND_MAX: u64 = 1000;
 /// A change of members waits for more than half of the voters so long.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A newcomer is asked which commands it reads.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 /// A voter that answered so lately is there.
 const ALIVE: Duration = Duration::from_secs(3);
 
@@ -116,7 +122,8 @@ pub(crate) async fn add_learner(core: &Core, id: NodeId, node: NodeInfo) -> Done
     Ok(())
 }
 
-/// The node must be there, be who it is said to be, and belong to no cluster.
+/// The node must be there, be who it is said to be, belong to no cluster, and read what it will be
+/// sent.
 async fn check_newcomer(core: &Core, id: NodeId, node: &NodeInfo) -> Done {
     let addr = &node.addr;
     let Some(status) = ask(core, id, addr).await else {
@@ -140,7 +147,47 @@ async fn check_newcomer(core: &Core, id: NodeId, node: &NodeInfo) -> Done {
             "node {id} has the data of a cluster: give it an empty data_dir"
         )));
     }
+    let needed = core.needed_generation();
+    let needed = needed.map_err(|failure| Later(failure.message))?;
+    if needed > FIRST && generation(core, id, node).await? < needed {
+        return Err(Refused(format!(
+            "node {id} runs an older version, which would stop at commands that this cluster's log \
+             may hold: upgrade that node first"
+        )));
+    }
     Ok(())
+}
+
+/// Up to which generation a newcomer reads commands. Its status does not tell that, but each of its
+/// answers to a peer does: it is asked whether it would vote, which changes nothing there.
+async fn generation(core: &Core, id: NodeId, node: &NodeInfo) -> Result<u32, MembersError> {
+    let silent = |why: String| {
+        Later(format!(
+            "node {id} does not say which commands it reads: {why}"
+        ))
+    };
+    let own = core.config.node_id;
+    let question = VoteRequest::<TypeConfig>::new(Vote::new(0, own), None);
+    let payload = wire::encode(&question).map_err(|error| silent(error.to_string()))?;
+    let channel = core.channels.messages(id, &node.addr);
+    let channel = channel.map_err(|error| silent(error.to_string()))?;
+    let request = v1::RaftRequest {
+        group: 0,
+        sender: own,
+        target: id,
+        sender_clock_ns: nanoseconds(core.wall.now()),
+        payload: payload.into(),
+        target_incarnation: node.incarnation.0,
+    };
+    let mut client = RaftClient::new(channel);
+    let said = match tokio::time::timeout(ASK_TIMEOUT, client.pre_vote(request)).await {
+        Ok(Ok(answer)) => answer.into_inner().receiver_generation.max(FIRST),
+        Ok(Err(status)) => return Err(silent(status.message().to_owned())),
+        Err(_elapsed) => return Err(silent("it did not answer in time".to_owned())),
+    };
+    // Another node may have had the number before, and said something else.
+    core.generations.observe(id, said);
+    Ok(said)
 }
 
 /// Gives a learner a vote, once it has nearly all that there is.

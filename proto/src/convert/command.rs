@@ -75,6 +75,7 @@ impl From<&CommandBody> for Body {
                 stamp: Some((*stamp).into()),
                 digest: digest.to_le_bytes().to_vec(),
             }),
+            CommandBody::Recovered => Self::Recovered(v1::Nothing {}),
         }
     }
 }
@@ -158,6 +159,7 @@ impl Convert<CommandBody> for Body {
                 stamp: need(m.stamp, "EndLoad.stamp")?,
                 digest: u128::from_le_bytes(sixteen(&m.digest, "EndLoad.digest")?),
             },
+            Self::Recovered(v1::Nothing {}) => CommandBody::Recovered,
         })
     }
 }

@@ -4,6 +4,7 @@ use super::disk::{Change, Durability, Ends};
 use super::hint::{Hint, Tip};
 use crate::durable;
 use crate::error::StoreError;
+use crate::record_files;
 use crate::rocks::{self, Db};
 use meta_core::failpoint::{self, Point};
 use parking_lot::Mutex;
@@ -35,6 +36,7 @@ impl RocksLog {
         // that does not check out is damage, and the database refuses to open.
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
         options.set_track_and_verify_wals_in_manifest(true);
+        record_files::check(dir)?;
         let db = rocks::open_error(dir, Db::open(&options, dir))?;
         let hint = Mutex::new(Hint::open(&dir.with_extension("hint"))?);
         Ok(Self {

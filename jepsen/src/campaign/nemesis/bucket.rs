@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 /// Of a connection's answers, a bit up to this one is flipped.
 const BITS: u64 = 100_000 * 8;
+/// Up to this one until a bit was flipped: so many come with the first answers.
+const FIRST_BITS: u64 = 10_000 * 8;
 /// Bytes of answers up to which a connection lives.
 const BYTES: u64 = 50_000;
 
@@ -57,7 +59,8 @@ impl Fault for Bucket {
             }
             _ => {
                 println!("nemesis: the bucket's answers are damaged");
-                bucket.flip(Some(rng.random_range(0..BITS)));
+                let bits = [FIRST_BITS, BITS][usize::from(bucket.flips() > 0)];
+                bucket.flip(Some(rng.random_range(0..bits)));
                 bucket.cut();
             }
         }
@@ -78,6 +81,27 @@ impl Fault for Bucket {
 
     fn gap(&self) -> Option<String> {
         let bucket = self.mounts.as_ref()?.bucket();
-        (self.faults < 3 || bucket.cuts() == 0).then(|| "the bucket was hurt too little".to_owned())
+        gap(self.faults, bucket.cuts(), bucket.flips())
+    }
+}
+
+/// Why so many faults, which come in turn, and what they hit are not enough.
+fn gap(faults: u32, cuts: u64, flips: u64) -> Option<String> {
+    if faults < 3 || cuts == 0 {
+        return Some("the bucket was hurt too little".to_owned());
+    }
+    (flips == 0).then(|| "no answer of the bucket came damaged".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_of_the_three_faults_must_have_hit() {
+        assert_eq!(gap(3, 1, 1), None);
+        for (faults, cuts, flips) in [(2, 1, 1), (3, 0, 1), (3, 1, 0), (0, 0, 0)] {
+            assert!(gap(faults, cuts, flips).is_some());
+        }
     }
 }

@@ -5,7 +5,7 @@ use crate::cluster::{Cluster, ClusterOptions, Node};
 use crate::http::metric;
 use crate::loop_image::loop_missing;
 use crate::wait;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use async_trait::async_trait;
 use rand::Rng as _;
 use rand::rngs::StdRng;
@@ -85,16 +85,17 @@ impl Fault for FullDisk {
 
     async fn heal(&mut self, cluster: &mut Cluster, hit: &Hit, _rng: &mut StdRng) -> Result<()> {
         for id in &hit.victims {
-            if cluster.node(*id)?.running()? {
-                self.refusing += 1;
-            } else {
-                self.stopped += 1;
-            }
             cluster.image(*id)?.make_room()?;
         }
         for id in &hit.victims {
             let node = cluster.node(*id)?;
-            if !sees_room(node).await? {
+            // One that still runs when it has room again may be about to stop.
+            if sees_room(node).await? {
+                self.refusing += 1;
+            } else {
+                let stopped = node.stops(PATIENCE).await;
+                stopped.context("on a full disk")?;
+                self.stopped += 1;
                 node.start()?;
             }
         }

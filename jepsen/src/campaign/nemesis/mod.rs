@@ -6,6 +6,7 @@ mod churn;
 mod clock;
 mod fault;
 mod flip;
+mod freeze;
 mod full_disk;
 mod kill;
 mod loss;
@@ -40,6 +41,8 @@ pub enum Nemesis {
     Kill,
     /// SIGSTOP, and SIGCONT.
     Pause,
+    /// Control groups that are frozen, and thawed.
+    Freeze,
     /// Ways between nodes that bring nothing.
     Partition,
     /// Ways between nodes that take their time.
@@ -76,9 +79,10 @@ pub enum Nemesis {
 
 impl Nemesis {
     /// All that hurt.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Kill,
         Self::Pause,
+        Self::Freeze,
         Self::Partition,
         Self::SlowLink,
         Self::Loss,
@@ -117,6 +121,7 @@ impl Nemesis {
             Self::None => return None,
             Self::Kill => Box::new(kill::Kill),
             Self::Pause => Box::new(pause::Pause),
+            Self::Freeze => Box::new(freeze::Freeze),
             Self::Partition => Box::new(partition::Partition::default()),
             Self::SlowLink => Box::new(slow_link::SlowLink::default()),
             Self::Loss => Box::new(loss::Loss::default()),
@@ -126,7 +131,7 @@ impl Nemesis {
             Self::Churn => Box::new(churn::Churn),
             Self::Clock => Box::new(clock::Clock),
             Self::SlowDisk => Box::new(slow_disk::SlowDisk::default()),
-            Self::BadDisk => Box::new(bad_disk::BadDisk),
+            Self::BadDisk => Box::new(bad_disk::BadDisk::default()),
             Self::FullDisk => Box::new(full_disk::FullDisk::default()),
             Self::Power => Box::new(power::Power),
             Self::Flip => Box::new(flip::Flip::default()),

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// Bytes up to which a connection lives, or comes undamaged.
 const BYTES: u64 = 20_000;
+/// Bytes up to which it comes undamaged until a bit was flipped: so many come at once.
+const FIRST_BYTES: u64 = 1_000;
 
 /// How long a bit that is to be flipped may take to come.
 const FLIP_LIMIT: Duration = Duration::from_secs(2);
@@ -36,7 +38,8 @@ impl Stream {
 async fn flip_once(links: &[Proxy], rng: &mut StdRng) {
     let flips = || links.iter().map(Proxy::flips).sum::<u64>();
     let before = flips();
-    let bit = rng.random_range(0..BYTES * 8);
+    let bytes = [FIRST_BYTES, BYTES][usize::from(before > 0)];
+    let bit = rng.random_range(0..bytes * 8);
     for link in links {
         link.flip(Some(bit));
         link.cut();
@@ -95,7 +98,29 @@ impl Fault for Stream {
     }
 
     fn gap(&self) -> Option<String> {
-        let cuts: u64 = self.links.as_ref()?.iter().map(Proxy::cuts).sum();
-        (self.faults < 2 || cuts == 0).then(|| "the stream was hurt too little".to_owned())
+        let links = self.links.as_ref()?;
+        let cuts = links.iter().map(Proxy::cuts).sum();
+        gap(self.faults, cuts, links.iter().map(Proxy::flips).sum())
+    }
+}
+
+/// Why so many faults, which come in turn, and what they hit are not enough.
+fn gap(faults: u32, cuts: u64, flips: u64) -> Option<String> {
+    if faults < 3 || cuts == 0 {
+        return Some("the stream was hurt too little".to_owned());
+    }
+    (flips == 0).then(|| "nothing of the stream came damaged".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_of_the_three_faults_must_have_hit() {
+        assert_eq!(gap(3, 1, 1), None);
+        for (faults, cuts, flips) in [(2, 1, 1), (3, 0, 1), (3, 1, 0), (0, 0, 0)] {
+            assert!(gap(faults, cuts, flips).is_some());
+        }
     }
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// The longest wait for a leader.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Hurts what there is until `end`, and heals it.
+/// Hurts what there is until `end`, and heals it. What was done is told also when it broke off.
 pub(in crate::campaign) async fn torment(
     scene: &mut Scene,
     nemesis: Nemesis,
@@ -23,11 +23,11 @@ pub(in crate::campaign) async fn torment(
     rng: &mut StdRng,
     recorder: &Recorder,
     end: Instant,
-) -> Result<NemesisReport> {
+) -> (NemesisReport, Result<()>) {
     let mut report = NemesisReport::default();
     let Some(fault) = fault else {
         rest(u64::MAX, end).await;
-        return Ok(report);
+        return (report, Ok(()));
     };
     fault.attach(&scene.extras);
     let mut torment = Torment {
@@ -37,21 +37,10 @@ pub(in crate::campaign) async fn torment(
         end,
         report: &mut report,
     };
-    let watch = Watch::start(recorder);
-    torment.first(nemesis).await?;
-    watch.end(nemesis, torment.report);
-    while Instant::now() < end {
-        let calm = torment.rng.random_range(500..2_000);
-        rest(calm, end).await;
-        if Instant::now() < end {
-            let watch = Watch::start(recorder);
-            torment.next(nemesis).await?;
-            watch.end(nemesis, torment.report);
-        }
-    }
+    let ended = torment.go_on(nemesis, recorder).await;
     let few = report.too_few(fault.hits_nodes(), fault.deposes());
     report.gap = few.or_else(|| fault.gap());
-    Ok(report)
+    (report, ended)
 }
 
 struct Torment<'a> {
@@ -63,6 +52,25 @@ struct Torment<'a> {
 }
 
 impl Torment<'_> {
+    /// One fault after the other.
+    async fn go_on(&mut self, nemesis: Nemesis, recorder: &Recorder) -> Result<()> {
+        let watch = Watch::start(recorder);
+        let first = self.first(nemesis).await;
+        watch.end(nemesis, self.report);
+        first?;
+        while Instant::now() < self.end {
+            let calm = self.rng.random_range(500..2_000);
+            rest(calm, self.end).await;
+            if Instant::now() < self.end {
+                let watch = Watch::start(recorder);
+                let next = self.next(nemesis).await;
+                watch.end(nemesis, self.report);
+                next?;
+            }
+        }
+        Ok(())
+    }
+
     /// The first fault takes the leader away until the others have another: a run that is short must
     /// have met that.
     async fn first(&mut self, nemesis: Nemesis) -> Result<()> {

@@ -6,6 +6,7 @@ use super::view::RocksView;
 use crate::durable;
 use crate::error::StoreError;
 use crate::poison::Poison;
+use crate::record_files;
 use crate::rocks::{self, Db};
 use crate::snapshot::{
     FileEntry, MANIFEST_FILE, Manifest, SnapshotDir, SnapshotFiles, Source, hash_file,
@@ -89,6 +90,7 @@ impl RocksState {
 fn read_position(dir: &Path, poison: &Poison) -> Result<AppliedState, StoreError> {
     let state = {
         let options = Options::default();
+        record_files::check(dir)?;
         let opened = Db::open_cf_for_read_only(&options, dir, FAMILIES, false);
         let db = rocks::open_error(dir, opened)?;
         AppliedState::read(&RocksView::latest(&db, poison))?

@@ -6,6 +6,7 @@ use super::view::RocksView;
 use crate::durable;
 use crate::error::StoreError;
 use crate::poison::Poison;
+use crate::record_files;
 use crate::rocks::{self, Db};
 use meta_core::kv::Family;
 use rocksdb::{
@@ -39,6 +40,7 @@ impl Generation {
         let families = FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family(settings)));
         let mut options = family(settings);
         options.set_atomic_flush(true);
+        record_files::check(&dir)?;
         let db = Db::open_cf_descriptors(&options, &dir, families);
         let db = rocks::open_error(&dir, db)?;
         durable::sync_parent(&dir)?;
