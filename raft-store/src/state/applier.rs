@@ -164,10 +164,11 @@ fn apply(core: &Core, batch: Batch) -> Result<(), StoreError> {
         })?;
         let io_error = |error: io::Error| StoreError::Refused(error.to_string());
         core.parts.faults.hit(Point::StateWrite).map_err(io_error)?;
+        let marking = marked.map(|mark| (core.state.marked().marking(), mark));
         core.state.write(writes, position)?;
         failpoint::pass(Point::StateWritten);
-        if let Some((volume, mark)) = marked {
-            core.state.marked().keep(&core.state, volume, mark);
+        if let Some((marking, (volume, mark))) = marking {
+            marking.keep(&core.state, volume, mark);
             failpoint::pass(Point::MarkKept);
         }
         for (responder, answer) in answers {

@@ -6,7 +6,7 @@ use super::reader::View;
 use super::store::State;
 use meta_core::ids::VolumeId;
 use meta_core::outcome::Token;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -34,16 +34,19 @@ impl fmt::Debug for MarkedViews {
     }
 }
 
-impl MarkedViews {
+/// A mark that is being applied: until its view is kept, whoever asks for one waits.
+pub(crate) struct Marking<'v>(MutexGuard<'v, Views>);
+
+impl Marking<'_> {
     /// Keeps a view of the state as it is. Called by the one thread that changes it, and returns
     /// when the view is taken.
-    pub(crate) fn keep(&self, state: &Arc<State>, volume: VolumeId, mark: Token) {
+    pub(crate) fn keep(self, state: &Arc<State>, volume: VolumeId, mark: Token) {
         let view = match LastingView::take(state) {
             Ok(view) => view,
             // Only the comparison at this mark fails, and says so.
             Err(error) => return tracing::warn!(%error, "no view of a mark"),
         };
-        let mut views = self.views.lock();
+        let mut views = self.0;
         views.made += 1;
         let number = views.made;
         views.by_mark.insert((volume, mark), (number, view));
@@ -55,6 +58,14 @@ impl MarkedViews {
             views.by_mark.remove(&oldest);
         }
     }
+}
+
+impl MarkedViews {
+    /// Begins before the mark is written: from then on anybody can see that it is applied, and ask
+    /// for its view, which is not there yet.
+    pub(crate) fn marking(&self) -> Marking<'_> {
+        Marking(self.views.lock())
+    }
 
     /// Calls `read` with the view of a mark; `None` if it is not, or not any more, there.
     pub(crate) async fn read<R: Send + 'static>(
@@ -65,5 +76,41 @@ impl MarkedViews {
     ) -> Option<R> {
         let view = self.views.lock().by_mark.get(&(volume, mark))?.1.clone();
         view.read(read).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::open_memory_with;
+    use crate::testing::parts;
+    use meta_core::ids::{Epoch, Seq};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// Found when a mirror was compared as soon as it had applied the mark, on a machine that was busy:
+    /// the rows were said to be kept no more.
+    #[test]
+    fn who_asks_while_a_mark_is_applied_waits_for_its_view() {
+        static ASKED: AtomicBool = AtomicBool::new(false);
+        let store = open_memory_with(&parts()).unwrap();
+        let state = Arc::clone(&store.reader.state);
+        let mark = Token {
+            epoch: Epoch(0),
+            seq: Seq(7),
+        };
+        let marking = state.marked().marking();
+        let asking = Arc::clone(&state);
+        let asker = std::thread::spawn(move || {
+            ASKED.store(true, Ordering::SeqCst);
+            let found = asking.marked().read(VolumeId(3), mark, |_rows| ());
+            futures::executor::block_on(found)
+        });
+        while !ASKED.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        marking.keep(&state, VolumeId(3), mark);
+        assert_eq!(asker.join().unwrap(), Some(()));
+        let other = state.marked().read(VolumeId(4), mark, |_rows| ());
+        assert_eq!(futures::executor::block_on(other), None);
     }
 }
