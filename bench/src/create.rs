@@ -1,11 +1,11 @@
 //! Names made, looked up and removed through a real cluster.
 
 use crate::floor::fdatasync;
-use crate::report::{OperationReport, Report, Sample};
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use jepsen::cluster::{Cluster, ClusterOptions};
 use jepsen::process::cpu_seconds;
+use meta_client::bench::{Figures, OperationReport, Sample};
 use meta_client::{MetaSession, MetaUrl, SessionOptions};
 use meta_core::attr::Caller;
 use meta_core::command::{Create, Existing, NewNode, Operation};
@@ -63,7 +63,7 @@ pub(crate) async fn run(args: &CreateArgs) -> Result<ExitCode> {
     session.close().await;
     let dir = cluster.dir().to_owned();
     let floor = tokio::task::spawn_blocking(move || fdatasync(&dir, Duration::from_secs(3)));
-    let report = Report {
+    let report = Figures {
         threads,
         operations,
         floors: vec![floor.await??],
@@ -74,7 +74,7 @@ pub(crate) async fn run(args: &CreateArgs) -> Result<ExitCode> {
             serde_json::to_string(&report).context("the report does not fit JSON")?
         );
     } else {
-        report.print();
+        print!("{}", report.render());
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
 //! What the machine does without Curlew.
 
-use crate::report::{Floor, Sample};
 use anyhow::{Context, Result};
+use meta_client::bench::{Floor, Sample};
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;

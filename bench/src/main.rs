@@ -4,7 +4,6 @@ mod create;
 mod failover;
 mod floor;
 mod mirror;
-mod report;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};

@@ -6,6 +6,7 @@ use crate::dump::DumpArgs;
 use crate::format::FormatArgs;
 use crate::info::InfoArgs;
 use crate::load::LoadArgs;
+use crate::mdtest::MdtestArgs;
 use crate::mirror::MirrorArgs;
 use crate::mount::{MountArgs, UmountArgs};
 use crate::playground::PlaygroundArgs;
@@ -31,6 +32,7 @@ pub(crate) enum Command {
     Mirror(MirrorArgs),
     Dump(DumpArgs),
     Load(LoadArgs),
+    Mdtest(MdtestArgs),
     Playground(PlaygroundArgs),
     /// Print the version
     Version,
@@ -82,6 +84,7 @@ mod tests {
             "mirror",
             "dump",
             "load",
+            "mdtest",
             "playground",
             "version",
         ];

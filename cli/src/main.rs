@@ -13,6 +13,7 @@ mod format;
 mod info;
 mod load;
 mod logging;
+mod mdtest;
 mod mirror;
 mod mount;
 mod mount_table;
@@ -57,6 +58,7 @@ fn run(command: Command) -> Result<Finding> {
         Command::Dump(args) => block_on(dump::run(args)),
         Command::Load(args) => block_on(load::run(args)),
         Command::Mirror(args) => block_on(mirror::run(args)),
+        Command::Mdtest(args) => mdtest::run(&args),
         Command::Playground(args) => block_on(playground::run(args)),
         Command::Version => version::run().map(|()| Finding::Fine),
     }

@@ -159,18 +159,7 @@ impl Drop for Process {
 /// # Errors
 /// When there is no such process.
 pub fn cpu_seconds(pid: u32) -> Result<f64> {
-    /// Linux promises user space this unit on every architecture that we run on.
-    const TICKS_PER_SECOND: f64 = 100.0;
-    let path = format!("/proc/{pid}/stat");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    // The name, in parentheses, may hold anything: count fields after it.
-    let rest = text.rsplit(')').next().unwrap_or_default();
-    let mut fields = rest.split_whitespace().skip(11);
-    let mut ticks = || fields.next().and_then(|field| field.parse::<f64>().ok());
-    let (user, system) = ticks()
-        .zip(ticks())
-        .with_context(|| format!("cannot parse {path}"))?;
-    Ok((user + system) / TICKS_PER_SECOND)
+    Ok(meta_client::bench::cpu_seconds(pid)?)
 }
 
 /// Lets this process be told to end, by SIGTERM, when its parent ends, if that is this program too:

@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 
 mod backoff;
+pub mod bench;
 mod changelog;
 mod cluster;
 mod deadline;
