@@ -146,6 +146,15 @@ impl Proxy {
         self.link.held.send_replace(silent);
     }
 
+    /// Puts right what [`Self::cut_after`], [`Self::flip`] and [`Self::hold`] did. Connections that were
+    /// to be cut or damaged later end now.
+    pub fn mend(&self) {
+        self.cut_after(None);
+        self.flip(None);
+        self.hold(false);
+        self.cut();
+    }
+
     /// What a slow link takes arrives so much later, half of it or half as much again, in its order.
     /// The number is where randomness begins. `None` lets all be fast, behind what is under way.
     pub fn slow(&self, slowness: Option<(Duration, u64)>) {

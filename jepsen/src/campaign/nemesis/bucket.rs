@@ -1,6 +1,6 @@
 //! A bucket that is silent, that cuts connections, or whose answers come damaged.
 
-use super::fault::{Fault, Hit};
+use super::fault::{Fault, Hit, in_turn};
 use crate::campaign::mounts::Mounts;
 use crate::campaign::scene::Extras;
 use crate::cluster::Cluster;
@@ -70,38 +70,15 @@ impl Fault for Bucket {
 
     async fn heal(&mut self, _cluster: &mut Cluster, _hit: &Hit, _rng: &mut StdRng) -> Result<()> {
         let mounts = self.mounts.as_ref();
-        let bucket = mounts.context("this workload has no bucket")?.bucket();
-        bucket.cut_after(None);
-        bucket.flip(None);
-        bucket.hold(false);
-        // Those that were to be cut or damaged later are not.
-        bucket.cut();
+        mounts
+            .context("this workload has no bucket")?
+            .bucket()
+            .mend();
         Ok(())
     }
 
     fn gap(&self) -> Option<String> {
         let bucket = self.mounts.as_ref()?.bucket();
-        gap(self.faults, bucket.cuts(), bucket.flips())
-    }
-}
-
-/// Why so many faults, which come in turn, and what they hit are not enough.
-fn gap(faults: u32, cuts: u64, flips: u64) -> Option<String> {
-    if faults < 3 || cuts == 0 {
-        return Some("the bucket was hurt too little".to_owned());
-    }
-    (flips == 0).then(|| "no answer of the bucket came damaged".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_of_the_three_faults_must_have_hit() {
-        assert_eq!(gap(3, 1, 1), None);
-        for (faults, cuts, flips) in [(2, 1, 1), (3, 0, 1), (3, 1, 0), (0, 0, 0)] {
-            assert!(gap(faults, cuts, flips).is_some());
-        }
+        in_turn(self.faults, bucket.cuts(), bucket.flips())
     }
 }

@@ -130,3 +130,25 @@ pub(super) fn pick(
     ids.truncate(count);
     ids
 }
+
+/// Why faults of a connection that is silent, cut and damaged in turn, and what they hit, are not
+/// enough.
+pub(super) fn in_turn(faults: u32, cuts: u64, flips: u64) -> Option<String> {
+    if faults < 3 || cuts == 0 {
+        return Some("the connections were hurt too little".to_owned());
+    }
+    (flips == 0).then(|| "nothing came damaged".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_of_the_three_faults_must_have_hit() {
+        assert_eq!(in_turn(3, 1, 1), None);
+        for (faults, cuts, flips) in [(2, 1, 1), (3, 0, 1), (3, 1, 0), (0, 0, 0)] {
+            assert!(in_turn(faults, cuts, flips).is_some());
+        }
+    }
+}

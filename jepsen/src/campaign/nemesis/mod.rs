@@ -6,19 +6,17 @@ mod churn;
 mod clock;
 mod fault;
 mod flip;
-mod freeze;
 mod full_disk;
-mod kill;
 mod loss;
 mod mount;
 mod partition;
-mod pause;
 mod power;
 mod report;
 mod restart;
 mod shape;
 mod slow_disk;
 mod slow_link;
+mod standstill;
 mod stream;
 mod torment;
 mod upgrade;
@@ -119,9 +117,9 @@ impl Nemesis {
     pub(super) fn fault(self) -> Option<Box<dyn Fault>> {
         Some(match self {
             Self::None => return None,
-            Self::Kill => Box::new(kill::Kill),
-            Self::Pause => Box::new(pause::Pause),
-            Self::Freeze => Box::new(freeze::Freeze),
+            Self::Kill => Box::new(standstill::KILL),
+            Self::Pause => Box::new(standstill::PAUSE),
+            Self::Freeze => Box::new(standstill::FREEZE),
             Self::Partition => Box::new(partition::Partition::default()),
             Self::SlowLink => Box::new(slow_link::SlowLink::default()),
             Self::Loss => Box::new(loss::Loss::default()),
