@@ -249,8 +249,9 @@ impl Changelog {
                 Some(end) if end.kind() == v1::FollowEndKind::NotLeader => {
                     let hint = &end.leader_addr;
                     if !hint.is_empty() && !addrs.contains(hint) && addrs.len() < NODES_MAX {
-                        // Whoever leads is asked next.
-                        addrs.insert(at, hint.clone());
+                        // The given ones are asked before it: in another network they may be the only
+                        // ones that can be reached.
+                        addrs.push(hint.clone());
                     }
                     last = Failure::NoLeader(end.message.clone()).into();
                 }

@@ -83,6 +83,9 @@ impl Scene {
             // The mirror's nodes must reach it.
             stream.push(Proxy::start_at(pair.mirror.harness_ip(), &addr).await?);
         }
+        // A node that does not lead names the one that does, by an address of its own network: as
+        // between clouds, that leads nowhere.
+        pair.mirror.bar(&pair.origin)?;
         let addrs: Vec<String> = stream.iter().map(Proxy::addr).collect();
         let url = pair.origin_url_by(&addrs.join(","));
         pair.mirroring_by(&url).await?.add("near").await?;

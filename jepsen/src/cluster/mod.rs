@@ -19,7 +19,7 @@ pub use options::ClusterOptions;
 
 use crate::binaries::binary;
 use crate::loop_image::{Kind, LoopImage};
-use crate::network::{Hub, Subnet};
+use crate::network::{self, Hub, Space, Subnet};
 use crate::scratch::Scratch;
 use crate::wait;
 use anyhow::{Context, Result, ensure};
@@ -32,6 +32,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long one question to a node may take.
@@ -299,6 +300,24 @@ impl Cluster {
     /// The META-URL of a volume here.
     pub fn url(&self, volume: &str) -> String {
         format!("curlew://{}/{volume}", self.addrs().join(","))
+    }
+
+    /// From the networks of these nodes, no address of `other`'s nodes can be reached. On loopback, which
+    /// all share, nothing changes.
+    ///
+    /// # Errors
+    /// When a network does not take it.
+    pub fn bar(&self, other: &Self) -> Result<()> {
+        let spaces = |cluster: &Self| -> Vec<Arc<Space>> {
+            let seats = cluster.nodes.iter().map(|node| node.seat.space.clone());
+            seats.flatten().collect()
+        };
+        let addrs: Vec<Ipv4Addr> = spaces(other).iter().map(|space| space.addr()).collect();
+        for space in spaces(self) {
+            let addrs = addrs.clone();
+            space.within(move || network::bar(&addrs))??;
+        }
+        Ok(())
     }
 
     /// Where nodes reach what listens in the harness.

@@ -95,6 +95,14 @@ pub(crate) fn reset(peers: &[Ipv4Addr]) -> Result<()> {
     run("ss", &format!("-K -t -n {}", ends.join(" or "))).map(drop)
 }
 
+/// Packets to these go nowhere, and who sends one is told so at once.
+pub(crate) fn bar(addrs: &[Ipv4Addr]) -> Result<()> {
+    for addr in addrs {
+        run("ip", &format!("route replace unreachable {addr}/32"))?;
+    }
+    Ok(())
+}
+
 /// Takes all of it away; connections go on.
 fn let_pass() -> Result<()> {
     shed(&[])?;
@@ -114,6 +122,7 @@ pub(super) fn trial() -> Result<()> {
     pace(&[(peer, Duration::from_millis(100))])?;
     paced()?;
     let_pass()?;
+    bar(&[peer])?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let mut stream = TcpStream::connect(listener.local_addr()?)?;
     let (_other, _addr) = listener.accept()?;

@@ -6,7 +6,7 @@ mod hub;
 mod space;
 mod tools;
 
-pub(crate) use faults::{dropped, pace, paced, reset, shed};
+pub(crate) use faults::{bar, dropped, pace, paced, reset, shed};
 pub use hub::{Hub, Subnet};
 pub use space::Space;
 
