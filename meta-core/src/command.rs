@@ -57,6 +57,13 @@ pub enum CommandBody {
         /// Rows at most, up to [`crate::limits::MAINTENANCE_ROWS_MAX`].
         rows_max: u32,
     },
+    /// [`Self::Reap`] of many files, one after the other, until there are rows enough.
+    ReapFiles {
+        /// The files, up to [`crate::limits::REAP_FILES_MAX`]; those that are gone already do not matter.
+        inos: Vec<Ino>,
+        /// Rows at most, of all files together.
+        rows_max: u32,
+    },
     /// Moves slices behind a truncation to the pending deletes, a bounded step at a time.
     Trim {
         /// The file.

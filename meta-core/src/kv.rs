@@ -4,6 +4,8 @@
 //! pending writes over either, through which a command reads what it has just written.
 
 use crate::outcome::Fatal;
+use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
@@ -120,6 +122,49 @@ impl KvRead for MemKv {
 /// Writes by family and key; `None` deletes.
 pub type Writes = BTreeMap<(Family, Vec<u8>), Option<Vec<u8>>>;
 
+/// A key of [`Writes`] that need not be owned to be looked up.
+trait Place {
+    fn place(&self) -> (Family, &[u8]);
+}
+
+impl Place for (Family, Vec<u8>) {
+    fn place(&self) -> (Family, &[u8]) {
+        (self.0, &self.1)
+    }
+}
+
+impl Place for (Family, &[u8]) {
+    fn place(&self) -> (Family, &[u8]) {
+        *self
+    }
+}
+
+impl<'a> Borrow<dyn Place + 'a> for (Family, Vec<u8>) {
+    fn borrow(&self) -> &(dyn Place + 'a) {
+        self
+    }
+}
+
+impl PartialEq for dyn Place + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.place() == other.place()
+    }
+}
+
+impl Eq for dyn Place + '_ {}
+
+impl PartialOrd for dyn Place + '_ {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for dyn Place + '_ {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.place().cmp(&other.place())
+    }
+}
+
 /// Pending writes over a base.
 #[derive(Clone, Debug)]
 pub struct Overlay<B> {
@@ -169,9 +214,8 @@ impl<B: KvRead> Overlay<B> {
 
 impl<B: KvRead> KvRead for Overlay<B> {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, Fatal> {
-        // A lookup by borrowed parts would need a key type of its own; one small copy is cheaper
-        // than that, and nothing beside the base's read.
-        match self.writes.get(&(family, key.to_vec())) {
+        let place: &dyn Place = &(family, key);
+        match self.writes.get(place) {
             Some(value) => Ok(value.clone()),
             None => self.base.get(family, key),
         }
@@ -187,8 +231,11 @@ impl<B: KvRead> KvRead for Overlay<B> {
         if begin >= end {
             return Ok(());
         }
-        let range = (family, begin.to_vec())..(family, end.to_vec());
-        let mut pending = self.writes.range(range).peekable();
+        let range: (Bound<&dyn Place>, Bound<&dyn Place>) = (
+            Bound::Included(&(family, begin)),
+            Bound::Excluded(&(family, end)),
+        );
+        let mut pending = self.writes.range::<dyn Place, _>(range).peekable();
         let mut ended = false;
         self.base.scan(family, begin, end, &mut |key, value| {
             // Writes before this key come first; a write at this key replaces it.

@@ -288,6 +288,72 @@ fn a_request_sent_twice_is_executed_once_and_answered_twice() {
 }
 
 #[test]
+fn many_files_are_reaped_together_in_bounded_steps() {
+    let mut world = World::new();
+    let names = ["a", "b", "c"];
+    let inos = names.map(|name| world.make(Ino::ROOT, name, NewNode::Regular));
+    let slices = world.grant(10);
+    for (ino, at) in inos.into_iter().zip(0..) {
+        let id = SliceId(slices.0 + at);
+        world.ok(commit(ino, 0, 0, id, 100));
+    }
+    for name in names {
+        world.ok(unlink(Ino::ROOT, name));
+    }
+    // One that is not there does not hold up the others.
+    let inos = [vec![Ino(999)], inos.to_vec()].concat();
+    let reap = |rows_max| CommandBody::ReapFiles {
+        inos: inos.clone(),
+        rows_max,
+    };
+    // A slice and an inode of the first, then the slice of the second.
+    let maintained = |rows, more| Success::Maintained { rows, more };
+    assert_eq!(world.done(reap(3)), maintained(3, true));
+    assert_eq!(world.done(reap(1000)), maintained(3, false));
+    assert_eq!(world.done(reap(1000)), maintained(0, false));
+    match world.ask(QueryBody::StatVolume) {
+        Ok(Answer::Stat(stat)) => {
+            assert_eq!((stat.inodes, stat.bytes, stat.orphans), (1, 0, 0));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_reaped_does_not_hold_up_the_others() {
+    let mut world = World::new();
+    let ino = world.make(Ino::ROOT, "a", NewNode::Regular);
+    world.ok(unlink(Ino::ROOT, "a"));
+    // Damage: a file without names that is not there.
+    let damaged = Ino(500);
+    let row = key::by_ino(world.volume, key::Table::Orphan, damaged);
+    let bytes = crate::row::Blob::default().encode(&row);
+    let damage = [((crate::kv::Family::State, row), Some(bytes))];
+    world.kv.write(Writes::from(damage));
+    let command = Command {
+        volume: world.volume,
+        stamp: Timestamp::default(),
+        body: CommandBody::ReapFiles {
+            inos: vec![damaged, ino],
+            rows_max: 10,
+        },
+    };
+    let mut pending = Overlay::new(&world.kv);
+    let reply = apply(&mut pending, &world.codec, &command).expect("a sound store");
+    let (rows, more) = (1, false);
+    assert_eq!(
+        reply.outcome,
+        Outcome::Done(Success::Maintained { rows, more })
+    );
+    let writes = pending.into_writes();
+    world.kv.write(writes);
+    assert!(matches!(
+        world.ask(QueryBody::GetAttr { ino }),
+        Err(Stop::Refused(Refusal::Stale))
+    ));
+}
+
+#[test]
 fn an_unlinked_file_lives_until_it_is_reaped() {
     let mut world = World::new();
     let ino = world.make(Ino::ROOT, "a", NewNode::Regular);

@@ -129,23 +129,22 @@ impl ClockCheck {
 
     /// The largest distance to any peer's clock that was heard lately.
     pub(crate) fn largest(&self) -> Duration {
-        self.fresh(Instant::now())
-            .into_iter()
-            .map(|sample| sample.apart)
-            .max()
-            .unwrap_or(Duration::ZERO)
+        let apart = self.fresh(Instant::now(), |fresh| {
+            fresh.map(|sample| sample.apart).max()
+        });
+        apart.unwrap_or(Duration::ZERO)
     }
 
     /// Whether our clock is off: more than half of all peers say so, or more of those that were heard
     /// lately than agree with it, ourselves among them. Who is not heard may be dead: a leader needs
     /// no more than a bare majority of nodes.
-    pub(crate) fn is_off(&self, peers: usize) -> bool {
+    pub(crate) fn is_off(&self, peers: impl FnOnce() -> usize) -> bool {
         self.is_off_at(Instant::now(), peers)
     }
 
-    fn is_off_at(&self, now: Instant, peers: usize) -> bool {
+    fn is_off_at(&self, now: Instant, peers: impl FnOnce() -> usize) -> bool {
         let (agree, differ) = self.voices(now);
-        differ > agree + 1 || differ * 2 > peers
+        differ > 0 && (differ > agree + 1 || differ * 2 > peers())
     }
 
     /// Whether our clock is right, as far as can be known: most of the nodes agree with it. What
@@ -157,20 +156,25 @@ impl ClockCheck {
 
     /// How many peers agree with our clock, and how many differ from it.
     fn voices(&self, now: Instant) -> (usize, usize) {
-        let fresh = self.fresh(now);
-        let differ = fresh.iter().filter(|sample| sample.apart > SKEW_MAX);
-        let differ = differ.count();
-        (fresh.len() - differ, differ)
+        self.fresh(now, |fresh| {
+            fresh.fold((0, 0), |(agree, differ), sample| {
+                let differs = usize::from(sample.apart > SKEW_MAX);
+                (agree + 1 - differs, differ + differs)
+            })
+        })
     }
 
-    fn fresh(&self, now: Instant) -> Vec<Sample> {
+    fn fresh<R>(
+        &self,
+        now: Instant,
+        see: impl FnOnce(&mut dyn Iterator<Item = &Sample>) -> R,
+    ) -> R {
         let age = |sample: &&Sample| now.saturating_duration_since(sample.taken);
         let samples = self.samples.lock();
-        samples
+        let mut fresh = samples
             .values()
-            .filter(|sample| age(sample) <= SAMPLE_AGE_MAX)
-            .copied()
-            .collect()
+            .filter(|sample| age(sample) <= SAMPLE_AGE_MAX);
+        see(&mut fresh)
     }
 }
 
@@ -189,28 +193,28 @@ mod tests {
     #[test]
     fn a_clock_is_off_only_when_most_peers_say_so() {
         let check = ClockCheck::default();
-        assert!(!check.is_off(2), "nobody was heard");
+        assert!(!check.is_off(|| 2), "nobody was heard");
         observe(&check, 2, ms(103_000));
-        assert!(!check.is_off(2), "one of two is no majority");
+        assert!(!check.is_off(|| 2), "one of two is no majority");
         assert!(check.largest() > ms(2900));
         observe(&check, 3, ms(97_000));
-        assert!(check.is_off(2), "behind counts like ahead");
+        assert!(check.is_off(|| 2), "behind counts like ahead");
         observe(&check, 3, ms(100_900));
-        assert!(!check.is_off(2), "under a second is in order");
+        assert!(!check.is_off(|| 2), "under a second is in order");
     }
 
     #[test]
     fn a_clock_is_off_when_all_who_are_heard_say_so_and_the_others_are_dead() {
         let check = ClockCheck::default();
         observe(&check, 2, ms(3_700_000));
-        assert!(!check.is_off(4), "one against one");
+        assert!(!check.is_off(|| 4), "one against one");
         observe(&check, 3, ms(3_700_000));
         assert!(
-            check.is_off(4),
+            check.is_off(|| 4),
             "two of five are dead, and the two others agree"
         );
         observe(&check, 4, ms(100_000));
-        assert!(!check.is_off(4), "two against two");
+        assert!(!check.is_off(|| 4), "two against two");
     }
 
     #[test]
@@ -227,23 +231,26 @@ mod tests {
 
     #[test]
     fn a_single_node_has_nobody_to_disagree() {
-        assert!(!ClockCheck::default().is_off(0));
+        assert!(!ClockCheck::default().is_off(|| 0));
     }
 
     #[test]
     fn a_slow_round_trip_says_nothing() {
         let check = ClockCheck::default();
         check.observe(2, ms(100_000), ms(101_000), nanoseconds(ms(200_000)));
-        assert!(!check.is_off(1));
+        assert!(!check.is_off(|| 1));
         check.observe(2, ms(100_000), ms(100_001), 0);
-        assert!(!check.is_off(1), "a peer that tells no time is not asked");
+        assert!(
+            !check.is_off(|| 1),
+            "a peer that tells no time is not asked"
+        );
     }
 
     #[test]
     fn old_samples_are_forgotten() {
         let check = ClockCheck::default();
         observe(&check, 2, ms(200_000));
-        assert!(check.is_off(1));
-        assert!(!check.is_off_at(Instant::now() + ms(11_000), 1));
+        assert!(check.is_off(|| 1));
+        assert!(!check.is_off_at(Instant::now() + ms(11_000), || 1));
     }
 }

@@ -18,19 +18,22 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 /// The newest generation that this version reads.
-pub(crate) const NEWEST: u32 = RECOVERED;
+pub(crate) const NEWEST: u32 = REAP_FILES;
 /// The one that every version reads.
 pub(crate) const FIRST: u32 = 1;
 /// The one of tasks.
 pub(crate) const TASKS: u32 = 2;
 /// The one of a recovery from a lost majority. It is never proposed, but may be in the log.
 const RECOVERED: u32 = 3;
+/// The one of files that are deleted many at a time.
+const REAP_FILES: u32 = 4;
 
 /// The generation of a command.
 pub(crate) fn of(body: &CommandBody) -> u32 {
     let request = match body {
         CommandBody::Request(request) => request,
         CommandBody::Recovered => return RECOVERED,
+        CommandBody::ReapFiles { .. } => return REAP_FILES,
         _ => return FIRST,
     };
     match request.operation {
@@ -123,6 +126,7 @@ impl Generations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use meta_core::ids::Ino;
     use meta_core::kv::{MemKv, Writes};
 
     #[test]
@@ -141,6 +145,25 @@ mod tests {
         assert_eq!(refused, Err(Unread::NotHeard(3)));
         generations.observe(3, TASKS);
         assert_eq!(generations.check(&[2, 3, 4], TASKS), Ok(()));
+    }
+
+    #[test]
+    fn files_are_deleted_many_at_a_time_only_where_all_members_read_that() {
+        let one = CommandBody::Reap {
+            ino: Ino(7),
+            rows_max: 1,
+        };
+        assert_eq!(of(&one), FIRST);
+        let many = CommandBody::ReapFiles {
+            inos: vec![Ino(7)],
+            rows_max: 1,
+        };
+        let generations = Generations::default();
+        generations.observe(2, RECOVERED);
+        let refused = generations.check(&[2], of(&many));
+        assert_eq!(refused, Err(Unread::Older(2)));
+        generations.observe(2, NEWEST);
+        assert_eq!(generations.check(&[2], of(&many)), Ok(()));
     }
 
     #[test]

@@ -162,8 +162,8 @@ impl Proposer {
     }
 
     fn check_clock(&self) -> Result<(), Failure> {
-        let voters = self.raft.voter_ids().count();
-        if self.clock.is_off(voters.saturating_sub(1)) {
+        let peers = || self.raft.voter_ids().count().saturating_sub(1);
+        if self.clock.is_off(peers) {
             return Err(Failure::unavailable(
                 "the leader's clock is more than a second off the clocks of its peers; \
                  leadership is given away",
@@ -197,6 +197,7 @@ pub(crate) fn clients_may_send(body: &CommandBody) -> bool {
         CommandBody::InitCluster { .. }
         | CommandBody::ExpireSessions { .. }
         | CommandBody::Reap { .. }
+        | CommandBody::ReapFiles { .. }
         | CommandBody::Trim { .. }
         | CommandBody::TrimChangelog { .. }
         | CommandBody::RaiseLevel { .. }

@@ -200,6 +200,7 @@ fn grows(body: &CommandBody) -> bool {
         | CommandBody::CloseSession { .. }
         | CommandBody::ExpireSessions { .. }
         | CommandBody::Reap { .. }
+        | CommandBody::ReapFiles { .. }
         | CommandBody::Trim { .. }
         | CommandBody::TrimChangelog { .. }
         | CommandBody::RaiseLevel { .. }

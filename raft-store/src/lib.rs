@@ -19,6 +19,8 @@
     )
 )]
 
+#[cfg(feature = "rocksdb")]
+pub mod bare;
 #[cfg(test)]
 mod crash_test;
 mod durable;

@@ -29,32 +29,76 @@ pub(crate) const GOING: &[u8] = &[1];
 
 /// Deletes a file without names, its data first.
 pub(super) fn reap<B: KvRead>(txn: &mut Txn<'_, B>, ino: Ino, rows_max: u32) -> Done {
+    let (rows, more) = reap_rows(txn, ino, bounded(rows_max), Look::ForAll)?;
+    Ok(step(rows, more))
+}
+
+/// Which rows of a file are looked for. A look for rows that are not there costs more than all the
+/// rest, but earlier versions look for all, and what they read must have the same effects here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    ForAll,
+    /// That a file of its kind and history can have.
+    ForPossible,
+}
+
+/// Deletes files without names, one after the other.
+pub(super) fn reap_files<B: KvRead>(txn: &mut Txn<'_, B>, inos: &[Ino], rows_max: u32) -> Done {
+    let mut left = bounded(rows_max);
+    let mut all = 0;
+    for (done, ino) in inos.iter().enumerate() {
+        let (rows, more) = match reap_rows(txn, *ino, left, Look::ForPossible) {
+            // It is refused before it changes anything, and must not hold up the others.
+            Err(Stop::Refused(_)) => continue,
+            reaped => reaped?,
+        };
+        all += rows;
+        left = left.saturating_sub(rows);
+        if more || left == 0 {
+            return Ok(step(all, more || done + 1 < inos.len()));
+        }
+    }
+    Ok(step(all, false))
+}
+
+/// How many rows were deleted, and whether some are left, in which case they are as many as may be.
+fn reap_rows<B: KvRead>(
+    txn: &mut Txn<'_, B>,
+    ino: Ino,
+    rows_max: usize,
+    look: Look,
+) -> Result<(usize, bool), Stop> {
     let volume = txn.volume();
     let orphan = key::by_ino(volume, Table::Orphan, ino);
     if txn.tables().row::<Blob>(&orphan)?.is_none() {
-        return Ok(step(0, false));
+        return Ok((0, false));
     }
-    let mut left = bounded(rows_max);
-    let slices: Vec<(Vec<u8>, SliceRow)> = txn
-        .tables()
-        .rows(&key::by_ino(volume, Table::Slice, ino), left)?;
-    left -= slices.len();
-    for (key, row) in slices {
-        delete_slice(txn, ino, key, &row)?;
+    let mut inode = txn.tables().inode(ino)?;
+    let mut left = rows_max;
+    let was_written = inode.kind == FileKind::Regular && inode.next > 0;
+    if was_written || look == Look::ForAll {
+        let slices: Vec<(Vec<u8>, SliceRow)> = txn
+            .tables()
+            .rows(&key::by_ino(volume, Table::Slice, ino), left)?;
+        left -= slices.len();
+        for (key, row) in slices {
+            delete_slice(txn, ino, key, &row)?;
+        }
+        left -= delete_rows(txn, &key::by_ino(volume, Table::Cut, ino), left)?;
     }
-    for table in [Table::Cut, Table::Xattr, Table::Symlink] {
-        left -= delete_rows(txn, &key::by_ino(volume, table, ino), left)?;
+    left -= delete_rows(txn, &key::by_ino(volume, Table::Xattr, ino), left)?;
+    if inode.kind == FileKind::Symlink || look == Look::ForAll {
+        left -= delete_rows(txn, &key::by_ino(volume, Table::Symlink, ino), left)?;
     }
-    let rows = bounded(rows_max) - left;
+    let rows = rows_max - left;
     if left == 0 {
         // From here on it is not what it was, and a reader of this state must not take the holes
         // for its content.
         txn.put(orphan, &Blob(GOING.to_vec()));
-        return Ok(step(rows, true));
+        return Ok((rows, true));
     }
-    let inode = txn.tables().inode(ino)?;
     if inode.kind == FileKind::Regular {
-        setattr::resize(txn, &mut inode.clone(), 0)?;
+        setattr::resize(txn, &mut inode, 0)?;
     }
     txn.delete(key::by_ino(volume, Table::Inode, ino));
     txn.delete(orphan);
@@ -70,7 +114,7 @@ pub(super) fn reap<B: KvRead>(txn: &mut Txn<'_, B>, ino: Ino, rows_max: u32) -> 
         }
         _ => return Err(gone.into()),
     }
-    Ok(step(rows + 1, false))
+    Ok((rows + 1, false))
 }
 
 fn delete_rows<B: KvRead>(

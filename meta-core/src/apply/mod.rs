@@ -88,6 +88,7 @@ pub(crate) fn maintain<B: KvRead>(
         CommandBody::CloseSession { session } => session::close(txn, cluster, &[*session]),
         CommandBody::ExpireSessions { sessions } => session::close(txn, cluster, sessions),
         CommandBody::Reap { ino, rows_max } => maintain::reap(txn, *ino, *rows_max),
+        CommandBody::ReapFiles { inos, rows_max } => maintain::reap_files(txn, inos, *rows_max),
         CommandBody::Trim { ino, rows_max } => maintain::trim(txn, *ino, *rows_max),
         CommandBody::TrimChangelog { keep_from } => maintain::trim_changelog(txn, head, *keep_from),
         CommandBody::RaiseLevel { level } => volume::raise_level(txn, *level),

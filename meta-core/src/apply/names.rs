@@ -82,6 +82,11 @@ pub(super) fn detach<B: KvRead>(
         txn.delete(key::link(txn.volume(), ino, parent, number));
         return Ok(());
     }
+    if inode.nlink == 1 {
+        // It is the only one, as every check of a volume makes sure of; a look for others costs more
+        // than all the rest.
+        return Ok(());
+    }
     let prefix = key::by_ino(txn.volume(), Table::Link, ino);
     let other: Vec<(Vec<u8>, Blob)> = txn.tables().rows(&prefix, 1)?;
     if let Some((key, _)) = other.into_iter().next() {

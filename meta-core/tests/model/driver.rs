@@ -486,16 +486,21 @@ impl Driver {
             .collect()
     }
 
+    /// Of every other time all files with one command.
     fn reap(&mut self, rows_max: u32) -> Errno {
-        for id in 0..self.inos.len() {
-            let node = &self.model.nodes[id];
-            if node.nlink > 0 || node.gone {
-                continue;
-            }
-            let ino = self.inos[id];
-            while self.maintain(CommandBody::Reap { ino, rows_max }) {}
-            self.model.reap(id);
+        let gone = |id: &usize| self.model.nodes[*id].nlink == 0 && !self.model.nodes[*id].gone;
+        let ids: Vec<usize> = (0..self.inos.len()).filter(gone).collect();
+        let inos: Vec<Ino> = ids.iter().map(|id| self.inos[*id]).collect();
+        let ways: Vec<CommandBody> = if self.inos.len().is_multiple_of(2) {
+            vec![CommandBody::ReapFiles { inos, rows_max }]
+        } else {
+            let one = |ino| CommandBody::Reap { ino, rows_max };
+            inos.into_iter().map(one).collect()
+        };
+        for body in ways {
+            while self.maintain(body.clone()) {}
         }
+        ids.into_iter().for_each(|id| self.model.reap(id));
         "ok"
     }
 

@@ -12,7 +12,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 pub(super) async fn run(core: Arc<Core>) {
     loop {
         tokio::time::sleep(INTERVAL).await;
-        if !core.clock.is_off(core.peers()) {
+        if !core.clock.is_off(|| core.peers()) {
             continue;
         }
         tracing::error!(

@@ -12,14 +12,14 @@ use futures::stream::{self, StreamExt as _};
 use meta_core::command::CommandBody;
 use meta_core::failpoint::{self, Point};
 use meta_core::ids::{Ino, VolumeId};
-use meta_core::limits::MAINTENANCE_ROWS_MAX;
+use meta_core::limits::{MAINTENANCE_ROWS_MAX, REAP_FILES_MAX};
 use meta_core::query::{Answer, QueryBody};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Files asked about in one question.
 const PAGE: u32 = 1024;
-/// Files deleted at the same time.
+/// Commands at the same time.
 const CONCURRENT: usize = 32;
 /// Between two rounds at least, however many files lose their names.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -68,26 +68,49 @@ async fn page(core: &Arc<Core>, volume: VolumeId, orphans: &[Ino]) -> Result<boo
     let Some(unheld) = core.held.unheld(&core.sessions, &sessions, orphans).await else {
         return Ok(false);
     };
-    let mut reaping = stream::iter(unheld)
-        .map(|ino| reap(core, volume, ino))
-        .buffer_unordered(CONCURRENT);
+    let unheld: Vec<Ino> = unheld.into_iter().collect();
+    let chunks: Vec<Vec<Ino>> = unheld.chunks(REAP_FILES_MAX).map(<[Ino]>::to_vec).collect();
+    // A large file holds up its own chunk only.
+    let reaping = chunks.into_iter().map(|inos| reap(core, volume, inos));
+    let mut reaping = stream::iter(reaping).buffer_unordered(CONCURRENT);
     while let Some(reaped) = reaping.next().await {
         reaped?;
     }
     Ok(true)
 }
 
-async fn reap(core: &Core, volume: VolumeId, ino: Ino) -> Result<(), Failure> {
-    let step = || CommandBody::Reap {
-        ino,
-        rows_max: MAINTENANCE_ROWS_MAX,
+/// Deletes files, all with one command where every member reads it.
+async fn reap(core: &Arc<Core>, volume: VolumeId, inos: Vec<Ino>) -> Result<(), Failure> {
+    let rows_max = MAINTENANCE_ROWS_MAX;
+    let together = CommandBody::ReapFiles {
+        inos: inos.clone(),
+        rows_max,
     };
+    if core.reads_generation_of(&together) {
+        return step_by_step(core, volume, &together, inos.len()).await;
+    }
+    let one_by_one = inos.into_iter().map(|ino| async move {
+        step_by_step(core, volume, &CommandBody::Reap { ino, rows_max }, 1).await
+    });
+    let mut reaping = stream::iter(one_by_one).buffer_unordered(CONCURRENT);
+    while let Some(reaped) = reaping.next().await {
+        reaped?;
+    }
+    Ok(())
+}
+
+async fn step_by_step(
+    core: &Core,
+    volume: VolumeId,
+    step: &CommandBody,
+    files: usize,
+) -> Result<(), Failure> {
     loop {
         failpoint::pass(Point::OrphanReap);
-        if !maintain(core, volume, step()).await? {
+        if !maintain(core, volume, step.clone()).await? {
             break;
         }
     }
-    core.metrics.orphans_reaped.inc();
+    core.metrics.orphans_reaped.inc_by(files as u64);
     Ok(())
 }

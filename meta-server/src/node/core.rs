@@ -13,7 +13,7 @@ use crate::reads::ReadGate;
 use crate::session_table::SessionTable;
 use crate::space::SpaceWatch;
 use meta_core::attr::Caller;
-use meta_core::command::Command;
+use meta_core::command::{Command, CommandBody};
 use meta_core::ids::{ClusterId, VolumeId};
 use meta_core::outcome::{Fatal, MirrorState, Refusal, Stop, Token};
 use meta_core::query::{Answer, Query, QueryBody};
@@ -122,11 +122,13 @@ impl Core {
     }
 
     /// Why this node does not take requests, unless it leads.
-    pub(crate) fn check_leading(&self) -> Result<Lead, Failure> {
-        let lead = self.lead();
-        if lead.leads && self.has_majority() {
-            return Ok(lead);
+    pub(crate) fn check_leading(&self) -> Result<(), Failure> {
+        // Asked for every request: who leads does not look up by which address.
+        let leads = self.raft.server_metrics().borrow_watched().state == ServerState::Leader;
+        if leads && self.has_majority() {
+            return Ok(());
         }
+        let lead = self.lead();
         if lead.leads {
             let message = "this node has lost touch with most of the others";
             return Err(Failure::new(FailureKind::NotLeader(None), message));
@@ -179,6 +181,12 @@ impl Core {
         }
         let message = format!("not every metadata node is known to understand this yet: {unread}");
         Err(Failure::bad_request(message))
+    }
+
+    /// Whether every member is known to read commands of this kind.
+    pub(crate) fn reads_generation_of(&self, body: &CommandBody) -> bool {
+        let generation = generations::of(body);
+        self.generations.check(&self.others(), generation).is_ok()
     }
 
     /// The generation of commands that a node must read to become a member.

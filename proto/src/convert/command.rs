@@ -6,8 +6,9 @@ use crate::v1::{self, command::Body};
 use meta_core::command::{Command, CommandBody, CreateVolume};
 use meta_core::ids::{Ino, Level, Seq, SessionId, Uuid, VolumeId};
 use meta_core::limits::{
-    BLOCK_BYTES_MAX, MAINTENANCE_ROWS_MAX, MIRROR_INFO_BYTES_MAX, SESSION_INFO_BYTES_MAX,
-    SESSIONS_MAX, SLOTS_PER_SESSION_MAX, STORAGE_BYTES_MAX, VOLUME_NAME_BYTES_MAX,
+    BLOCK_BYTES_MAX, MAINTENANCE_ROWS_MAX, MIRROR_INFO_BYTES_MAX, REAP_FILES_MAX,
+    SESSION_INFO_BYTES_MAX, SESSIONS_MAX, SLOTS_PER_SESSION_MAX, STORAGE_BYTES_MAX,
+    VOLUME_NAME_BYTES_MAX,
 };
 
 impl From<&Command> for v1::Command {
@@ -50,6 +51,10 @@ impl From<&CommandBody> for Body {
             CommandBody::Request(request) => Self::Request(request.into()),
             CommandBody::Reap { ino, rows_max } => Self::Reap(v1::Reap {
                 ino: ino.0,
+                rows_max: *rows_max,
+            }),
+            CommandBody::ReapFiles { inos, rows_max } => Self::ReapFiles(v1::ReapFiles {
+                inos: inos.iter().map(|ino| ino.0).collect(),
                 rows_max: *rows_max,
             }),
             CommandBody::Trim { ino, rows_max } => Self::Trim(v1::Trim {
@@ -131,6 +136,13 @@ impl Convert<CommandBody> for Body {
                 CommandBody::Reap {
                     ino: Ino(m.ino),
                     rows_max,
+                }
+            }
+            Self::ReapFiles(m) => {
+                let inos = bounded(m.inos, "ReapFiles.inos", REAP_FILES_MAX)?;
+                CommandBody::ReapFiles {
+                    inos: inos.into_iter().map(Ino).collect(),
+                    rows_max: maintenance_rows(m.rows_max, "ReapFiles.rows_max")?,
                 }
             }
             Self::Trim(m) => {

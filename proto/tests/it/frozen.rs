@@ -149,6 +149,13 @@ fn commands_of_clusters_and_sessions_are_frozen() {
         },
     );
     check_command(
+        "reap files",
+        CommandBody::ReapFiles {
+            inos: vec![Ino(9), Ino(300)],
+            rows_max: 100,
+        },
+    );
+    check_command(
         "trim",
         CommandBody::Trim {
             ino: Ino(9),

@@ -1,10 +1,12 @@
 //! The one thread that changes the state.
 //!
 //! Commands read rows that may have to come from the disk, so they do not run on the runtime's
-//! workers. Entries come in batches; a batch is one write, and whoever proposed an entry is
-//! answered after that write.
+//! workers. Entries come in batches; a batch is one write unless it is large, and whoever
+//! proposed an entry is answered after its batch, by the task that gave the batch: each answer from here would wake a
+//! worker of its own.
 
 use super::marks::AppliedState;
+use super::remembered::Remembered;
 use super::store::State;
 use crate::error::StoreError;
 use crate::poison::Poison;
@@ -34,12 +36,14 @@ const WRITE_ROWS_MAX: usize = 16 << 10;
 /// Work that may wait. openraft hands over one piece and waits for it.
 const QUEUE_MAX: usize = 4;
 
-type Done = oneshot::Sender<Result<(), StoreError>>;
+type Done<T> = oneshot::Sender<Result<T, StoreError>>;
 type Batch = Vec<EntryResponder<TypeConfig>>;
+/// Who waits for an entry, and what applying it gave.
+pub(crate) type Answers = Vec<(ApplyResponder<TypeConfig>, Applied)>;
 
 enum Job {
-    Apply(Batch, Done),
-    Install(Box<SnapshotMeta>, SnapshotFiles, Done),
+    Apply(Batch, Done<Answers>),
+    Install(Box<SnapshotMeta>, SnapshotFiles, Done<()>),
 }
 
 /// What the thread works with.
@@ -74,7 +78,8 @@ impl Applier {
         })
     }
 
-    pub(crate) async fn apply(&self, batch: Batch) -> Result<(), StoreError> {
+    /// Gives back who must be answered now.
+    pub(crate) async fn apply(&self, batch: Batch) -> Result<Answers, StoreError> {
         self.run(|done| Job::Apply(batch, done)).await
     }
 
@@ -87,7 +92,7 @@ impl Applier {
             .await
     }
 
-    async fn run(&self, job: impl FnOnce(Done) -> Job) -> Result<(), StoreError> {
+    async fn run<T>(&self, job: impl FnOnce(Done<T>) -> Job) -> Result<T, StoreError> {
         let gone = || StoreError::Poisoned(String::from("the state's thread is gone"));
         let (done, finished) = oneshot::channel();
         let jobs = self.jobs.as_ref().ok_or_else(gone)?;
@@ -120,16 +125,20 @@ impl Drop for PanicGuard {
 
 async fn run(core: Core, mut queued: mpsc::Receiver<Job>) {
     let _guard = PanicGuard(core.parts.poison.clone());
+    let memory = Remembered::default();
     while let Some(job) = queued.recv().await {
-        let (result, done) = match job {
-            Job::Apply(batch, done) => {
-                let applied = core.parts.poison.check().and_then(|()| apply(&core, batch));
-                (core.parts.poison.guard(applied), done)
-            }
-            Job::Install(meta, files, done) => (install(&core, &meta, files), done),
-        };
         // Whoever asked may have been shut down meanwhile.
-        drop(done.send(result));
+        match job {
+            Job::Apply(batch, done) => {
+                let sound = core.parts.poison.check();
+                let applied = sound.and_then(|()| apply(&core, &memory, batch));
+                drop(done.send(core.parts.poison.guard(applied)));
+            }
+            Job::Install(meta, files, done) => {
+                memory.forget();
+                drop(done.send(install(&core, &meta, files)));
+            }
+        }
     }
 }
 
@@ -142,15 +151,16 @@ fn install(core: &Core, meta: &SnapshotMeta, files: SnapshotFiles) -> Result<(),
 }
 
 /// Applies a batch in as few writes as its size allows.
-fn apply(core: &Core, batch: Batch) -> Result<(), StoreError> {
+fn apply(core: &Core, memory: &Remembered, batch: Batch) -> Result<Answers, StoreError> {
     failpoint::pass(Point::Apply);
+    let mut answers = Vec::with_capacity(batch.len());
     let mut entries = batch.into_iter().peekable();
     while entries.peek().is_some() {
-        let mut answers = Vec::new();
         let mut marked = None;
         let mut position = core.state.position();
         let writes = core.state.latest(|rows| {
-            let mut pending = Overlay::new(rows);
+            let remembering = memory.over(rows);
+            let mut pending = Overlay::new(&remembering as &dyn KvRead);
             fill(
                 core,
                 &mut entries,
@@ -164,6 +174,7 @@ fn apply(core: &Core, batch: Batch) -> Result<(), StoreError> {
         })?;
         let io_error = |error: io::Error| StoreError::Refused(error.to_string());
         core.parts.faults.hit(Point::StateWrite).map_err(io_error)?;
+        memory.note(&writes);
         let marking = marked.map(|mark| (core.state.marked().marking(), mark));
         core.state.write(writes, position)?;
         failpoint::pass(Point::StateWritten);
@@ -171,12 +182,8 @@ fn apply(core: &Core, batch: Batch) -> Result<(), StoreError> {
             marking.keep(&core.state, volume, mark);
             failpoint::pass(Point::MarkKept);
         }
-        for (responder, answer) in answers {
-            responder.send(answer);
-        }
-        failpoint::pass(Point::StateAnswered);
     }
-    Ok(())
+    Ok(answers)
 }
 
 /// Applies entries onto `pending` until it is full.
@@ -185,7 +192,7 @@ fn fill(
     entries: &mut Peekable<impl Iterator<Item = EntryResponder<TypeConfig>>>,
     pending: &mut Overlay<&dyn KvRead>,
     position: &mut AppliedState,
-    answers: &mut Vec<(ApplyResponder<TypeConfig>, Applied)>,
+    answers: &mut Answers,
     marked: &mut Option<(VolumeId, Token)>,
 ) -> Result<(), StoreError> {
     // A mark ends the write, so that its view shows nothing behind it.

@@ -9,6 +9,7 @@ use crate::store::Parts;
 use crate::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::workers::offload;
 use futures::{Stream, StreamExt as _};
+use meta_core::failpoint::{self, Point};
 use openraft::OptionalSend;
 use openraft::entry::EntryPayload;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
@@ -41,6 +42,14 @@ impl StateMachine {
             applier,
             poison: parts.poison.clone(),
         })
+    }
+
+    async fn apply_batch(&self, batch: Vec<EntryResponder<TypeConfig>>) -> Result<(), StoreError> {
+        for (responder, answer) in self.applier.apply(batch).await? {
+            responder.send(answer);
+        }
+        failpoint::pass(Point::StateAnswered);
+        Ok(())
     }
 }
 
@@ -79,12 +88,12 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             bytes += command_bytes(&item);
             batch.push(item);
             if batch.len() >= BATCH_ENTRIES_MAX || bytes >= BATCH_BYTES_MAX {
-                self.applier.apply(std::mem::take(&mut batch)).await?;
+                self.apply_batch(std::mem::take(&mut batch)).await?;
                 bytes = 0;
             }
         }
         if !batch.is_empty() {
-            self.applier.apply(batch).await?;
+            self.apply_batch(batch).await?;
         }
         Ok(())
     }

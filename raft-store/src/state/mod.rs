@@ -10,6 +10,7 @@ mod marked;
 mod marks;
 mod memory;
 mod reader;
+mod remembered;
 #[cfg(feature = "rocksdb")]
 mod rocks;
 mod store;
@@ -20,6 +21,8 @@ pub use reader::{StateReader, StoreStats, View};
 
 pub(crate) use marks::{AppliedMark, AppliedState, Current};
 pub(crate) use memory::MemoryState;
+#[cfg(feature = "rocksdb")]
+pub(crate) use remembered::Remembered;
 #[cfg(feature = "rocksdb")]
 pub(crate) use rocks::RocksState;
 pub(crate) use store::{Backend, State};

@@ -37,6 +37,8 @@ fn body() -> impl Strategy<Value = CommandBody> {
         10 => request().prop_map(CommandBody::Request),
         1 => (ino(), 0..=limits::MAINTENANCE_ROWS_MAX)
             .prop_map(|(ino, rows_max)| CommandBody::Reap { ino, rows_max }),
+        1 => (prop::collection::vec(ino(), 0..9), 0..=limits::MAINTENANCE_ROWS_MAX)
+            .prop_map(|(inos, rows_max)| CommandBody::ReapFiles { inos, rows_max }),
         1 => (ino(), 0..=limits::MAINTENANCE_ROWS_MAX)
             .prop_map(|(ino, rows_max)| CommandBody::Trim { ino, rows_max }),
         1 => any::<u64>().prop_map(|seq| CommandBody::TrimChangelog { keep_from: Seq(seq) }),

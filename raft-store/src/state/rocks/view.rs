@@ -1,17 +1,22 @@
 //! Rows read from RocksDB.
 
 use super::generation::find_family;
+use crate::error::StoreError;
 use crate::poison::Poison;
 use crate::rocks::Db;
 use meta_core::kv::{Family, KvRead, Visit};
 use meta_core::outcome::Fatal;
-use rocksdb::{ReadOptions, SnapshotWithThreadMode};
+use rocksdb::{BoundColumnFamily, ReadOptions, SnapshotWithThreadMode};
+use std::sync::Arc;
 
 /// The rows of one database, pinned at one moment or as they change. A failed read stops the
 /// store.
 pub(crate) struct RocksView<'a> {
     db: &'a Db,
     pinned: Option<SnapshotWithThreadMode<'a, Db>>,
+    /// Made once, as nearly every view is asked for several rows of the state.
+    state: Result<Arc<BoundColumnFamily<'a>>, StoreError>,
+    options: ReadOptions,
     poison: &'a Poison,
 }
 
@@ -29,27 +34,33 @@ impl std::fmt::Debug for RocksView<'_> {
 
 impl<'a> RocksView<'a> {
     pub(super) fn pinned(db: &'a Db, poison: &'a Poison) -> Self {
-        Self {
-            db,
-            pinned: Some(db.snapshot()),
-            poison,
-        }
+        Self::new(db, Some(db.snapshot()), poison)
     }
 
     pub(super) fn latest(db: &'a Db, poison: &'a Poison) -> Self {
+        Self::new(db, None, poison)
+    }
+
+    fn new(db: &'a Db, pinned: Option<SnapshotWithThreadMode<'a, Db>>, poison: &'a Poison) -> Self {
         Self {
             db,
-            pinned: None,
+            state: find_family(db, Family::State),
+            options: options(pinned.as_ref()),
+            pinned,
             poison,
         }
     }
 
-    fn options(&self) -> ReadOptions {
-        let mut options = ReadOptions::default();
-        if let Some(pinned) = &self.pinned {
-            options.set_snapshot(pinned);
+    /// Calls `with` with a family.
+    fn in_family<R>(
+        &self,
+        family: Family,
+        with: impl FnOnce(&Arc<BoundColumnFamily<'a>>) -> R,
+    ) -> Result<R, Fatal> {
+        match (family, &self.state) {
+            (Family::State, Ok(state)) => Ok(with(state)),
+            _ => Ok(with(&find_family(self.db, family)?)),
         }
-        options
     }
 
     fn fail(&self, error: &rocksdb::Error) -> Fatal {
@@ -59,12 +70,20 @@ impl<'a> RocksView<'a> {
     }
 }
 
+fn options(pinned: Option<&SnapshotWithThreadMode<'_, Db>>) -> ReadOptions {
+    let mut options = ReadOptions::default();
+    if let Some(pinned) = pinned {
+        options.set_snapshot(pinned);
+    }
+    options
+}
+
 impl KvRead for RocksView<'_> {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, Fatal> {
-        let family = find_family(self.db, family)?;
-        self.db
-            .get_cf_opt(&family, key, &self.options())
-            .map_err(|error| self.fail(&error))
+        let got = self.in_family(family, |family| {
+            self.db.get_cf_opt(family, key, &self.options)
+        })?;
+        got.map_err(|error| self.fail(&error))
     }
 
     fn scan(
@@ -77,10 +96,11 @@ impl KvRead for RocksView<'_> {
         if begin >= end {
             return Ok(());
         }
-        let family = find_family(self.db, family)?;
-        let mut options = self.options();
+        let mut options = options(self.pinned.as_ref());
         options.set_iterate_upper_bound(end.to_vec());
-        let mut rows = self.db.raw_iterator_cf_opt(&family, options);
+        let mut rows = self.in_family(family, |family| {
+            self.db.raw_iterator_cf_opt(family, options)
+        })?;
         rows.seek(begin);
         while let Some((key, value)) = rows.item() {
             if visit(key, value).is_break() {
