@@ -1,8 +1,9 @@
 //! Benchmarks, each beside the floor that the machine sets, measured in the same run.
 
-mod create;
+mod engine;
 mod failover;
 mod floor;
+mod floors;
 mod mirror;
 
 use anyhow::Result;
@@ -20,10 +21,18 @@ struct Arguments {
 enum Command {
     /// Kills the leader of a real cluster again and again, and measures each pause of a writer
     Failover(failover::FailoverArgs),
-    /// Creates, looks up and removes names through a cluster, beside the speed of a durable write
-    Create(create::CreateArgs),
+    /// Makes, changes, looks up and removes names through a cluster, beside the speed of its parts
+    Engine(engine::EngineArgs),
+    /// Measures the parts alone
+    Floors(floors::FloorsArgs),
     /// Measures how late a mirror is at a steady load, and how fast it catches up
     Mirror(mirror::MirrorArgs),
+    /// Answers an echo's requests, for the other commands
+    #[command(hide = true)]
+    EchoServer(floor::EchoServerArgs),
+    /// Is a node of Raft without a machine, for the other commands
+    #[command(hide = true)]
+    RaftNode(floor::RaftNodeArgs),
 }
 
 #[tokio::main]
@@ -40,7 +49,10 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Failover(args) => failover::run(&args).await,
-        Command::Create(args) => create::run(&args).await,
+        Command::Engine(args) => engine::run(&args).await,
+        Command::Floors(args) => floors::run(&args).await,
+        Command::EchoServer(args) => floor::serve_echo(&args).await,
+        Command::RaftNode(args) => floor::serve_raft(&args).await,
         Command::Mirror(args) => mirror::run(&args).await,
     }
 }

@@ -137,8 +137,8 @@ fn reply(stamp: Timestamp) -> Reply {
     }
 }
 
-/// The command of a create, as a session sends it.
-fn command(number: u64) -> Option<Command> {
+/// The command of a create, as a session sends it; `None` if its name would be none.
+pub fn create_command(number: u64) -> Option<Command> {
     Some(Command {
         volume: VolumeId(1),
         stamp: Timestamp {
@@ -183,7 +183,7 @@ pub async fn echo(addr: SocketAddr, in_flight: usize, time: Duration) -> io::Res
     while begin.elapsed() < time || !sent.is_empty() {
         while sent.len() < in_flight && begin.elapsed() < time {
             next += 1;
-            let command = command(next).ok_or_else(|| failed("no name".to_owned()))?;
+            let command = create_command(next).ok_or_else(|| failed("no name".to_owned()))?;
             sent.insert(next, Instant::now());
             let body = Some(Ask::Execute(encode_command(&command).into()));
             let frame = v1::ClientFrame { id: next, body };

@@ -102,6 +102,22 @@ impl Sample {
 }
 
 impl Figures {
+    /// Of each operation and floor the one with the median rate; all must tell of the same. `None` if
+    /// there are none.
+    pub fn median(rounds: Vec<Self>) -> Option<Self> {
+        let (mut operations, mut floors, mut threads) = (Vec::new(), Vec::new(), None);
+        for round in rounds {
+            threads = Some(round.threads);
+            operations.push(round.operations);
+            floors.push(round.floors);
+        }
+        Some(Self {
+            threads: threads?,
+            operations: medians(operations, |op| op.ops_per_s),
+            floors: medians(floors, |floor| floor.ops_per_s),
+        })
+    }
+
     /// A table, with each rate as a share of each floor's.
     pub fn render(&self) -> String {
         let mut text = String::new();
@@ -116,8 +132,8 @@ impl Figures {
             "{:12} {:>9} {:>10} {:>10} {:>10} {:>12}",
             "", "count", "per s", "p50 us", "p99 us", "cpu s/1000"
         )?;
-        for floor in &self.floors {
-            write!(text, " {:>12}", format!("x {}", floor.floor))?;
+        for floor in self.floors.iter().filter(|_| !self.operations.is_empty()) {
+            write!(text, " {:>15}", format!("x {}", floor.floor))?;
         }
         writeln!(text)?;
         for op in &self.operations {
@@ -127,18 +143,32 @@ impl Figures {
                 op.op, op.count, op.ops_per_s, op.p50_us, op.p99_us, op.cpu_s_per_1000
             )?;
             for floor in &self.floors {
-                write!(text, " {:>12.2}", op.ops_per_s / floor.ops_per_s)?;
+                write!(text, " {:>15.2}", op.ops_per_s / floor.ops_per_s)?;
             }
             writeln!(text)?;
         }
         for floor in &self.floors {
             writeln!(
                 text,
-                "{:12} {:>9} {:>10.0} {:>10.0} {:>10.0}   (floor)",
+                "{:14} {:>7} {:>10.0} {:>10.0} {:>10.0}   (floor)",
                 floor.floor, floor.count, floor.ops_per_s, floor.p50_us, floor.p99_us
             )?;
         }
         Ok(())
+    }
+}
+
+/// Of the things at each place the one with the median rate.
+fn medians<T>(rounds: Vec<Vec<T>>, rate: impl Fn(&T) -> f64) -> Vec<T> {
+    let mut rounds: Vec<_> = rounds.into_iter().map(Vec::into_iter).collect();
+    let mut medians = Vec::new();
+    loop {
+        let mut same: Vec<T> = rounds.iter_mut().filter_map(Iterator::next).collect();
+        if same.is_empty() {
+            return medians;
+        }
+        same.sort_by(|a, b| rate(a).total_cmp(&rate(b)));
+        medians.push(same.swap_remove(same.len() / 2));
     }
 }
 
@@ -156,6 +186,34 @@ mod tests {
         assert!((sample.rate() - 50.5).abs() < 1e-9);
         assert!((sample.percentile_us(0.5) - 51.0).abs() < 1e-6);
         assert!((sample.percentile_us(0.99) - 100.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn of_some_rounds_the_median_is_told() {
+        let round = |create: u64, stat: u64, synced: u64| {
+            let sample = |count: u64| Sample {
+                took: Duration::from_secs(1),
+                each: vec![Duration::ZERO; count as usize],
+            };
+            Figures {
+                threads: 2,
+                operations: vec![
+                    sample(create).operation("create", 1.0),
+                    sample(stat).operation("stat", 1.0),
+                ],
+                floors: vec![sample(synced).floor("fdatasync")],
+            }
+        };
+        let rounds = vec![round(5, 30, 7), round(1, 10, 9), round(3, 20, 8)];
+        let median = Figures::median(rounds).expect("there are rounds");
+        let counts: Vec<_> = median
+            .operations
+            .iter()
+            .map(|op| (op.op, op.count))
+            .collect();
+        assert_eq!(counts, [("create", 3), ("stat", 20)]);
+        assert_eq!(median.floors[0].count, 8);
+        assert!(Figures::median(Vec::new()).is_none());
     }
 
     #[test]

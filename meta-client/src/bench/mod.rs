@@ -5,6 +5,6 @@ mod echo;
 mod figures;
 mod processor;
 
-pub use echo::{EchoServer, echo};
+pub use echo::{EchoServer, create_command, echo};
 pub use figures::{Figures, Floor, OperationReport, Sample};
 pub use processor::cpu_seconds;
