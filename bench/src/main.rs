@@ -4,10 +4,13 @@ mod engine;
 mod failover;
 mod floor;
 mod floors;
+mod fuse;
 mod mirror;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 use std::process::ExitCode;
 
 #[derive(Parser, Debug)]
@@ -15,6 +18,10 @@ use std::process::ExitCode;
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+    /// Keep this process, and all that it starts, on one processor: without the time that it takes to
+    /// wake another one
+    #[arg(long, global = true)]
+    pin: bool,
 }
 
 #[derive(Subcommand, Debug)]
@@ -23,6 +30,8 @@ enum Command {
     Failover(failover::FailoverArgs),
     /// Makes, changes, looks up and removes names through a cluster, beside the speed of its parts
     Engine(engine::EngineArgs),
+    /// Calls a mount and a file system that does nothing
+    Fuse(fuse::FuseArgs),
     /// Measures the parts alone
     Floors(floors::FloorsArgs),
     /// Measures how late a mirror is at a steady load, and how fast it catches up
@@ -33,11 +42,17 @@ enum Command {
     /// Is a node of Raft without a machine, for the other commands
     #[command(hide = true)]
     RaftNode(floor::RaftNodeArgs),
+    /// Serves a file system that does nothing, for the other commands
+    #[command(hide = true)]
+    NullFuse(fuse::NullFuseArgs),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run(Arguments::parse().command).await {
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let ended = if arguments.pin { pin() } else { Ok(()) };
+    // Threads and processes inherit where they run.
+    let ended = ended.and_then(|()| tokio::runtime::Runtime::new().context("no runtime"));
+    match ended.and_then(|runtime| runtime.block_on(run(arguments))) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("bench: {error:#}");
@@ -46,10 +61,23 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command) -> Result<ExitCode> {
-    match command {
+fn pin() -> Result<()> {
+    let own = Pid::from_raw(0);
+    let allowed = sched_getaffinity(own).context("cannot ask for the processors")?;
+    let first = (0..CpuSet::count()).find(|cpu| allowed.is_set(*cpu) == Ok(true));
+    let mut one = CpuSet::new();
+    one.set(first.context("there is a processor")?)?;
+    sched_setaffinity(own, &one).context("cannot stay on one processor")
+}
+
+async fn run(arguments: Arguments) -> Result<ExitCode> {
+    match arguments.command {
         Command::Failover(args) => failover::run(&args).await,
         Command::Engine(args) => engine::run(&args).await,
+        Command::Fuse(args) => fuse::run(&args, arguments.pin).await,
+        Command::NullFuse(args) => {
+            tokio::task::spawn_blocking(move || fuse::serve_null(&args)).await?
+        }
         Command::Floors(args) => floors::run(&args).await,
         Command::EchoServer(args) => floor::serve_echo(&args).await,
         Command::RaftNode(args) => floor::serve_raft(&args).await,

@@ -1,0 +1,74 @@
+//! The benchmarks do what they say, in small, and tell it as scripts read it.
+
+use jepsen::alone::alone;
+use jepsen::fuse::skip_unless_fuse;
+use serde_json::Value;
+use std::process::Command;
+
+fn bench(arguments: &[&str]) -> Value {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+    let output = command.args(arguments).arg("--json").output();
+    let output = output.expect("bench runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    serde_json::from_slice(&output.stdout).expect("one JSON object")
+}
+
+/// The names in a list of figures. Each has a rate, and no percentile is below the median.
+fn told(figures: &Value, name: &str) -> Vec<String> {
+    let told = figures.as_array().expect("a list").iter().map(|one| {
+        assert!(one["ops_per_s"].as_f64().expect("a rate") > 0.0, "{one}");
+        assert!(one["p99_us"].as_f64() >= one["p50_us"].as_f64(), "{one}");
+        one[name].as_str().expect("a name").to_owned()
+    });
+    told.collect()
+}
+
+#[test]
+fn the_engine_is_measured_beside_its_parts() {
+    let _alone = alone().expect("the turn");
+    let small = ["--nodes", "3", "--count", "100", "--rounds", "1"];
+    let figures = bench(&[&["engine", "--threads", "8"][..], &small].concat());
+    let operations = [
+        "mkdir", "create", "setattr", "stat", "rename", "unlink", "rmdir",
+    ];
+    assert_eq!(told(&figures["operations"], "op"), operations);
+    for operation in figures["operations"].as_array().expect("a list") {
+        assert_eq!(operation["count"], 100, "{operation}");
+    }
+    let floors = told(&figures["floors"], "floor");
+    let parts = ["fdatasync", "stream echo", "raft", "rocksdb batch"];
+    assert_eq!(floors[..4], parts);
+    assert_eq!(floors[4], "composite");
+    // What several parts do one after the other is slower than each of them.
+    let rate = |at: usize| figures["floors"][at]["ops_per_s"].as_f64().expect("a rate");
+    assert!((1..4).all(|part| rate(4) < rate(part)), "{figures}");
+}
+
+#[test]
+fn commands_are_applied_without_a_log() {
+    let _alone = alone().expect("the turn");
+    let figures = bench(&["floors", "--parts", "apply"]);
+    let kinds = ["create", "setattr", "rename", "unlink", "reap"];
+    let kinds = kinds.map(|kind| format!("apply {kind}"));
+    assert_eq!(told(&figures["floors"], "floor"), kinds);
+}
+
+#[test]
+fn a_mount_is_measured_beside_one_that_does_nothing() {
+    if skip_unless_fuse("a mount is measured beside one that does nothing") {
+        return;
+    }
+    let _alone = alone().expect("the turn");
+    let small = ["--count", "50", "--rounds", "1", "--threads", "2"];
+    let figures = bench(&[&["fuse", "--pin"][..], &small].concat());
+    let calls = ["create", "stat", "open", "ls -l", "unlink"];
+    assert_eq!(told(&figures["operations"], "op"), calls);
+    assert_eq!(figures["pinned"], true);
+    for call in figures["operations"].as_array().expect("a list") {
+        assert!(
+            call["null_ops_per_s"].as_f64().expect("a rate") > 0.0,
+            "{call}"
+        );
+    }
+}
