@@ -27,13 +27,14 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use tokio::sync::{mpsc, oneshot};
 
-/// Entries handed over at once.
-pub(crate) const BATCH_ENTRIES_MAX: usize = 512;
+/// Entries handed over at once. With few of them those who wait are answered while others are applied,
+/// and do not all ask again at the same moment; each write costs more the fewer rows it has.
+pub(crate) const BATCH_ENTRIES_MAX: usize = 16;
 /// Bytes of commands handed over at once.
 pub(crate) const BATCH_BYTES_MAX: usize = 4 << 20;
 /// A write is made when it has these many rows: one command may change many.
 const WRITE_ROWS_MAX: usize = 16 << 10;
-/// Work that may wait. openraft hands over one piece and waits for it.
+/// Work that may wait.
 const QUEUE_MAX: usize = 4;
 
 type Done<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -78,9 +79,11 @@ impl Applier {
         })
     }
 
-    /// Gives back who must be answered now.
-    pub(crate) async fn apply(&self, batch: Batch) -> Result<Answers, StoreError> {
-        self.run(|done| Job::Apply(batch, done)).await
+    /// Hands entries over, to be applied after those before.
+    pub(crate) async fn apply(&self, batch: Batch) -> Result<Applying, StoreError> {
+        let (done, finished) = oneshot::channel();
+        self.hand_over(Job::Apply(batch, done)).await?;
+        Ok(Applying(finished))
     }
 
     pub(crate) async fn install(
@@ -88,16 +91,29 @@ impl Applier {
         meta: SnapshotMeta,
         files: SnapshotFiles,
     ) -> Result<(), StoreError> {
-        self.run(|done| Job::Install(Box::new(meta), files, done))
-            .await
+        let (done, finished) = oneshot::channel();
+        self.hand_over(Job::Install(Box::new(meta), files, done))
+            .await?;
+        finished.await.map_err(|_dropped| gone())?
     }
 
-    async fn run<T>(&self, job: impl FnOnce(Done<T>) -> Job) -> Result<T, StoreError> {
-        let gone = || StoreError::Poisoned(String::from("the state's thread is gone"));
-        let (done, finished) = oneshot::channel();
+    async fn hand_over(&self, job: Job) -> Result<(), StoreError> {
         let jobs = self.jobs.as_ref().ok_or_else(gone)?;
-        jobs.send(job(done)).await.map_err(|_closed| gone())?;
-        finished.await.map_err(|_dropped| gone())?
+        jobs.send(job).await.map_err(|_closed| gone())
+    }
+}
+
+fn gone() -> StoreError {
+    StoreError::Poisoned(String::from("the state's thread is gone"))
+}
+
+/// Entries that are being applied, or wait for it.
+pub(crate) struct Applying(oneshot::Receiver<Result<Answers, StoreError>>);
+
+impl Applying {
+    /// Waits until they are applied. Gives back who must be answered now.
+    pub(crate) async fn done(self) -> Result<Answers, StoreError> {
+        self.0.await.map_err(|_dropped| gone())?
     }
 }
 

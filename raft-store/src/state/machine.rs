@@ -1,6 +1,6 @@
 //! openraft's state machine.
 
-use super::applier::{Applier, BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, Core};
+use super::applier::{Applier, Applying, BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, Core};
 use super::store::State;
 use crate::error::StoreError;
 use crate::poison::Poison;
@@ -14,8 +14,12 @@ use openraft::OptionalSend;
 use openraft::entry::EntryPayload;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::type_config::alias::SnapshotOf;
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+
+/// Batches handed over before the answers of an earlier one are given.
+const BATCHES_AHEAD: usize = 2;
 
 /// The state as openraft's core changes it.
 #[derive(Debug)]
@@ -43,14 +47,15 @@ impl StateMachine {
             poison: parts.poison.clone(),
         })
     }
+}
 
-    async fn apply_batch(&self, batch: Vec<EntryResponder<TypeConfig>>) -> Result<(), StoreError> {
-        for (responder, answer) in self.applier.apply(batch).await? {
-            responder.send(answer);
-        }
-        failpoint::pass(Point::StateAnswered);
-        Ok(())
+/// Answers those who proposed a batch's entries, once these are applied.
+async fn answer(batch: Applying) -> Result<(), StoreError> {
+    for (responder, answer) in batch.done().await? {
+        responder.send(answer);
     }
+    failpoint::pass(Point::StateAnswered);
+    Ok(())
 }
 
 fn snapshot(files: SnapshotFiles) -> SnapshotOf<TypeConfig, SnapshotFiles> {
@@ -83,17 +88,26 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     {
         let mut batch = Vec::new();
         let mut bytes = 0;
+        let mut applying = VecDeque::new();
         while let Some(item) = entries.next().await {
             let item = item?;
             bytes += command_bytes(&item);
             batch.push(item);
             if batch.len() >= BATCH_ENTRIES_MAX || bytes >= BATCH_BYTES_MAX {
-                self.apply_batch(std::mem::take(&mut batch)).await?;
+                applying.push_back(self.applier.apply(std::mem::take(&mut batch)).await?);
                 bytes = 0;
+                if applying.len() > BATCHES_AHEAD
+                    && let Some(first) = applying.pop_front()
+                {
+                    answer(first).await?;
+                }
             }
         }
         if !batch.is_empty() {
-            self.apply_batch(batch).await?;
+            applying.push_back(self.applier.apply(batch).await?);
+        }
+        for batch in applying {
+            answer(batch).await?;
         }
         Ok(())
     }
