@@ -1,6 +1,6 @@
 //! The parts of the engine alone.
 
-use crate::floor;
+use crate::{floor, report};
 use anyhow::{Context, Result};
 use clap::Args;
 use meta_client::bench::{Figures, Floor};
@@ -70,13 +70,7 @@ pub(crate) async fn run(args: &FloorsArgs) -> Result<ExitCode> {
         operations: Vec::new(),
         floors,
     };
-    if args.json {
-        let line = serde_json::to_string(&figures);
-        println!("{}", line.context("the report does not fit JSON")?);
-    } else {
-        print!("{}", figures.render());
-    }
-    Ok(ExitCode::SUCCESS)
+    report::tell(&figures, args.json, Figures::render)
 }
 
 async fn measure(args: &FloorsArgs, part: Part, dir: &Path) -> Result<Vec<Floor>> {

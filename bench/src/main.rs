@@ -6,6 +6,7 @@ mod floor;
 mod floors;
 mod fuse;
 mod mirror;
+mod report;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -74,7 +75,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command {
         Command::Failover(args) => failover::run(&args).await,
         Command::Engine(args) => engine::run(&args).await,
-        Command::Fuse(args) => fuse::run(&args, arguments.pin).await,
+        Command::Fuse(args) => fuse::run(&args).await,
         Command::NullFuse(args) => {
             tokio::task::spawn_blocking(move || fuse::serve_null(&args)).await?
         }

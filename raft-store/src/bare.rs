@@ -40,7 +40,9 @@ impl BareState {
     /// # Errors
     /// [`StoreError::Rocks`] if it cannot be written.
     pub fn write(&self, writes: Writes) -> Result<(), StoreError> {
+        // A write that fails leaves no row that can be relied on.
         self.memory.note(&writes);
-        self.rocks.write(writes)
+        let written = self.rocks.write(writes);
+        self.poison.guard(written)
     }
 }

@@ -3,7 +3,7 @@
 
 mod step;
 
-use crate::floor;
+use crate::{floor, report};
 use anyhow::{Context, Result};
 use clap::Args;
 use jepsen::cluster::{Cluster, ClusterOptions};
@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use step::{Step, Work};
+use step::{Files, Step, Work};
 
 /// How long each floor is measured in each round.
 const FLOOR_TIME: Duration = Duration::from_secs(2);
@@ -74,8 +74,9 @@ pub(crate) async fn run(args: &EngineArgs) -> Result<ExitCode> {
         .await?;
         let floors = floors(cluster.dir(), args.nodes, threads).await?;
         let mut operations = Vec::new();
+        let files = Arc::new(Files::default());
         for step in Step::ALL {
-            let work = Work::new(&session, step, args.count);
+            let work = Work::new(&session, step, &files);
             operations.push(measure(&mut cluster, work, threads, args.count).await?);
         }
         rounds.push(Figures {
@@ -86,13 +87,7 @@ pub(crate) async fn run(args: &EngineArgs) -> Result<ExitCode> {
     }
     session.close().await;
     let figures = Figures::median(rounds).context("there is a round")?;
-    if args.json {
-        let line = serde_json::to_string(&figures);
-        println!("{}", line.context("the report does not fit JSON")?);
-    } else {
-        print!("{}", figures.render());
-    }
-    Ok(ExitCode::SUCCESS)
+    report::tell(&figures, args.json, Figures::render)
 }
 
 /// The parts of an operation, and what they allow together.

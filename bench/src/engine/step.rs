@@ -1,6 +1,6 @@
 //! One kind of operation on numbered names in the root.
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use meta_client::MetaSession;
 use meta_core::attr::Caller;
 use meta_core::command::{Create, Existing, NewNode, Operation, RenameMode, SetAttr};
@@ -8,7 +8,7 @@ use meta_core::ids::Ino;
 use meta_core::name::Name;
 use meta_core::outcome::Success;
 use meta_core::query::QueryBody;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Kinds of operations, in their order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,18 +38,25 @@ impl Step {
 pub(super) struct Work {
     session: MetaSession,
     step: Step,
-    count: u64,
+    files: Arc<Files>,
 }
 
-/// The inode of the newest file: files that are made one after the other have numbers in a row.
-static NEWEST: AtomicU64 = AtomicU64::new(0);
+/// The files of a round, which the steps after their making change.
+#[derive(Debug, Default)]
+pub(super) struct Files(Mutex<Vec<Ino>>);
+
+impl Files {
+    fn lock(&self) -> MutexGuard<'_, Vec<Ino>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Work {
-    pub(super) fn new(session: &MetaSession, step: Step, count: usize) -> Self {
+    pub(super) fn new(session: &MetaSession, step: Step, files: &Arc<Files>) -> Self {
         Self {
             session: session.clone(),
             step,
-            count: count as u64,
+            files: Arc::clone(files),
         }
     }
 
@@ -72,7 +79,7 @@ impl Work {
             Step::Mkdir => create(named("dir", number)?, NewNode::Directory),
             Step::Create => create(named("file", number)?, NewNode::Regular),
             Step::SetAttr => Operation::SetAttr(SetAttr {
-                ino: Ino(NEWEST.load(Ordering::Relaxed) - number as u64 % self.count),
+                ino: *self.files.lock().get(number).context("too few files")?,
                 mode: Some(0o600),
                 ..SetAttr::default()
             }),
@@ -99,8 +106,8 @@ impl Work {
             },
         };
         let done = self.session.execute(Caller::root(), operation).await?;
-        if let Success::Entry { attr, .. } = done {
-            NEWEST.fetch_max(attr.ino.0, Ordering::Relaxed);
+        if let (Step::Create, Success::Entry { attr, .. }) = (self.step, done) {
+            self.files.lock().push(attr.ino);
         }
         Ok(())
     }

@@ -6,15 +6,15 @@ mod step;
 
 pub(crate) use null::{NullFuseArgs, serve_null};
 
+use crate::report;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use jepsen::cluster::{Cluster, ClusterOptions};
 use jepsen::fuse::fuse_missing;
 use jepsen::mount::{Mount, is_mounted};
-use jepsen::process::Process;
+use jepsen::process::{Process, cpu_seconds};
 use jepsen::wait;
-use meta_client::bench::Sample;
-use serde::Serialize;
+use meta_client::bench::{Figures, Sample};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -44,28 +44,8 @@ pub(crate) struct FuseArgs {
     json: bool,
 }
 
-/// One kind of call, on both.
-#[derive(Clone, Debug, Serialize)]
-struct Compared {
-    op: &'static str,
-    ops_per_s: f64,
-    p50_us: f64,
-    p99_us: f64,
-    null_ops_per_s: f64,
-    null_p50_us: f64,
-    /// The mount's rate as a share of the other's.
-    share: f64,
-}
-
-#[derive(Serialize)]
-struct Report {
-    threads: u16,
-    pinned: bool,
-    operations: Vec<Compared>,
-}
-
 /// Runs the benchmark.
-pub(crate) async fn run(args: &FuseArgs, pinned: bool) -> Result<ExitCode> {
+pub(crate) async fn run(args: &FuseArgs) -> Result<ExitCode> {
     if let Some(why) = fuse_missing() {
         bail!("mounts cannot be had here: {why}");
     }
@@ -76,12 +56,13 @@ pub(crate) async fn run(args: &FuseArgs, pinned: bool) -> Result<ExitCode> {
     cluster.format("bench").await?;
     let mut serving = start_null(&dir, &null, args.count).await?;
     let mount = Mount::start(&cluster.url("bench"), &own, &dir.join("mount.log"), &[])?;
+    let mut served = Served { cluster, mount };
     let mut rounds = Vec::new();
     for round in 1..=args.rounds {
         if !args.json {
             eprintln!("round {round} of {}", args.rounds);
         }
-        match measure(args, &null, &own).await {
+        match measure(args, &null, &own, &mut served).await {
             Ok(round) => rounds.push(round),
             Err(error) => {
                 unmount_null(&null)?;
@@ -89,20 +70,11 @@ pub(crate) async fn run(args: &FuseArgs, pinned: bool) -> Result<ExitCode> {
             }
         }
     }
-    mount.unmount()?;
+    served.mount.unmount()?;
     unmount_null(&null)?;
     serving.wait(PATIENCE).await?;
-    let report = Report {
-        threads: args.threads,
-        pinned,
-        operations: medians(rounds),
-    };
-    if args.json {
-        println!("{}", serde_json::to_string(&report)?);
-    } else {
-        print!("{}", render(&report)?);
-    }
-    Ok(ExitCode::SUCCESS)
+    let figures = Figures::median(rounds).context("there is a round")?;
+    report::tell(&figures, args.json, render)
 }
 
 async fn start_null(dir: &Path, point: &Path, count: usize) -> Result<Process> {
@@ -131,57 +103,60 @@ fn unmount_null(point: &Path) -> Result<()> {
     bail!("{} cannot be unmounted: do so by hand", point.display())
 }
 
-async fn measure(args: &FuseArgs, null: &Path, own: &Path) -> Result<Vec<Compared>> {
-    let mut all = Vec::new();
+async fn measure(args: &FuseArgs, null: &Path, own: &Path, served: &mut Served) -> Result<Figures> {
+    let (mut operations, mut floors) = (Vec::new(), Vec::new());
     for step in Step::ALL {
-        let mut both = Vec::new();
-        for point in [null, own] {
-            let (point, threads) = (point.to_owned(), usize::from(args.threads));
-            let count = args.count;
-            both.push(spawn_blocking(move || step.run(&point, threads, count)).await??);
-        }
-        all.push(compared(step, both)?);
+        floors.push(calls(args, step, null).await?.floor(step.null()));
+        let before = served.cpu_seconds()?;
+        let sample = calls(args, step, own).await?;
+        operations.push(sample.operation(step.name(), served.cpu_seconds()? - before));
     }
-    Ok(all)
-}
-
-fn compared(step: Step, both: Vec<Sample>) -> Result<Compared> {
-    let [mut null, mut own] = <[Sample; 2]>::try_from(both).ok().context("two samples")?;
-    Ok(Compared {
-        op: step.name(),
-        ops_per_s: own.rate(),
-        p50_us: own.percentile_us(0.5),
-        p99_us: own.percentile_us(0.99),
-        null_ops_per_s: null.rate(),
-        null_p50_us: null.percentile_us(0.5),
-        share: own.rate() / null.rate(),
+    Ok(Figures {
+        threads: usize::from(args.threads),
+        operations,
+        floors,
     })
 }
 
-/// Of each kind the round with the median share.
-fn medians(rounds: Vec<Vec<Compared>>) -> Vec<Compared> {
-    let kinds = rounds.first().map_or(0, Vec::len);
-    let of = |kind: usize| {
-        let mut same: Vec<&Compared> = rounds.iter().filter_map(|all| all.get(kind)).collect();
-        same.sort_by(|a, b| a.share.total_cmp(&b.share));
-        same.get(same.len() / 2).map(|median| (*median).clone())
-    };
-    (0..kinds).filter_map(of).collect()
+async fn calls(args: &FuseArgs, step: Step, point: &Path) -> Result<Sample> {
+    let (point, threads) = (point.to_owned(), usize::from(args.threads));
+    let count = args.count;
+    spawn_blocking(move || step.run(&point, threads, count)).await?
 }
 
-fn render(report: &Report) -> Result<String> {
-    let mut text = String::new();
-    writeln!(
-        text,
-        "{:10} {:>10} {:>10} {:>10} {:>12} {:>12} {:>8}",
-        "", "per s", "p50 us", "p99 us", "null per s", "null p50 us", "x null"
-    )?;
-    for op in &report.operations {
-        writeln!(
-            text,
-            "{:10} {:>10.0} {:>10.1} {:>10.1} {:>12.0} {:>12.1} {:>8.2}",
-            op.op, op.ops_per_s, op.p50_us, op.p99_us, op.null_ops_per_s, op.null_p50_us, op.share
-        )?;
+/// The processes behind the mount, and this one.
+struct Served {
+    cluster: Cluster,
+    mount: Mount,
+}
+
+impl Served {
+    fn cpu_seconds(&mut self) -> Result<f64> {
+        let mount = self.mount.process().cpu_seconds()?;
+        Ok(self.cluster.cpu_seconds()? + mount + cpu_seconds(std::process::id())?)
     }
-    Ok(text)
+}
+
+/// Each kind of call beside its own floor.
+fn render(figures: &Figures) -> String {
+    let mut text = format!(
+        "{:10} {:>10} {:>10} {:>10} {:>12} {:>12} {:>12} {:>8}\n",
+        "", "per s", "p50 us", "p99 us", "cpu s/1000", "null per s", "null p50 us", "x null"
+    );
+    for (op, null) in figures.operations.iter().zip(&figures.floors) {
+        // Writing to a String cannot fail.
+        let _infallible = writeln!(
+            text,
+            "{:10} {:>10.0} {:>10.1} {:>10.1} {:>12.4} {:>12.0} {:>12.1} {:>8.2}",
+            op.op,
+            op.ops_per_s,
+            op.p50_us,
+            op.p99_us,
+            op.cpu_s_per_1000,
+            null.ops_per_s,
+            null.p50_us,
+            op.ops_per_s / null.ops_per_s
+        );
+    }
+    text
 }

@@ -38,8 +38,19 @@ impl Step {
             Self::Create => "create",
             Self::Stat => "stat",
             Self::Open => "open",
-            Self::List => "ls -l",
+            Self::List => "readdir",
             Self::Unlink => "unlink",
+        }
+    }
+
+    /// Its name where nothing is done.
+    pub(super) fn null(self) -> &'static str {
+        match self {
+            Self::Create => "null create",
+            Self::Stat => "null stat",
+            Self::Open => "null open",
+            Self::List => "null readdir",
+            Self::Unlink => "null unlink",
         }
     }
 

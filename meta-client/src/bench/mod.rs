@@ -4,7 +4,9 @@
 mod echo;
 mod figures;
 mod processor;
+mod synced;
 
 pub use echo::{EchoServer, create_command, echo};
 pub use figures::{Figures, Floor, OperationReport, Sample};
 pub use processor::cpu_seconds;
+pub use synced::fdatasync;

@@ -1,9 +1,9 @@
 //! The one thread that changes the state.
 //!
 //! Commands read rows that may have to come from the disk, so they do not run on the runtime's
-//! workers. Entries come in batches; a batch is one write unless it is large, and whoever
-//! proposed an entry is answered after its batch, by the task that gave the batch: each answer from here would wake a
-//! worker of its own.
+//! workers. Entries come in batches; a batch is one write unless it is large, and whoever proposed an
+//! entry is answered after its batch, by the task that gave the batch: each answer from here would wake
+//! a worker of its own.
 
 use super::marks::AppliedState;
 use super::remembered::Remembered;

@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status, Streaming};
 type Raft = openraft::Raft<TypeConfig, super::machine::Forgetful>;
 
 /// Bytes of a message between peers.
-const MESSAGE_BYTES_MAX: usize = 16 << 20;
+pub(super) const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// Makes ways to peers.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use super::Measured;
 use super::machine::Forgetful;
-use super::network::{Heard, Ways};
+use super::network::{Heard, MESSAGE_BYTES_MAX, Ways};
 use anyhow::{Context, Result};
 use clap::Args;
 use jepsen::wait;
@@ -24,8 +24,6 @@ use tonic::transport::Server;
 type Raft = openraft::Raft<TypeConfig, Forgetful>;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Bytes of a message between peers.
-const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// Arguments of `bench raft-node`.
 #[derive(Args, Debug)]
