@@ -1,12 +1,13 @@
-//! Tests that measure time, or that start many processes, take turns on the machine.
+//! Tests that start many processes take turns on the machine: alone, or beside others of the kind
+//! that mostly wait.
 
 use anyhow::{Context, Result};
 use std::fs::File;
 
-/// Held while a heavy test runs; the next one waits for it. The system lets go of it when this
+/// A turn: held while a heavy test runs; the next one waits for it. The system lets go of it when this
 /// process ends, in whatever way.
 #[derive(Debug)]
-pub struct Alone {
+pub struct Turn {
     _lock: File,
 }
 
@@ -14,14 +15,29 @@ pub struct Alone {
 ///
 /// # Errors
 /// When the lock file cannot be made.
-pub fn alone() -> Result<Alone> {
+pub fn alone() -> Result<Turn> {
+    let file = turns()?;
+    file.lock().context("cannot lock")?;
+    Ok(Turn { _lock: file })
+}
+
+/// Waits for the end of those that want to be alone. For tests that mostly wait, for elections or
+/// for the next fault: as many run at once as their program has threads for tests.
+///
+/// # Errors
+/// When the lock file cannot be made.
+pub fn beside_others() -> Result<Turn> {
+    let file = turns()?;
+    file.lock_shared().context("cannot lock")?;
+    Ok(Turn { _lock: file })
+}
+
+fn turns() -> Result<File> {
     let path = std::env::temp_dir().join("curlew-heavy-test.lock");
-    let file = File::options()
+    File::options()
         .create(true)
         .truncate(false)
         .write(true)
         .open(&path)
-        .with_context(|| format!("cannot open {}", path.display()))?;
-    file.lock().context("cannot lock")?;
-    Ok(Alone { _lock: file })
+        .with_context(|| format!("cannot open {}", path.display()))
 }

@@ -1,6 +1,6 @@
 //! Processes end at every named place, and nothing that was acknowledged is lost.
 
-use jepsen::alone::alone;
+use jepsen::alone::beside_others;
 use jepsen::crash_points::{backup, covered, founding, mirror, mount, node};
 use jepsen::fuse::skip_unless_fuse;
 use jepsen::scratch::notice;
@@ -18,7 +18,7 @@ fn every_place_is_one_at_which_a_process_ends() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_ends_at_every_place_of_a_running_cluster() {
-    let _alone = alone().expect("the turn");
+    let _turn = beside_others().expect("the turn");
     let seed = seed("crash_points").expect("a seed");
     let checked = node::run(seed).await.unwrap_or_else(|e| panic!("{e:#}"));
     notice(&format!(
@@ -30,7 +30,7 @@ async fn a_node_ends_at_every_place_of_a_running_cluster() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_ends_at_every_place_of_its_first_start_and_its_recovery() {
-    let _alone = alone().expect("the turn");
+    let _turn = beside_others().expect("the turn");
     let seed = seed("crash_points").expect("a seed");
     let checked = founding::run(seed)
         .await
@@ -43,7 +43,7 @@ async fn a_node_ends_at_every_place_of_its_first_start_and_its_recovery() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_side_of_a_mirror_ends_at_every_place() {
-    let _alone = alone().expect("the turn");
+    let _turn = beside_others().expect("the turn");
     let seed = seed("crash_points").expect("a seed");
     let checked = mirror::run(seed).await.unwrap_or_else(|e| panic!("{e:#}"));
     notice(&format!(
@@ -58,7 +58,7 @@ async fn a_mount_ends_at_every_place() {
     if skip_unless_fuse("a_mount_ends_at_every_place") {
         return;
     }
-    let _alone = alone().expect("the turn");
+    let _turn = beside_others().expect("the turn");
     let seed = seed("crash_points").expect("a seed");
     let survived = mount::run(seed).await.unwrap_or_else(|e| panic!("{e:#}"));
     notice(&format!("crash_points: {survived:?}"));
@@ -71,7 +71,7 @@ async fn a_mount_ends_at_every_place_of_a_backup() {
     if skip_unless_fuse("a_mount_ends_at_every_place_of_a_backup") {
         return;
     }
-    let _alone = alone().expect("the turn");
+    let _turn = beside_others().expect("the turn");
     let whole = backup::run().await.unwrap_or_else(|e| panic!("{e:#}"));
     notice(&format!(
         "crash_points: {} ends within a backup, {whole} backups are whole",

@@ -1,7 +1,7 @@
 //! `jepsen run` itself, for a short time: it starts and ends its own cluster, and its last line is
 //! the verdict.
 
-use jepsen::alone::alone;
+use jepsen::alone::beside_others;
 use jepsen::freezer::freezer_missing;
 use jepsen::fuse::{fuse_missing, skip};
 use jepsen::loop_image::loop_missing;
@@ -15,7 +15,7 @@ fn run(workload: &str, nemesis: &str, seconds: &str) {
 
 /// The same in a network of a kind. What the run says of it is given.
 fn run_in(network: &str, workload: &str, nemesis: &str, seconds: &str) -> String {
-    let _alone = alone().expect("the turn");
+    let _turn = beside_others().expect("the turn");
     let seed = jepsen::seed::seed("run").expect("a seed").to_string();
     let output = Command::new(env!("CARGO_BIN_EXE_jepsen"))
         .args(["run", "--workload", workload, "--nemesis", nemesis])
@@ -43,12 +43,12 @@ fn run_in_namespaces(test: &str, workload: &str, nemesis: &str) {
     if let Some(why) = namespaces_missing() {
         return skip(test, &why);
     }
-    let network = run_in("namespaces", workload, nemesis, "30");
+    let network = run_in("namespaces", workload, nemesis, "20");
     assert_eq!(network, "network: namespaces");
 }
 
 fn run_on_proxies(workload: &str, nemesis: &str) {
-    let network = run_in("proxies", workload, nemesis, "30");
+    let network = run_in("proxies", workload, nemesis, "20");
     assert!(network.starts_with("network: proxies"), "{network}");
 }
 
@@ -92,7 +92,7 @@ fn an_inode_is_a_register_while_packets_are_lost() {
 
 #[test]
 fn a_directory_is_a_set_under_partitions() {
-    run("directory-set", "partition", "30");
+    run("directory-set", "partition", "20");
 }
 
 #[test]

@@ -27,6 +27,13 @@ pub const ENVELOPE_BYTES: usize = 16;
 /// No message is longer. Also what a decoder may allocate.
 pub const MESSAGE_BYTES_MAX: usize = 32 << 20;
 
+/// A payload up to this long is read within [`SHORT_PAYLOAD_MEMORY`].
+const SHORT_PAYLOAD_BYTES: usize = 64 << 10;
+/// Bincode takes the memory that a length asks for before it looks whether so much is there: a few
+/// bytes must not cost what the largest message may. A number is at most 16 times as large in
+/// memory as in its bytes, so all that fits a short payload fits this.
+const SHORT_PAYLOAD_MEMORY: usize = 16 * SHORT_PAYLOAD_BYTES;
+
 const MAGIC: [u8; 4] = *b"CRLW";
 const VERSION: u8 = 1;
 
@@ -195,9 +202,12 @@ pub fn decode<M: Message>(bytes: &[u8]) -> Result<M, WireError> {
     if envelope_crc(&bytes[4..12], payload).to_le_bytes() != bytes[12..16] {
         return Err(WireError::Crc);
     }
-    let limited = config::standard().with_limit::<MESSAGE_BYTES_MAX>();
-    let (message, used) = bincode::serde::decode_from_slice(payload, limited)
-        .map_err(|error| WireError::Payload(error.to_string()))?;
+    let read = if payload.len() <= SHORT_PAYLOAD_BYTES {
+        payload_within::<M, SHORT_PAYLOAD_MEMORY>(payload)
+    } else {
+        payload_within::<M, MESSAGE_BYTES_MAX>(payload)
+    };
+    let (message, used) = read.map_err(|error| WireError::Payload(error.to_string()))?;
     if used != payload.len() {
         return Err(WireError::Length {
             expected: used,
@@ -205,6 +215,14 @@ pub fn decode<M: Message>(bytes: &[u8]) -> Result<M, WireError> {
         });
     }
     Ok(message)
+}
+
+/// Reads a payload with no more memory than `LIMIT` for what its lengths claim.
+fn payload_within<M: Message, const LIMIT: usize>(
+    payload: &[u8],
+) -> Result<(M, usize), bincode::error::DecodeError> {
+    let limited = config::standard().with_limit::<LIMIT>();
+    bincode::serde::decode_from_slice(payload, limited)
 }
 
 /// How long the message that begins with these bytes is; `None` if its envelope is not complete.
