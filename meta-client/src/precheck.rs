@@ -53,6 +53,9 @@ pub(crate) fn operation(caller: &Caller, operation: &Operation) -> Result<(), Re
             Ok(())
         }
         Operation::RemoveXattr { name, .. } => xattr_name(name),
+        Operation::RemoveEntries { names, .. } => {
+            check(!names.is_empty() && names.len() <= limits::REMOVE_ENTRIES_MAX)
+        }
         Operation::GrantSlices { count } => check(*count <= limits::GRANT_SLICES_MAX),
         Operation::FinishBackup(made) => check(made.name.len() <= limits::BACKUP_NAME_BYTES_MAX),
         Operation::Link { .. }

@@ -243,6 +243,14 @@ pub enum Operation {
         /// The name.
         name: Name,
     },
+    /// Removes names of one directory, whatever they are of but directories that hold names. Each is
+    /// removed or refused by itself, exactly as [`Self::Unlink`] or [`Self::Rmdir`] would.
+    RemoveEntries {
+        /// The directory.
+        parent: Ino,
+        /// 1 to [`crate::limits::REMOVE_ENTRIES_MAX`] names.
+        names: Vec<Name>,
+    },
     /// Moves a name.
     Rename {
         /// The directory of the old name.

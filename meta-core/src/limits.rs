@@ -52,6 +52,8 @@ pub const CUTS_MAX: usize = 64;
 pub const MAINTENANCE_ROWS_MAX: u32 = 1024;
 /// Files in one [`crate::command::CommandBody::ReapFiles`].
 pub const REAP_FILES_MAX: usize = 256;
+/// Names in one [`crate::command::Operation::RemoveEntries`]. Others wait while they are removed.
+pub const REMOVE_ENTRIES_MAX: usize = 256;
 /// Directories above a file that are followed: a move of a directory to below that is refused, and
 /// so is the question for a path from there.
 pub const DEPTH_MAX: u32 = 1 << 14;

@@ -9,7 +9,9 @@ use crate::command::{
 };
 use crate::ids::{ChunkIndex, DentryNumber, Ino, SessionId, SliceId, SlotIndex, Uuid};
 use crate::kv::MemKv;
+use crate::limits::REMOVE_ENTRIES_MAX;
 use crate::name::Name;
+use crate::outcome::Removal;
 use crate::query::{Answer, Query, QueryBody, SliceCursor};
 use crate::testing::ListCodec;
 use crate::{check, read};
@@ -285,6 +287,147 @@ fn a_request_sent_twice_is_executed_once_and_answered_twice() {
         reply.outcome,
         Outcome::NotExecuted(NotExecuted::UnknownSession)
     );
+}
+
+fn remove_entries(parent: Ino, names: &[&str]) -> Operation {
+    Operation::RemoveEntries {
+        parent,
+        names: names.iter().map(|text| name(text)).collect(),
+    }
+}
+
+#[test]
+fn names_are_removed_together_and_each_is_told() {
+    let mut world = World::new();
+    let dir = world.make(Ino::ROOT, "dir", NewNode::Directory);
+    let file = world.make(dir, "file", NewNode::Regular);
+    world.make(dir, "empty", NewNode::Directory);
+    let full = world.make(dir, "full", NewNode::Directory);
+    world.make(full, "x", NewNode::Regular);
+    for text in ["one", "two"] {
+        world.ok(Operation::Link {
+            ino: file,
+            parent: dir,
+            name: name(text),
+        });
+    }
+    let names = [
+        "file", "gone", "empty", "full", "one", "file", "two", "never",
+    ];
+    let removed = |nlink| Removal::Removed { nlink };
+    let expected = vec![
+        removed(2),
+        Removal::Refused(Refusal::NotFound),
+        removed(0),
+        Removal::Refused(Refusal::NotEmpty),
+        removed(1),
+        Removal::Refused(Refusal::NotFound),
+        removed(0),
+        Removal::Refused(Refusal::NotFound),
+    ];
+    let before = world.attr(dir);
+    assert_eq!(
+        world.ok(remove_entries(dir, &names)),
+        Success::RemovedEntries(expected)
+    );
+    let after = world.attr(dir);
+    assert_eq!((before.length, after.length), (5, 1));
+    assert_eq!((before.nlink, after.nlink), (4, 3));
+    assert!(after.mtime > before.mtime && after.ctime == after.mtime);
+    assert_eq!(world.names(dir, DentryNumber(0), 9).len(), 1);
+    match world.ask(QueryBody::StatVolume) {
+        Ok(Answer::Stat(stat)) => assert_eq!(stat.orphans, 2, "the file and the directory"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn names_removed_together_are_one_change_and_nothing_removed_is_none() {
+    let mut world = World::new();
+    let names: Vec<String> = (0..REMOVE_ENTRIES_MAX + 1).map(|n| n.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for name in &names {
+        world.make(Ino::ROOT, name, NewNode::Regular);
+    }
+    let request = |sequence, names: &[&str]| {
+        CommandBody::Request(Request {
+            session: SessionId(1),
+            slot: SlotIndex(1),
+            sequence,
+            caller: Caller::root(),
+            operation: remove_entries(Ino::ROOT, names),
+        })
+    };
+    let invalid = Outcome::Refused(Refusal::InvalidArgument);
+    let before = world.run(request(1, &names));
+    assert_eq!(before.outcome, invalid, "one too many");
+    assert_eq!(world.run(request(2, &[])).outcome, invalid);
+    let all = request(3, &names[1..]);
+    let reply = world.run(all.clone());
+    assert_eq!(reply.token.seq.0, before.token.seq.0 + 1, "one record");
+    let kv = world.kv.clone();
+    assert_eq!(world.run(all), reply, "a second sending");
+    assert!(world.kv == kv);
+    let again = world.run(request(4, &names[1..]));
+    assert_eq!(again.token, reply.token, "nothing changed");
+    let missing = vec![Removal::Refused(Refusal::NotFound); REMOVE_ENTRIES_MAX];
+    assert_eq!(
+        again.outcome,
+        Outcome::Done(Success::RemovedEntries(missing))
+    );
+    assert_eq!(world.attr(Ino::ROOT).length, 1);
+}
+
+#[test]
+fn each_name_removed_together_needs_what_it_needs_alone() {
+    let mut world = World::new();
+    let user = |uid| Caller {
+        uid,
+        gid: uid,
+        groups: Vec::new(),
+    };
+    let dir = world.make(Ino::ROOT, "dir", NewNode::Directory);
+    let set = |mode, uid| {
+        Operation::SetAttr(SetAttr {
+            ino: dir,
+            mode: Some(mode),
+            uid: Some(uid),
+            ..SetAttr::default()
+        })
+    };
+    world.ok(set(0o1777, 0));
+    for (uid, text) in [(1, "mine"), (2, "other")] {
+        let made = world.request(&user(uid), create(dir, text, NewNode::Regular));
+        assert!(matches!(made, Outcome::Done(_)), "{made:?}");
+    }
+    let both = || remove_entries(dir, &["other", "mine"]);
+    // In a sticky directory what is somebody else's stays.
+    let sticky = vec![
+        Removal::Refused(Refusal::NotPermitted),
+        Removal::Removed { nlink: 0 },
+    ];
+    assert_eq!(
+        world.request(&user(1), both()),
+        Outcome::Done(Success::RemovedEntries(sticky))
+    );
+    world.ok(set(0o755, 2));
+    let denied = vec![
+        Removal::Refused(Refusal::AccessDenied),
+        Removal::Refused(Refusal::NotFound),
+    ];
+    assert_eq!(
+        world.request(&user(1), both()),
+        Outcome::Done(Success::RemovedEntries(denied))
+    );
+    // Who may not search it is not told what is there.
+    world.ok(set(0o700, 2));
+    assert_eq!(
+        world.request(&user(1), both()),
+        Outcome::Refused(Refusal::AccessDenied)
+    );
+    let done = world.request(&user(2), remove_entries(dir, &["other"]));
+    let removed = vec![Removal::Removed { nlink: 0 }];
+    assert_eq!(done, Outcome::Done(Success::RemovedEntries(removed)));
 }
 
 #[test]

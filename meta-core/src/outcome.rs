@@ -240,6 +240,18 @@ pub enum NotExecuted {
     WrongVolume,
 }
 
+/// What came of one name that was to be removed together with others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Removal {
+    /// It is gone.
+    Removed {
+        /// Names left to its file; with 0 the file lives on only in open handles.
+        nlink: u32,
+    },
+    /// It is there as it was, or was not there.
+    Refused(Refusal),
+}
+
 /// What an operation that was done gives back.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Success {
@@ -261,6 +273,8 @@ pub enum Success {
         /// Names left; with 0 the file lives on only in open handles.
         nlink: u32,
     },
+    /// What came of each name that was to be removed, in the order of the names.
+    RemovedEntries(Vec<Removal>),
     /// A rename was done.
     Renamed {
         /// The file now under the new name.

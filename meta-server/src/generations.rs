@@ -5,20 +5,25 @@
 //! nothing reads the first. Effects that are in changelog, digest or mirrors have the volume's level
 //! instead (`docs/SEMANTICS.md`, "Upgrades").
 
-use meta_core::command::{CommandBody, Operation};
+use meta_core::changelog::Record;
+use meta_core::codec::Codec;
+use meta_core::command::{Command, CommandBody, Operation};
 use meta_core::ids::VolumeId;
 use meta_core::key::{self, Key, Table};
 use meta_core::kv::{Family, KvRead};
-use meta_core::outcome::Fatal;
+use meta_core::outcome::{Fatal, Reply};
 use meta_core::row::{Row, VolumeRef};
 use meta_core::task::Task;
 use parking_lot::Mutex;
+use proto::ProstCodec;
 use raft_store::NodeId;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The newest generation that this version reads.
-pub(crate) const NEWEST: u32 = REAP_FILES;
+pub(crate) const NEWEST: u32 = REMOVE_ENTRIES;
 /// The one that every version reads.
 pub(crate) const FIRST: u32 = 1;
 /// The one of tasks.
@@ -27,6 +32,8 @@ pub(crate) const TASKS: u32 = 2;
 const RECOVERED: u32 = 3;
 /// The one of files that are deleted many at a time.
 const REAP_FILES: u32 = 4;
+/// The one of names that are removed many at a time.
+const REMOVE_ENTRIES: u32 = 5;
 
 /// The generation of a command.
 pub(crate) fn of(body: &CommandBody) -> u32 {
@@ -40,6 +47,7 @@ pub(crate) fn of(body: &CommandBody) -> u32 {
         Operation::ClaimTask { .. }
         | Operation::ReleaseTask { .. }
         | Operation::FinishBackup { .. } => TASKS,
+        Operation::RemoveEntries { .. } => REMOVE_ENTRIES,
         _ => FIRST,
     }
 }
@@ -80,19 +88,83 @@ pub(crate) enum Unread {
     NotHeard(NodeId),
 }
 
+/// The newest generation of which this node has applied a command since it started. Whoever let the
+/// command in knew that all members read it, and none came later that does not.
+#[derive(Clone, Debug, Default)]
+pub struct AppliedGeneration(Arc<AtomicU32>);
+
+impl AppliedGeneration {
+    /// The codec for the node's store: what it reads is applied.
+    pub fn codec(&self) -> Arc<dyn Codec> {
+        Arc::new(NotingCodec(self.clone()))
+    }
+
+    fn note(&self, generation: u32) {
+        // Nearly every command is of the first one: no line of memory changes hands for it.
+        if generation > self.newest() {
+            self.0.fetch_max(generation, Ordering::Relaxed);
+        }
+    }
+
+    fn newest(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Notes the generations of the commands that it reads.
+struct NotingCodec(AppliedGeneration);
+
+impl Codec for NotingCodec {
+    fn decode_command(&self, bytes: &[u8]) -> Result<Command, Fatal> {
+        let command = ProstCodec.decode_command(bytes)?;
+        self.0.note(of(&command.body));
+        Ok(command)
+    }
+
+    fn encode_command(&self, command: &Command) -> Vec<u8> {
+        ProstCodec.encode_command(command)
+    }
+
+    fn encode_reply(&self, reply: &Reply) -> Vec<u8> {
+        ProstCodec.encode_reply(reply)
+    }
+
+    fn decode_reply(&self, bytes: &[u8]) -> Result<Reply, Fatal> {
+        ProstCodec.decode_reply(bytes)
+    }
+
+    fn encode_record(&self, record: &Record) -> Vec<u8> {
+        ProstCodec.encode_record(record)
+    }
+
+    fn decode_record(&self, bytes: &[u8]) -> Result<Record, Fatal> {
+        ProstCodec.decode_record(bytes)
+    }
+}
+
 /// What peers have said since this node started.
 #[derive(Debug, Default)]
 pub(crate) struct Generations {
     heard: Mutex<BTreeMap<NodeId, u32>>,
+    applied: AppliedGeneration,
 }
 
 impl Generations {
+    /// Nobody has said anything yet.
+    pub(crate) fn new(applied: AppliedGeneration) -> Self {
+        Self {
+            heard: Mutex::default(),
+            applied,
+        }
+    }
+
     /// Takes in what a peer said.
     pub(crate) fn observe(&self, peer: NodeId, said: u32) {
         self.heard.lock().insert(peer, said.max(FIRST));
     }
 
-    /// Whether all of `peers` read a generation. Who was not heard may be older.
+    /// Whether all of `peers` read a generation. Who was not heard may be older, unless a command of
+    /// the generation was let in before.
     ///
     /// # Errors
     /// Names one that does not, before any that was not heard.
@@ -100,12 +172,14 @@ impl Generations {
         if generation == FIRST {
             return Ok(());
         }
+        let was_let_in = generation <= self.applied.newest();
         let heard = self.heard.lock();
         let mut silent = None;
         for peer in peers {
             match heard.get(peer) {
                 Some(said) if *said < generation => return Err(Unread::Older(*peer)),
                 Some(_) => {}
+                None if was_let_in => {}
                 None => silent = silent.or(Some(Unread::NotHeard(*peer))),
             }
         }
@@ -126,7 +200,9 @@ impl Generations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use meta_core::ids::Ino;
+    use meta_core::attr::{Caller, Timestamp};
+    use meta_core::command::Request;
+    use meta_core::ids::{Ino, SessionId, SlotIndex};
     use meta_core::kv::{MemKv, Writes};
 
     #[test]
@@ -164,6 +240,39 @@ mod tests {
         assert_eq!(refused, Err(Unread::Older(2)));
         generations.observe(2, NEWEST);
         assert_eq!(generations.check(&[2], of(&many)), Ok(()));
+    }
+
+    #[test]
+    fn a_member_that_is_away_does_not_stop_what_was_let_in_before() {
+        let body = CommandBody::Request(Request {
+            session: SessionId(1),
+            slot: SlotIndex(0),
+            sequence: 1,
+            caller: Caller::root(),
+            operation: Operation::RemoveEntries {
+                parent: Ino::ROOT,
+                names: Vec::new(),
+            },
+        });
+        let (applied, generation) = (AppliedGeneration::default(), of(&body));
+        let generations = Generations::new(applied.clone());
+        let refused = generations.check(&[2], generation);
+        assert_eq!(refused, Err(Unread::NotHeard(2)));
+        let command = Command {
+            volume: VolumeId(1),
+            stamp: Timestamp::default(),
+            body,
+        };
+        let codec = applied.codec();
+        let read = codec.decode_command(&codec.encode_command(&command));
+        assert_eq!(read.expect("a command"), command);
+        assert_eq!(generations.check(&[2], generation), Ok(()));
+        assert_eq!(generations.check(&[2], TASKS), Ok(()), "an older one");
+        let later = generations.check(&[2], generation + 1);
+        assert_eq!(later, Err(Unread::NotHeard(2)));
+        // One that says that it is older was started from an older build again.
+        generations.observe(2, TASKS);
+        assert_eq!(generations.check(&[2], generation), Err(Unread::Older(2)));
     }
 
     #[test]

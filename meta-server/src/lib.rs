@@ -38,6 +38,7 @@ mod session_table;
 mod space;
 
 pub use clock::{SystemClock, WallClock};
+pub use generations::AppliedGeneration;
 pub use listener::Listener;
 pub use node::{Node, NodeParts, StartError};
 pub use proto::ProstCodec;

@@ -187,6 +187,7 @@ fn grows(body: &CommandBody) -> bool {
             // how space comes back.
             Operation::Unlink { .. }
             | Operation::Rmdir { .. }
+            | Operation::RemoveEntries { .. }
             | Operation::SetAttr(_)
             | Operation::RemoveXattr { .. }
             // Two rows at most for a volume.

@@ -4,7 +4,7 @@ use crate::clock::SimClock;
 use crate::ledger::Ledger;
 use crate::network;
 use meta_server::config::{LogConfig, LogFormat, NodeConfig, RaftTimes};
-use meta_server::{FreeSpace, Node, NodeParts, ProstCodec};
+use meta_server::{AppliedGeneration, FreeSpace, Node, NodeParts};
 use parking_lot::Mutex;
 use raft_store::simulated::{Crash, SimDisk};
 use raft_store::{Incarnation, NodeId, StateReader, StoreError};
@@ -120,7 +120,8 @@ impl Member {
 
     async fn serve(&self) -> Result<String, String> {
         let observer = self.ledger.witness(self.id);
-        let store = raft_store::open_simulated(&self.disk, Arc::new(ProstCodec), Some(observer));
+        let applied = AppliedGeneration::default();
+        let store = raft_store::open_simulated(&self.disk, applied.codec(), Some(observer));
         let store = store.map_err(|error| format!("{}: {error}", kind(&error)))?;
         let (reader, poison) = (store.reader.clone(), store.poison.clone());
         // Whoever notices first that the store failed has words of its own: these are the store's.
@@ -130,6 +131,7 @@ impl Member {
             listener,
             metrics_listener: None,
             store,
+            applied,
             space: Box::new(PlentyOfSpace),
             wall: Arc::new(self.clock.clone()),
             incarnation: Incarnation(self.incarnation.load(Ordering::Relaxed)),

@@ -38,6 +38,9 @@ pub(crate) fn operation<B: KvRead>(txn: &mut Txn<'_, B>, request: &Request) -> D
         Operation::Link { ino, parent, name } => create::link(txn, caller, *ino, *parent, name),
         Operation::Unlink { parent, name } => remove::unlink(txn, caller, *parent, name),
         Operation::Rmdir { parent, name } => remove::rmdir(txn, caller, *parent, name),
+        Operation::RemoveEntries { parent, names } => {
+            remove::remove_entries(txn, caller, *parent, names)
+        }
         Operation::Rename {
             parent,
             name,

@@ -5,79 +5,118 @@ use crate::access;
 use crate::attr::Caller;
 use crate::ids::Ino;
 use crate::kv::KvRead;
+use crate::limits::REMOVE_ENTRIES_MAX;
 use crate::name::Name;
-use crate::outcome::{Refusal, Stop, Success};
-use crate::row::{Dentry, Inode};
+use crate::outcome::{Refusal, Removal, Stop, Success};
+use crate::row::Inode;
 use crate::txn::Txn;
+
+/// What a removal is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// Anything but a directory.
+    File,
+    Directory,
+    Either,
+}
 
 /// Removes a name of anything but a directory.
 pub(super) fn unlink<B: KvRead>(
     txn: &mut Txn<'_, B>,
     caller: &Caller,
-    parent_ino: Ino,
+    parent: Ino,
     name: &Name,
 ) -> Done {
-    let (mut parent, dentry, mut inode) = removable(txn, caller, parent_ino, name)?;
-    if inode.is_directory() {
-        return Err(Refusal::IsDirectory.into());
-    }
-    names::delete_name(txn, parent_ino, name);
-    names::delete_number(txn, parent_ino, dentry.number);
-    names::detach(txn, dentry.ino, &mut inode, parent_ino, dentry.number)?;
-    names::drop_link(txn, dentry.ino, &mut inode)?;
-    txn.put_inode(dentry.ino, &inode);
-    leave(txn, parent_ino, &mut parent)?;
-    Ok(Success::Removed {
-        ino: dentry.ino,
-        nlink: inode.nlink,
-    })
+    remove_one(txn, caller, parent, name, Wanted::File)
 }
 
 /// Removes an empty directory.
 pub(super) fn rmdir<B: KvRead>(
     txn: &mut Txn<'_, B>,
     caller: &Caller,
-    parent_ino: Ino,
+    parent: Ino,
     name: &Name,
 ) -> Done {
-    let (mut parent, dentry, mut inode) = removable(txn, caller, parent_ino, name)?;
-    if !inode.is_directory() {
-        return Err(Refusal::NotDirectory.into());
-    }
-    if inode.length != 0 {
-        return Err(Refusal::NotEmpty.into());
-    }
-    names::delete_name(txn, parent_ino, name);
-    names::delete_number(txn, parent_ino, dentry.number);
-    names::drop_link(txn, dentry.ino, &mut inode)?;
-    txn.put_inode(dentry.ino, &inode);
-    names::lose_subdirectory(&mut parent)?;
-    leave(txn, parent_ino, &mut parent)?;
-    Ok(Success::Removed {
-        ino: dentry.ino,
-        nlink: 0,
-    })
+    remove_one(txn, caller, parent, name, Wanted::Directory)
 }
 
-fn removable<B: KvRead>(
-    txn: &Txn<'_, B>,
+fn remove_one<B: KvRead>(
+    txn: &mut Txn<'_, B>,
     caller: &Caller,
     parent_ino: Ino,
     name: &Name,
-) -> Result<(Inode, Dentry, Inode), Stop> {
-    let parent = names::searchable(txn, caller, parent_ino)?;
+    wanted: Wanted,
+) -> Done {
+    let mut parent = names::searchable(txn, caller, parent_ino)?;
+    let (ino, nlink) = remove(txn, caller, (parent_ino, &mut parent), name, wanted)?;
+    names::touch(txn, &mut parent);
+    txn.put_inode(parent_ino, &parent);
+    Ok(Success::Removed { ino, nlink })
+}
+
+/// Removes names of one directory. One that is refused does not hold up the others; the directory
+/// changes once.
+pub(super) fn remove_entries<B: KvRead>(
+    txn: &mut Txn<'_, B>,
+    caller: &Caller,
+    parent_ino: Ino,
+    names: &[Name],
+) -> Done {
+    if names.is_empty() || names.len() > REMOVE_ENTRIES_MAX {
+        return Err(Refusal::InvalidArgument.into());
+    }
+    let mut parent = names::searchable(txn, caller, parent_ino)?;
+    let before = parent.length;
+    let mut removals = Vec::with_capacity(names.len());
+    for name in names {
+        let directory = (parent_ino, &mut parent);
+        removals.push(match remove(txn, caller, directory, name, Wanted::Either) {
+            Ok((_, nlink)) => Removal::Removed { nlink },
+            Err(Stop::Refused(refusal)) => Removal::Refused(refusal),
+            Err(Stop::Fatal(fatal)) => return Err(fatal.into()),
+        });
+    }
+    if parent.length != before {
+        names::touch(txn, &mut parent);
+        txn.put_inode(parent_ino, &parent);
+    }
+    Ok(Success::RemovedEntries(removals))
+}
+
+/// Removes a name from a directory that may be searched, whose row is written by the caller. Gives the
+/// file that had the name, and its names left. A refusal leaves all as it was.
+fn remove<B: KvRead>(
+    txn: &mut Txn<'_, B>,
+    caller: &Caller,
+    (parent_ino, parent): (Ino, &mut Inode),
+    name: &Name,
+    wanted: Wanted,
+) -> Result<(Ino, u32), Stop> {
     let dentry = txn
         .tables()
         .dentry(parent_ino, name)?
         .ok_or(Refusal::NotFound)?;
-    let inode = txn.tables().inode_of(&dentry)?;
-    access::check_removal(&parent, &inode, caller)?;
-    Ok((parent, dentry, inode))
+    let mut inode = txn.tables().inode_of(&dentry)?;
+    access::check_removal(parent, &inode, caller)?;
+    check_kind(&inode, wanted)?;
+    names::delete_name(txn, parent_ino, name);
+    names::delete_number(txn, parent_ino, dentry.number);
+    if inode.is_directory() {
+        names::lose_subdirectory(parent)?;
+    } else {
+        names::detach(txn, dentry.ino, &mut inode, parent_ino, dentry.number)?;
+    }
+    names::drop_link(txn, dentry.ino, &mut inode)?;
+    txn.put_inode(dentry.ino, &inode);
+    names::lose_entry(parent)?;
+    Ok((dentry.ino, inode.nlink))
 }
 
-fn leave<B: KvRead>(txn: &mut Txn<'_, B>, parent_ino: Ino, parent: &mut Inode) -> Result<(), Stop> {
-    names::lose_entry(parent)?;
-    names::touch(txn, parent);
-    txn.put_inode(parent_ino, parent);
-    Ok(())
+fn check_kind(inode: &Inode, wanted: Wanted) -> Result<(), Refusal> {
+    match (inode.is_directory(), wanted) {
+        (true, Wanted::File) => Err(Refusal::IsDirectory),
+        (false, Wanted::Directory) => Err(Refusal::NotDirectory),
+        (true, _) if inode.length != 0 => Err(Refusal::NotEmpty),
+        _ => Ok(()),
+    }
 }

@@ -12,7 +12,7 @@ use meta_core::command::{
 use meta_core::ids::{ChunkIndex, DentryNumber, Ino};
 use meta_core::limits::CHUNK_BYTES;
 use meta_core::name::Name;
-use meta_core::outcome::{Outcome, Refusal, Success};
+use meta_core::outcome::{Outcome, Refusal, Removal, Success};
 use meta_core::query::{Answer, QueryBody, SliceCursor};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -88,7 +88,8 @@ impl Driver {
     fn pick_dir(&self, pick: &Pick) -> Id {
         let is_dir = |id: &Id| self.model.nodes[*id].kind == FileKind::Directory;
         let dirs: Vec<Id> = (0..self.inos.len()).filter(is_dir).collect();
-        if pick.index(8) == 0 {
+        // Not one eighth in a row: those would always be the oldest files.
+        if pick.index(64).is_multiple_of(8) {
             self.pick(pick)
         } else {
             *pick.get(&dirs)
@@ -98,6 +99,7 @@ impl Driver {
     fn call(&mut self, caller: &Caller, op: &Op) -> Errno {
         match op {
             Op::Create { .. } => self.create(caller, op),
+            Op::RemoveMany { dir, names } => self.remove_many(caller, dir, names),
             Op::Link { .. } | Op::Remove { .. } | Op::Rename { .. } => self.rename(caller, op),
             Op::Chmod(file, mode) => self.set_attr(
                 caller,
@@ -292,6 +294,33 @@ impl Driver {
             }
             other => unreachable!("{other:?} moves no name"),
         }
+    }
+
+    fn remove_many(&mut self, caller: &Caller, dir: &Pick, indices: &[usize]) -> Errno {
+        let dir = self.pick_dir(dir);
+        let remove = Operation::RemoveEntries {
+            parent: self.inos[dir],
+            names: indices.iter().map(|index| checked(*index)).collect(),
+        };
+        let (now, engine) = self.operate(caller, remove);
+        let names: Vec<Vec<u8>> = indices.iter().map(|index| name(*index)).collect();
+        let model = self.model.remove_many(dir, &names, caller, now);
+        let op = (dir, indices);
+        let ended = Self::agree(&op, &engine, &model);
+        let (Ok(Success::RemovedEntries(removals)), Ok(each)) = (engine, model) else {
+            return ended;
+        };
+        assert_eq!(removals.len(), each.len(), "{op:?}");
+        let each = removals.into_iter().zip(each).map(|(removal, model)| {
+            let engine = match removal {
+                Removal::Removed { nlink } => Ok(nlink),
+                Removal::Refused(refusal) => Err(errno(refusal)),
+            };
+            assert_eq!(engine.ok(), model.ok(), "names left: {op:?}");
+            Self::agree(&op, &engine, &model)
+        });
+        // Of many ends one that is not good says more.
+        each.fold("ok", |ended, next| if ended == "ok" { next } else { ended })
     }
 
     fn set_attr(&mut self, caller: &Caller, file: &Pick, change: &Change) -> Errno {

@@ -354,6 +354,24 @@ impl FileSystem {
         Ok(id)
     }
 
+    /// unlink or rmdir of each name, as it needs. Gives the names left to each file.
+    pub(crate) fn remove_many(
+        &mut self,
+        dir: Id,
+        names: &[Vec<u8>],
+        caller: &Caller,
+        now: Timestamp,
+    ) -> Result<Vec<Result<u32, Errno>>, Errno> {
+        self.search(dir, caller)?;
+        let each = names.iter().map(|name| {
+            let found = self.nodes[dir].entries.get(name);
+            let rmdir = found.is_some_and(|id| self.nodes[*id].is_dir());
+            let id = self.remove(dir, name, rmdir, caller, now)?;
+            Ok(self.nodes[id].nlink)
+        });
+        Ok(each.collect())
+    }
+
     fn is_below(&self, mut id: Id, top: Id) -> bool {
         loop {
             if id == top {

@@ -156,6 +156,7 @@ fn random_calls_meet_what_they_should() {
         "Open EACCES EISDIR ESTALE ok",
         "Reap ok",
         "Remove EACCES EISDIR ENOENT ENOTDIR ENOTEMPTY EPERM ok",
+        "RemoveMany EACCES ENOENT ENOTDIR ENOTEMPTY EPERM ESTALE ok",
         "RemoveXattr EACCES ENODATA EPERM ok",
         "Rename EACCES EEXIST EINVAL EISDIR ENOENT ENOTDIR ENOTEMPTY EPERM ok",
         "SetXattr EACCES EEXIST ENAMETOOLONG ENODATA EOPNOTSUPP EPERM ok",

@@ -26,6 +26,11 @@ pub(crate) enum Op {
         name: usize,
         rmdir: bool,
     },
+    /// Several names of one directory, some of them perhaps twice.
+    RemoveMany {
+        dir: Pick,
+        names: Vec<usize>,
+    },
     Rename {
         from: (Pick, usize),
         to: (Pick, usize),
@@ -147,6 +152,8 @@ fn naming() -> impl Strategy<Value = Op> {
         2 => (pick(), pick(), name()).prop_map(|(file, dir, name)| Op::Link { file, dir, name }),
         4 => (pick(), name(), any::<bool>())
             .prop_map(|(dir, name, rmdir)| Op::Remove { dir, name, rmdir }),
+        2 => (pick(), prop::collection::vec(name(), 1..6))
+            .prop_map(|(dir, names)| Op::RemoveMany { dir, names }),
         6 => (pick(), name(), pick(), name(), over())
             .prop_map(|(a, b, c, d, over)| Op::Rename { from: (a, b), to: (c, d), over }),
         2 => (pick(), name()).prop_map(|(dir, name)| Op::Lookup(dir, name)),

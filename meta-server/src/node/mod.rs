@@ -14,7 +14,7 @@ use self::core::{MAJORITY_TIMEOUTS, listings};
 use crate::changelog::ChangelogService;
 use crate::clock::{ClockCheck, WallClock};
 use crate::config::NodeConfig;
-use crate::generations::Generations;
+use crate::generations::{AppliedGeneration, Generations};
 use crate::leader::held::HeldRounds;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
@@ -108,6 +108,8 @@ pub struct NodeParts {
     pub metrics_listener: Option<TcpListener>,
     /// Log and state.
     pub store: Store,
+    /// What the store's codec notes.
+    pub applied: AppliedGeneration,
     /// How much room is left.
     pub space: Box<dyn FreeSpace>,
     /// The time of day.
@@ -156,8 +158,9 @@ impl Node {
         let incarnation = identity::claim(&config.data_dir, config.node_id)?;
         let options = raft_store::StoreOptions::new(config.data_dir.clone());
         // Opening reads and checks the whole log.
-        let opening =
-            tokio::task::spawn_blocking(move || raft_store::open(&options, Arc::new(ProstCodec)));
+        let applied = AppliedGeneration::default();
+        let codec = applied.codec();
+        let opening = tokio::task::spawn_blocking(move || raft_store::open(&options, codec));
         let store = opening
             .await
             .map_err(|error| StartError::Raft(error.to_string()))??;
@@ -167,6 +170,7 @@ impl Node {
             listener,
             metrics_listener,
             store,
+            applied,
             space,
             wall,
             incarnation,
@@ -183,6 +187,7 @@ impl Node {
             listener,
             metrics_listener,
             store,
+            applied,
             space,
             wall,
             incarnation,
@@ -199,6 +204,7 @@ impl Node {
         let tasks = TaskTracker::new();
         let outside = Outside {
             space: Arc::new(space),
+            applied,
             wall,
             incarnation,
         };
@@ -371,6 +377,7 @@ fn handover_possible(core: &Core) -> bool {
 /// What a node did not make itself.
 struct Outside {
     space: Arc<SpaceWatch>,
+    applied: AppliedGeneration,
     wall: Arc<dyn WallClock>,
     incarnation: Incarnation,
 }
@@ -385,13 +392,14 @@ async fn assemble(
 ) -> Result<Arc<Core>, StartError> {
     let Outside {
         space,
+        applied,
         wall,
         incarnation,
     } = outside;
     let settings = Arc::new(raft_config(&config)?);
     let metrics = Arc::new(Metrics::default());
     let clock = Arc::new(ClockCheck::default());
-    let generations = Arc::new(Generations::default());
+    let generations = Arc::new(Generations::new(applied));
     let channels = Arc::new(Channels::new(config.peers.clone()));
     let lease = Duration::from_millis(config.raft.election_max_ms);
     let network = Network {

@@ -10,7 +10,7 @@ use crate::proposer::{Origin, clients_may_send};
 use crate::session_table::StreamLink;
 use meta_core::command::CommandBody;
 use meta_core::ids::{SessionId, VolumeId};
-use meta_core::outcome::{Outcome, Success, Token};
+use meta_core::outcome::{Outcome, Removal, Success, Token};
 use meta_core::query::{Answer, QueryBody};
 use proto::convert::Convert as _;
 use proto::v1;
@@ -316,17 +316,23 @@ async fn execute(core: &Core, command: meta_core::command::Command) -> Result<Te
     if makes_mirror {
         core.mirror_made.notify_one();
     }
-    if let Outcome::Done(
-        Success::Removed { nlink: 0, .. }
-        | Success::Renamed {
-            replaced: Some((_, 0)),
-            ..
-        },
-    ) = reply.outcome
-    {
+    if made_orphan(&reply.outcome) {
         core.orphan_made.notify_one();
     }
     Ok(Tell::Reply(codec::encode_reply(&reply).into()))
+}
+
+/// Whether a file lost its last name.
+fn made_orphan(outcome: &Outcome) -> bool {
+    let Outcome::Done(success) = outcome else {
+        return false;
+    };
+    match success {
+        Success::Removed { nlink, .. } => *nlink == 0,
+        Success::Renamed { replaced, .. } => replaced.is_some_and(|(_, nlink)| nlink == 0),
+        Success::RemovedEntries(removals) => removals.contains(&Removal::Removed { nlink: 0 }),
+        _ => false,
+    }
 }
 
 /// Tells a client that its leader runs, and whether its session is gone.

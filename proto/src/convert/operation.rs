@@ -11,8 +11,8 @@ use meta_core::command::{
 };
 use meta_core::ids::{ChunkIndex, Ino, SessionId, SliceId, SlotIndex};
 use meta_core::limits::{
-    CHUNK_BYTES, COMMIT_SLICES_MAX, FRAME_BYTES, GRANT_SLICES_MAX, SYMLINK_BYTES_MAX,
-    XATTR_NAME_BYTES_MAX, XATTR_VALUE_BYTES_MAX,
+    CHUNK_BYTES, COMMIT_SLICES_MAX, FRAME_BYTES, GRANT_SLICES_MAX, REMOVE_ENTRIES_MAX,
+    SYMLINK_BYTES_MAX, XATTR_NAME_BYTES_MAX, XATTR_VALUE_BYTES_MAX,
 };
 
 /// Frames of the longest slice.
@@ -67,6 +67,10 @@ impl From<&Operation> for request::Operation {
             }),
             Operation::Unlink { parent, name } => Self::Unlink(unlink(parent, name)),
             Operation::Rmdir { parent, name } => Self::Rmdir(unlink(parent, name)),
+            Operation::RemoveEntries { parent, names } => Self::RemoveEntries(v1::RemoveEntries {
+                parent: parent.0,
+                names: names.iter().map(|name| name.as_bytes().to_vec()).collect(),
+            }),
             Operation::Rename {
                 parent,
                 name,
@@ -130,6 +134,7 @@ impl Convert<Operation> for request::Operation {
                 parent: Ino(m.parent),
                 name: name(m.name, "Rmdir.name")?,
             },
+            Self::RemoveEntries(m) => m.convert()?,
             Self::Rename(m) => m.convert()?,
             Self::SetAttr(m) => Operation::SetAttr(m.convert()?),
             Self::Commit(m) => Operation::Commit(m.convert()?),
@@ -225,6 +230,19 @@ impl Convert<NewNode> for create::Node {
                 kind: file_kind(m.kind, "Special.kind")?,
                 rdev: m.rdev,
             },
+        })
+    }
+}
+
+impl Convert<Operation> for v1::RemoveEntries {
+    fn convert(self) -> Result<Operation, ConvertError> {
+        let field = "RemoveEntries.names";
+        let names = bounded(self.names, field, REMOVE_ENTRIES_MAX)?.into_iter();
+        Ok(Operation::RemoveEntries {
+            parent: Ino(self.parent),
+            names: names
+                .map(|bytes| name(bytes, field))
+                .collect::<Result<_, _>>()?,
         })
     }
 }

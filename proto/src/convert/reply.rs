@@ -1,11 +1,12 @@
 //! Replies.
 
 use super::types::refusal;
-use super::{Convert, maybe, need};
+use super::{Convert, list, maybe, need};
 use crate::error::ConvertError;
-use crate::v1::{self, not_executed, reply, success};
+use crate::v1::{self, not_executed, removal, reply, success};
 use meta_core::ids::{Ino, SessionId, SliceId, VolumeId};
-use meta_core::outcome::{NotExecuted, Outcome, Reply, Success};
+use meta_core::limits::REMOVE_ENTRIES_MAX;
+use meta_core::outcome::{NotExecuted, Outcome, Removal, Reply, Success};
 
 impl From<&Reply> for v1::Reply {
     fn from(word: &Reply) -> Self {
@@ -81,6 +82,11 @@ impl From<&Success> for v1::Success {
                 ino: ino.0,
                 nlink: *nlink,
             }),
+            Success::RemovedEntries(removals) => {
+                success::Success::RemovedEntries(v1::RemovedEntries {
+                    removals: removals.iter().map(|removal| (*removal).into()).collect(),
+                })
+            }
             Success::Renamed { ino, replaced } => success::Success::Renamed(v1::Renamed {
                 ino: ino.0,
                 replaced: replaced.map(|(ino, nlink)| v1::Removed { ino: ino.0, nlink }),
@@ -125,6 +131,11 @@ impl Convert<Success> for v1::Success {
                     let (ino, nlink) = m.convert()?;
                     Success::Removed { ino, nlink }
                 }
+                success::Success::RemovedEntries(m) => Success::RemovedEntries(list(
+                    m.removals,
+                    "RemovedEntries.removals",
+                    REMOVE_ENTRIES_MAX,
+                )?),
                 success::Success::Renamed(m) => Success::Renamed {
                     ino: Ino(m.ino),
                     replaced: maybe(m.replaced)?,
@@ -145,6 +156,34 @@ impl Convert<Success> for v1::Success {
                     rows: m.rows,
                     more: m.more,
                 },
+            },
+        )
+    }
+}
+
+impl From<Removal> for v1::Removal {
+    fn from(word: Removal) -> Self {
+        let removal = match word {
+            Removal::Removed { nlink } => removal::Removal::Removed(nlink),
+            Removal::Refused(refusal) => {
+                removal::Removal::Refused(v1::Refusal::from(refusal).into())
+            }
+        };
+        Self {
+            removal: Some(removal),
+        }
+    }
+}
+
+impl Convert<Removal> for v1::Removal {
+    fn convert(self) -> Result<Removal, ConvertError> {
+        Ok(
+            match self
+                .removal
+                .ok_or(ConvertError::Missing("Removal.removal"))?
+            {
+                removal::Removal::Removed(nlink) => Removal::Removed { nlink },
+                removal::Removal::Refused(number) => Removal::Refused(refusal(number)?),
             },
         )
     }

@@ -15,7 +15,7 @@ use meta_core::ids::{
 };
 use meta_core::name::Name;
 use meta_core::outcome::{
-    MirrorState, NotExecuted, Outcome, Refusal, Reply, StopReason, Success, Token,
+    MirrorState, NotExecuted, Outcome, Refusal, Removal, Reply, StopReason, Success, Token,
 };
 use meta_core::task::{Claim, NewBackup, Task};
 use proto::ProstCodec;
@@ -215,6 +215,13 @@ fn operations_on_names_are_frozen() {
             name: name("n"),
         },
     );
+    check_operation(
+        "remove entries",
+        Operation::RemoveEntries {
+            parent: Ino(300),
+            names: vec![name("a"), name("bc")],
+        },
+    );
     for (what, mode) in [
         ("rename replace", RenameMode::Replace),
         ("rename no replace", RenameMode::NoReplace),
@@ -320,6 +327,12 @@ fn replies_are_frozen() {
             nlink: 1,
         },
     );
+    let removals = vec![
+        Removal::Removed { nlink: 0 },
+        Removal::Refused(Refusal::NotEmpty),
+        Removal::Removed { nlink: 300 },
+    ];
+    done("removed entries", Success::RemovedEntries(removals));
     let replaced = Some((Ino(10), 2));
     done(
         "renamed",

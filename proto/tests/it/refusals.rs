@@ -176,6 +176,23 @@ fn names_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn names_removed_together_are_bounded_and_checked() {
+    let remove = |names: Vec<Vec<u8>>| {
+        let operation =
+            v1::request::Operation::RemoveEntries(v1::RemoveEntries { parent: 1, names });
+        changed(&set_xattr(1, 1), |m| *operation_of(m) = Some(operation))
+    };
+    assert!(remove(vec![b"a".to_vec(); limits::REMOVE_ENTRIES_MAX]).is_ok());
+    let many = remove(vec![b"a".to_vec(); limits::REMOVE_ENTRIES_MAX + 1]);
+    assert!(
+        matches!(many, Err(ConvertError::PastLimit { .. })),
+        "{many:?}"
+    );
+    let bad = remove(vec![b"a".to_vec(), b"..".to_vec()]);
+    assert!(matches!(bad, Err(ConvertError::Name { .. })), "{bad:?}");
+}
+
+#[test]
 fn other_versions_and_too_many_bytes_are_refused() {
     let mut bytes = encode_command(&set_xattr(1, 1));
     bytes[0] = 2;

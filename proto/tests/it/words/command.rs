@@ -69,6 +69,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         }),
         (ino(), name()).prop_map(|(parent, name)| Operation::Unlink { parent, name }),
         (ino(), name()).prop_map(|(parent, name)| Operation::Rmdir { parent, name }),
+        (ino(), prop::collection::vec(name(), 0..9))
+            .prop_map(|(parent, names)| Operation::RemoveEntries { parent, names }),
         rename(),
         set_attr().prop_map(Operation::SetAttr),
         commit().prop_map(Operation::Commit),

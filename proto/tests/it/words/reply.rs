@@ -3,7 +3,7 @@
 use super::{attr, bytes, ino, refusal, timestamp, token, uuid};
 use meta_core::changelog::{Record, RecordKind, RowChange};
 use meta_core::ids::{Epoch, Level, Seq, SessionId, SliceId, VolumeId};
-use meta_core::outcome::{NotExecuted, Outcome, Reply, Success};
+use meta_core::outcome::{NotExecuted, Outcome, Removal, Reply, Success};
 use meta_core::task::Claim;
 use proptest::prelude::*;
 
@@ -34,6 +34,7 @@ fn success() -> impl Strategy<Value = Success> {
         attr().prop_map(Success::Attr),
         (attr(), any::<bool>()).prop_map(|(attr, created)| Success::Entry { attr, created }),
         (ino(), any::<u32>()).prop_map(|(ino, nlink)| Success::Removed { ino, nlink }),
+        prop::collection::vec(removal(), 0..9).prop_map(Success::RemovedEntries),
         (ino(), prop::option::of((ino(), any::<u32>())))
             .prop_map(|(ino, replaced)| Success::Renamed { ino, replaced }),
         (any::<u64>(), attr()).prop_map(|(offset, attr)| Success::Appended { offset, attr }),
@@ -46,6 +47,13 @@ fn success() -> impl Strategy<Value = Success> {
         super::mirror::state().prop_map(Success::Mirrored),
         claim().prop_map(Success::Claimed),
         any::<(u32, bool)>().prop_map(|(rows, more)| Success::Maintained { rows, more }),
+    ]
+}
+
+fn removal() -> impl Strategy<Value = Removal> {
+    prop_oneof![
+        any::<u32>().prop_map(|nlink| Removal::Removed { nlink }),
+        refusal().prop_map(Removal::Refused),
     ]
 }
 
