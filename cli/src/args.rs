@@ -10,6 +10,7 @@ use crate::mdtest::MdtestArgs;
 use crate::mirror::MirrorArgs;
 use crate::mount::{MountArgs, UmountArgs};
 use crate::playground::PlaygroundArgs;
+use crate::rmr::RmrArgs;
 use crate::status::StatusArgs;
 
 /// One POSIX file system across clouds
@@ -28,6 +29,7 @@ pub(crate) enum Command {
     Umount(UmountArgs),
     Status(StatusArgs),
     Info(InfoArgs),
+    Rmr(RmrArgs),
     Changelog(ChangelogArgs),
     Mirror(MirrorArgs),
     Dump(DumpArgs),
@@ -80,6 +82,7 @@ mod tests {
             "umount",
             "status",
             "info",
+            "rmr",
             "changelog",
             "mirror",
             "dump",

@@ -4,6 +4,7 @@
 
 mod args;
 mod atomic_file;
+mod caller;
 mod changelog;
 mod detach;
 mod dump;
@@ -22,11 +23,13 @@ mod patience;
 mod playground;
 mod process;
 mod progress;
+mod rmr;
 mod runtime;
 mod size;
 mod status;
 mod target;
 mod version;
+mod volume_path;
 mod when;
 
 use crate::args::{Args, Command};
@@ -54,6 +57,7 @@ fn run(command: Command) -> Result<Finding> {
         Command::Format(args) => block_on(format::run(args)),
         Command::Status(args) => block_on(status::run(args)),
         Command::Info(args) => block_on(info::run(args)),
+        Command::Rmr(args) => block_on(rmr::run(args)),
         Command::Changelog(args) => block_on(changelog::run(args)),
         Command::Dump(args) => block_on(dump::run(args)),
         Command::Load(args) => block_on(load::run(args)),

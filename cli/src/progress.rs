@@ -27,6 +27,11 @@ impl Progress {
         Self { spinner }
     }
 
+    /// Whether each step replaces the one before.
+    pub(crate) fn is_live(&self) -> bool {
+        self.spinner.is_some()
+    }
+
     /// Says what is done from now on.
     pub(crate) fn step(&self, message: &str) {
         match &self.spinner {

@@ -5,6 +5,7 @@ use crate::mount_table::MountEntry;
 use crate::{mount_table, patience};
 use anyhow::{Context, Result, anyhow, bail};
 use meta_client::MetaUrl;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,12 +17,19 @@ const CONFIG: &str = ".config";
 const CONFIG_URL: &str = "meta_url";
 /// Its field with the mount's process.
 const CONFIG_PID: &str = "pid";
+/// Its field that says whether the volume is mounted read-only, among the options.
+const CONFIG_READ_ONLY: &str = "read_only";
 /// How long a mount may take to answer from its own memory.
 const MOUNT_LIMIT: Duration = Duration::from_secs(5);
 
+/// Whether it is meant to be a META-URL.
+pub(crate) fn is_meta_url(text: &str) -> bool {
+    text.starts_with(SCHEME)
+}
+
 /// The volume that the user means.
 pub(crate) fn resolve(text: &str) -> Result<MetaUrl> {
-    if text.starts_with(SCHEME) {
+    if is_meta_url(text) {
         return text
             .parse()
             .map_err(|error| Usage::error(format!("{error}")));
@@ -99,6 +107,15 @@ impl Mounted {
             .with_context(|| format!("{}/{CONFIG} is not JSON", self.point.display()))
     }
 
+    /// Whether nothing may be changed through it.
+    pub(crate) fn is_read_only(&self) -> Result<bool> {
+        let config = self.config()?;
+        let said = config
+            .get("options")
+            .and_then(|options| options.get(CONFIG_READ_ONLY));
+        Ok(said.and_then(serde_json::Value::as_bool).unwrap_or(false))
+    }
+
     /// The number of the file at `path`, which must be normalised and on this mount: elsewhere the
     /// same number is another file.
     fn inode(&self, path: &Path) -> Result<u64> {
@@ -149,6 +166,44 @@ impl MountedFile {
         let inode = mounted.inode(&path)?;
         Ok(Self { mounted, inode })
     }
+}
+
+/// A name on a Curlew mount, whether something has it or not.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct MountedName {
+    pub(crate) mounted: Mounted,
+    /// The directory that holds it.
+    pub(crate) parent: u64,
+    pub(crate) name: OsString,
+    /// Where that is, absolute.
+    pub(crate) path: PathBuf,
+}
+
+impl MountedName {
+    /// The name that `path` ends with; what has it is not followed. The root of a mount has none.
+    pub(crate) fn find(path: &Path) -> Result<Self> {
+        let path = mount_table::normalise_unfollowed(path)?;
+        let mounted = Mounted::holding(&path)?;
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(is_root(&path));
+        };
+        if path == mounted.point {
+            return Err(is_root(&path));
+        }
+        Ok(Self {
+            parent: mounted.inode(parent)?,
+            name: name.to_owned(),
+            mounted,
+            path,
+        })
+    }
+}
+
+fn is_root(path: &Path) -> anyhow::Error {
+    Usage::error(format!(
+        "{} is the root of a volume: give a path below it",
+        path.display()
+    ))
 }
 
 fn url_in(config: &serde_json::Value) -> Result<MetaUrl> {

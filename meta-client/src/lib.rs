@@ -25,6 +25,7 @@ mod options;
 mod pace;
 mod precheck;
 mod propose;
+mod remove_tree;
 mod session;
 mod slots;
 pub mod transport;
@@ -44,5 +45,6 @@ pub use node::{
     transfer_leader, trigger_snapshot,
 };
 pub use options::{MirrorOptions, SessionOptions};
+pub use remove_tree::{Doomed, Stays, TreeEvent};
 pub use session::{ConnectionStatus, HeldInodes, MetaSession, MirrorCounts, MirrorRouteStatus};
 pub use url::{MetaUrl, UrlError};

@@ -1,12 +1,13 @@
 //! `curlew info`.
 
 use super::report::{DataReport, InfoReport};
+use crate::caller::caller;
 use crate::exit::Finding;
 use crate::output;
 use crate::target::MountedFile;
 use anyhow::{Context, Result, bail};
 use meta_client::{ClientError, Cluster};
-use meta_core::attr::{Attr, Caller, FileKind};
+use meta_core::attr::{Attr, FileKind};
 use meta_core::ids::{ChunkIndex, Ino, VolumeId};
 use meta_core::limits::CHUNK_BYTES;
 use meta_core::name::Name;
@@ -141,18 +142,4 @@ fn path_text(names: &[Name]) -> String {
         path.push_str(&String::from_utf8_lossy(name.as_bytes()));
     }
     path
-}
-
-/// Who runs this command: it is told no more than its user may see.
-fn caller() -> Caller {
-    // More groups than the kernel tells cannot be; without them the caller may see less.
-    let groups = rustix::process::getgroups().unwrap_or_default();
-    Caller {
-        uid: rustix::process::geteuid().as_raw(),
-        gid: rustix::process::getegid().as_raw(),
-        groups: groups
-            .into_iter()
-            .map(rustix::process::Gid::as_raw)
-            .collect(),
-    }
 }

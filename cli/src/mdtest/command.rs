@@ -4,31 +4,25 @@ use super::args::{MdtestArgs, Op};
 use super::floors;
 use super::plan::Plan;
 use super::thread::{Data, Thread, make};
-use crate::exit::{Finding, Usage};
+use crate::exit::Finding;
 use crate::output;
 use crate::progress::Progress;
-use crate::target;
-use anyhow::{Context, Result, anyhow, bail};
+use crate::{target, volume_path};
+use anyhow::{Context, Result};
 use bytes::Bytes;
 use chunk_store::{Limits, SliceStore, VolumeKeys, open_volume};
 use futures::future::try_join_all;
 use meta_client::bench::{Figures, OperationReport, Sample, cpu_seconds};
-use meta_client::{ClientError, MetaSession, MetaUrl, SessionOptions};
+use meta_client::{MetaSession, MetaUrl, SessionOptions};
 use meta_core::attr::Caller;
 use meta_core::command::{NewNode, Operation};
-use meta_core::ids::Ino;
 use meta_core::name::Name;
-use meta_core::outcome::Refusal;
-use meta_core::query::{Answer, QueryBody};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Component, Path};
 use std::time::Instant;
 
 /// Runs the command.
 pub(crate) fn run(args: &MdtestArgs) -> Result<Finding> {
     args.check()?;
-    let names = names(&args.path)?;
+    let names = volume_path::names(&args.path)?;
     let url = target::resolve(&args.volume)?;
     // As many threads as a mount has: one would be the limit and not the engine.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -77,7 +71,9 @@ async fn in_session(
     session: &MetaSession,
     progress: &Progress,
 ) -> Result<Vec<OperationReport>> {
-    let (parent, name) = place(session, names).await?;
+    let (last, above) = names.split_last().context("there is a name")?;
+    let parent = volume_path::directory(session, &Caller::root(), above).await?;
+    let name = last.clone();
     let made = make(session, parent, name.clone(), NewNode::Directory).await;
     let root = made.with_context(|| format!("cannot make {}", args.path.display()))?;
     let data = match args.write {
@@ -117,53 +113,6 @@ async fn step(threads: Vec<Thread>, op: Op) -> Result<(Vec<Thread>, OperationRep
     let each = times.into_iter().flatten().collect();
     let report = Sample { took, each }.operation(op.name(), cpu);
     Ok((threads, report))
-}
-
-/// The names that lead to the test's directory.
-fn names(path: &Path) -> Result<Vec<Name>> {
-    let mut names = Vec::new();
-    for part in path.components() {
-        match part {
-            Component::RootDir | Component::CurDir => {}
-            Component::Normal(name) => names.push(name_of(name)?),
-            Component::ParentDir | Component::Prefix(_) => {
-                return Err(Usage::error("DIR must lead down from the volume's root"));
-            }
-        }
-    }
-    if names.is_empty() {
-        return Err(Usage::error(
-            "DIR must be a directory that is made for the test, such as /mdtest",
-        ));
-    }
-    Ok(names)
-}
-
-fn name_of(name: &OsStr) -> Result<Name> {
-    let refused = |refusal| anyhow!("{}: {refusal}", name.display());
-    Name::new(name.as_bytes()).map_err(refused)
-}
-
-/// The directory that the test's own will lie in, and its name there.
-async fn place(session: &MetaSession, names: &[Name]) -> Result<(Ino, Name)> {
-    let (last, before) = names.split_last().context("there is a name")?;
-    let mut parent = Ino::ROOT;
-    for name in before {
-        let body = QueryBody::Lookup {
-            parent,
-            name: name.clone(),
-        };
-        match session.query(Caller::root(), body).await {
-            Ok(Answer::Attr(attr)) => parent = attr.ino,
-            Ok(other) => bail!("a directory is {other:?}"),
-            Err(ClientError::Refused(Refusal::NotFound)) => bail!(
-                "the volume has no directory {}",
-                String::from_utf8_lossy(name.as_bytes())
-            ),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok((parent, last.clone()))
 }
 
 async fn data(session: &MetaSession, bytes: u32) -> Result<Data> {
