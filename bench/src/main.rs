@@ -7,6 +7,7 @@ mod floors;
 mod fuse;
 mod mirror;
 mod report;
+mod rmr;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -37,6 +38,8 @@ enum Command {
     Floors(floors::FloorsArgs),
     /// Measures how late a mirror is at a steady load, and how fast it catches up
     Mirror(mirror::MirrorArgs),
+    /// Removes trees as `curlew rmr` does, beside unlinking their files one by one
+    Rmr(rmr::RmrArgs),
     /// Answers an echo's requests, for the other commands
     #[command(hide = true)]
     EchoServer(floor::EchoServerArgs),
@@ -83,5 +86,6 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::EchoServer(args) => floor::serve_echo(&args).await,
         Command::RaftNode(args) => floor::serve_raft(&args).await,
         Command::Mirror(args) => mirror::run(&args).await,
+        Command::Rmr(args) => rmr::run(&args).await,
     }
 }

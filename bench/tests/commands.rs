@@ -46,6 +46,23 @@ fn the_engine_is_measured_beside_its_parts() {
 }
 
 #[test]
+fn a_tree_that_is_removed_is_measured_beside_its_files() {
+    let _alone = alone().expect("the turn");
+    let small = ["--files", "600", "--dirs", "3", "--rounds", "1"];
+    let figures = bench(&[&["rmr", "--nodes", "1"][..], &small].concat());
+    assert_eq!(figures["files"], 600, "{figures}");
+    for way in ["unlink", "rmr"] {
+        let figure = |name: &str| figures[way][name].as_f64().expect("a figure");
+        assert!(figure("files_per_s") > 0.0, "{figures}");
+        assert!(
+            figure("cpu_s_per_1000_deleted") >= figure("cpu_s_per_1000"),
+            "{figures}"
+        );
+    }
+    assert!(figures["rate_ratio"].as_f64().expect("a ratio") > 0.0);
+}
+
+#[test]
 fn commands_are_applied_without_a_log() {
     let _alone = alone().expect("the turn");
     let figures = bench(&["floors", "--parts", "apply"]);
