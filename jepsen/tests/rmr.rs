@@ -167,6 +167,17 @@ async fn a_whole_tree_goes_although_the_leader_is_killed_on_the_way() {
     cluster.check_stores(PATIENCE).await.expect("sound stores");
 }
 
+async fn set(session: &MetaSession, ino: Ino, mode: u32, uid: u32) {
+    let set = SetAttr {
+        ino,
+        mode: Some(mode),
+        uid: Some(uid),
+        ..SetAttr::default()
+    };
+    let set = session.execute(Caller::root(), Operation::SetAttr(set));
+    set.await.expect("set");
+}
+
 /// Runs `curlew rmr` as somebody else, from a place that everybody may reach.
 fn remove_as(uid: u32, program: &Path, url: &str, path: &str) -> Output {
     let mut command = Command::new(program);
@@ -191,24 +202,14 @@ async fn what_its_user_may_not_remove_stays_and_is_told() {
     fs::copy(binary("curlew").expect("built"), &program).expect("copied");
     fs::set_permissions(&program, open_dir).expect("opened");
     let session = open(&cluster).await;
-    let set = async |ino: Ino, mode: u32, uid: u32| {
-        let set = SetAttr {
-            ino,
-            mode: Some(mode),
-            uid: Some(uid),
-            ..SetAttr::default()
-        };
-        let set = session.execute(Caller::root(), Operation::SetAttr(set));
-        set.await.expect("set");
-    };
     let file = async |parent: Ino, name: &str, uid: u32| {
         let made = make(&session, parent, name, NewNode::Regular).await;
-        set(made.expect("made").ino, 0o644, uid).await;
+        set(&session, made.expect("made").ino, 0o644, uid).await;
     };
     let dir = async |parent: Ino, name: &str, mode: u32, uid: u32| {
         let made = make(&session, parent, name, NewNode::Directory).await;
         let ino = made.expect("made").ino;
-        set(ino, mode, uid).await;
+        set(&session, ino, mode, uid).await;
         ino
     };
     let (me, other) = (1_234, 1_235);
@@ -238,7 +239,7 @@ async fn what_its_user_may_not_remove_stays_and_is_told() {
     assert_eq!(left, ["closed", "hidden", "sticky"]);
 
     // What may not be looked up is not removed either.
-    set(top, 0o700, other).await;
+    set(&session, top, 0o700, other).await;
     let refused = remove_as(me, &program, &cluster.url("vol"), "/top/sticky");
     let errors = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(1), "{errors}");
