@@ -29,6 +29,22 @@ pub trait KvRead {
     /// [`Fatal::Store`] if the store cannot be read.
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, Fatal>;
 
+    /// The values of many keys, in their order.
+    ///
+    /// # Errors
+    /// [`Fatal::Store`] if the store cannot be read.
+    fn get_many(&self, family: Family, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, Fatal> {
+        keys.iter().map(|key| self.get(family, key)).collect()
+    }
+
+    /// Says which rows will be asked for one by one, to whoever reads many at once for less.
+    ///
+    /// # Errors
+    /// [`Fatal::Store`] if the store cannot be read.
+    fn prefetch(&self, _keys: Vec<Vec<u8>>) -> Result<(), Fatal> {
+        Ok(())
+    }
+
     /// Calls `visit` for the rows with `begin <= key < end`, in key order.
     ///
     /// # Errors
@@ -45,6 +61,14 @@ pub trait KvRead {
 impl<K: KvRead + ?Sized> KvRead for &K {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, Fatal> {
         (**self).get(family, key)
+    }
+
+    fn get_many(&self, family: Family, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, Fatal> {
+        (**self).get_many(family, keys)
+    }
+
+    fn prefetch(&self, keys: Vec<Vec<u8>>) -> Result<(), Fatal> {
+        (**self).prefetch(keys)
     }
 
     fn scan(
@@ -219,6 +243,10 @@ impl<B: KvRead> KvRead for Overlay<B> {
             Some(value) => Ok(value.clone()),
             None => self.base.get(family, key),
         }
+    }
+
+    fn prefetch(&self, keys: Vec<Vec<u8>>) -> Result<(), Fatal> {
+        self.base.prefetch(keys)
     }
 
     fn scan(

@@ -65,6 +65,11 @@ impl<'p, B: KvRead> Txn<'p, B> {
         Tables::new(&self.kv, self.scope.volume)
     }
 
+    /// Says which rows will be read or written.
+    pub(crate) fn prefetch(&self, keys: Vec<Vec<u8>>) -> Result<(), Fatal> {
+        self.kv.prefetch(keys)
+    }
+
     pub(crate) fn volume(&self) -> VolumeId {
         self.scope.volume
     }

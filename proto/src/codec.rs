@@ -4,7 +4,7 @@
 //! the order of their declaration. Records depend on it, because every replica encodes its own and
 //! their crcs must agree.
 
-use crate::convert::Convert;
+use crate::convert::{Convert, encode_record as encode_record_message};
 use crate::error::ConvertError;
 use crate::limits::COMMAND_BYTES_MAX;
 use crate::v1;
@@ -50,7 +50,9 @@ pub fn decode_reply(bytes: &[u8]) -> Result<Reply, ConvertError> {
 
 /// Writes a record's body: a version byte, then a [`v1::Record`].
 pub fn encode_record(record: &Record) -> Vec<u8> {
-    encode(&v1::Record::from(record))
+    let mut bytes = vec![FORMAT_VERSION];
+    encode_record_message(record, &mut bytes);
+    bytes
 }
 
 /// Reads a record's body.

@@ -38,16 +38,25 @@ pub(super) fn reap<B: KvRead>(txn: &mut Txn<'_, B>, ino: Ino, rows_max: u32) -> 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Look {
     ForAll,
-    /// That a file of its kind and history can have.
-    ForPossible,
+    /// That a file of its kind and history can have, among others that were looked for together.
+    ForPossible {
+        xattrs: bool,
+    },
 }
 
 /// Deletes files without names, one after the other.
 pub(super) fn reap_files<B: KvRead>(txn: &mut Txn<'_, B>, inos: &[Ino], rows_max: u32) -> Done {
+    let volume = txn.volume();
+    let tables = [Table::Orphan, Table::Inode].into_iter();
+    let keys =
+        tables.flat_map(|table| inos.iter().map(move |ino| key::by_ino(volume, table, *ino)));
+    txn.prefetch(keys.collect())?;
+    let xattrs = any_xattrs(txn, inos)?;
+    let look = Look::ForPossible { xattrs };
     let mut left = bounded(rows_max);
     let mut all = 0;
     for (done, ino) in inos.iter().enumerate() {
-        let (rows, more) = match reap_rows(txn, *ino, left, Look::ForPossible) {
+        let (rows, more) = match reap_rows(txn, *ino, left, look) {
             // It is refused before it changes anything, and must not hold up the others.
             Err(Stop::Refused(_)) => continue,
             reaped => reaped?,
@@ -59,6 +68,22 @@ pub(super) fn reap_files<B: KvRead>(txn: &mut Txn<'_, B>, inos: &[Ino], rows_max
         }
     }
     Ok(step(all, false))
+}
+
+/// Whether there are extended attributes of any file from the first to the last of `inos`: mostly there
+/// are none, and one look tells it of all.
+fn any_xattrs<B: KvRead>(txn: &Txn<'_, B>, inos: &[Ino]) -> Result<bool, Fatal> {
+    let (Some(first), Some(last)) = (inos.iter().min(), inos.iter().max()) else {
+        return Ok(false);
+    };
+    let begin = key::by_ino(txn.volume(), Table::Xattr, *first);
+    let end = key::prefix_end(&key::by_ino(txn.volume(), Table::Xattr, *last));
+    let mut any = false;
+    txn.tables().scan(Family::State, &begin, &end, |_, _| {
+        any = true;
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(any)
 }
 
 /// How many rows were deleted, and whether some are left, in which case they are as many as may be.
@@ -86,7 +111,9 @@ fn reap_rows<B: KvRead>(
         }
         left -= delete_rows(txn, &key::by_ino(volume, Table::Cut, ino), left)?;
     }
-    left -= delete_rows(txn, &key::by_ino(volume, Table::Xattr, ino), left)?;
+    if look != (Look::ForPossible { xattrs: false }) {
+        left -= delete_rows(txn, &key::by_ino(volume, Table::Xattr, ino), left)?;
+    }
     if inode.kind == FileKind::Symlink || look == Look::ForAll {
         left -= delete_rows(txn, &key::by_ino(volume, Table::Symlink, ino), left)?;
     }

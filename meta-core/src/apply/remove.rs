@@ -4,10 +4,11 @@ use super::{Done, names};
 use crate::access;
 use crate::attr::Caller;
 use crate::ids::Ino;
+use crate::key::{self, Table};
 use crate::kv::KvRead;
 use crate::limits::REMOVE_ENTRIES_MAX;
 use crate::name::Name;
-use crate::outcome::{Refusal, Removal, Stop, Success};
+use crate::outcome::{Fatal, Refusal, Removal, Stop, Success};
 use crate::row::Inode;
 use crate::txn::Txn;
 
@@ -66,6 +67,7 @@ pub(super) fn remove_entries<B: KvRead>(
         return Err(Refusal::InvalidArgument.into());
     }
     let mut parent = names::searchable(txn, caller, parent_ino)?;
+    prefetch(txn, parent_ino, names)?;
     let before = parent.length;
     let mut removals = Vec::with_capacity(names.len());
     for name in names {
@@ -81,6 +83,22 @@ pub(super) fn remove_entries<B: KvRead>(
         txn.put_inode(parent_ino, &parent);
     }
     Ok(Success::RemovedEntries(removals))
+}
+
+/// Tells the store all that the removal of many names reads and writes.
+fn prefetch<B: KvRead>(txn: &Txn<'_, B>, parent: Ino, names: &[Name]) -> Result<(), Fatal> {
+    let volume = txn.volume();
+    let dentries = names.iter().map(|name| key::dentry(volume, parent, name));
+    txn.prefetch(dentries.collect())?;
+    let mut keys = Vec::with_capacity(names.len() * 3);
+    for name in names {
+        if let Some(dentry) = txn.tables().dentry(parent, name)? {
+            keys.push(key::number(volume, parent, dentry.number));
+            keys.push(key::by_ino(volume, Table::Inode, dentry.ino));
+            keys.push(key::by_ino(volume, Table::Orphan, dentry.ino));
+        }
+    }
+    txn.prefetch(keys)
 }
 
 /// Removes a name from a directory that may be searched, whose row is written by the caller. Gives the

@@ -14,6 +14,7 @@ mod task;
 mod types;
 
 pub use answer::query_answer;
+pub(crate) use record::encode as encode_record;
 pub use types::refusal;
 
 use crate::error::ConvertError;

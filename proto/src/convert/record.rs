@@ -6,36 +6,113 @@ use crate::v1;
 use meta_core::changelog::{Record, RecordKind, RowChange};
 use meta_core::ids::{Epoch, Level, Seq, Uuid};
 use meta_core::limits::MESSAGE_BYTES_MAX;
+use prost::Message as _;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
 impl From<&Record> for v1::Record {
     fn from(word: &Record) -> Self {
-        let Record {
-            cluster,
-            volume,
-            epoch,
-            seq,
-            level,
-            previous_crc,
-            kind,
-            stamp,
-            changes,
-        } = word;
-        let kind = match kind {
-            RecordKind::Change => v1::RecordKind::Change,
-            RecordKind::Mark => v1::RecordKind::Mark,
-        };
         Self {
-            cluster: cluster.0.to_vec(),
-            volume: volume.0.to_vec(),
-            epoch: u32::from(epoch.0),
-            seq: seq.0,
-            level: level.0,
-            previous_crc: *previous_crc,
-            kind: kind.into(),
-            stamp: Some((*stamp).into()),
-            changes: changes.iter().map(Into::into).collect(),
+            changes: word.changes.iter().map(Into::into).collect(),
+            ..head(word)
         }
     }
+}
+
+/// A record without its changes.
+fn head(word: &Record) -> v1::Record {
+    let Record {
+        cluster,
+        volume,
+        epoch,
+        seq,
+        level,
+        previous_crc,
+        kind,
+        stamp,
+        changes: _,
+    } = word;
+    let kind = match kind {
+        RecordKind::Change => v1::RecordKind::Change,
+        RecordKind::Mark => v1::RecordKind::Mark,
+    };
+    v1::Record {
+        cluster: cluster.0.to_vec(),
+        volume: volume.0.to_vec(),
+        epoch: u32::from(epoch.0),
+        seq: seq.0,
+        level: level.0,
+        previous_crc: *previous_crc,
+        kind: kind.into(),
+        stamp: Some((*stamp).into()),
+        changes: Vec::new(),
+    }
+}
+
+/// Writes the message of a record behind `bytes`, without a copy of its rows: a record may have
+/// thousands, and each command waits for its own. The changes are the message's last field.
+pub(crate) fn encode(word: &Record, bytes: &mut Vec<u8>) {
+    let head = head(word);
+    let lens: Vec<usize> = word.changes.iter().map(change_len).collect();
+    // A key of one byte and a length of up to ten.
+    let room = head.encoded_len() + lens.iter().map(|len| len + 11).sum::<usize>();
+    bytes.reserve(room);
+    head.encode_raw(bytes);
+    for (change, len) in word.changes.iter().zip(lens) {
+        encode_key(CHANGES, WireType::LengthDelimited, bytes);
+        encode_varint(len as u64, bytes);
+        encode_change(change, bytes);
+    }
+}
+
+/// Numbers of fields of `Record` and `RowChange`.
+const CHANGES: u32 = 9;
+const TABLE: u32 = 1;
+const KEY: u32 = 2;
+const OLD_HASH: u32 = 3;
+const NEW: u32 = 4;
+
+fn change_len(change: &RowChange) -> usize {
+    let bytes = |len: usize| 1 + encoded_len_varint(len as u64) + len;
+    let table = match change.table {
+        0 => 0,
+        table => 1 + encoded_len_varint(u64::from(table)),
+    };
+    let key = match change.key.len() {
+        0 => 0,
+        len => bytes(len),
+    };
+    let old_hash = change.old_hash.map_or(0, |_| bytes(size_of::<u128>()));
+    let new = change.new.as_ref().map_or(0, |new| bytes(new.len()));
+    table + key + old_hash + new
+}
+
+fn encode_change(change: &RowChange, bytes: &mut Vec<u8>) {
+    let RowChange {
+        table,
+        key,
+        old_hash,
+        new,
+    } = change;
+    // What has its default value and no presence is left out.
+    if *table != 0 {
+        encode_key(TABLE, WireType::Varint, bytes);
+        encode_varint(u64::from(*table), bytes);
+    }
+    if !key.is_empty() {
+        encode_bytes(KEY, key, bytes);
+    }
+    if let Some(hash) = old_hash {
+        encode_bytes(OLD_HASH, &hash.to_le_bytes(), bytes);
+    }
+    if let Some(new) = new {
+        encode_bytes(NEW, new, bytes);
+    }
+}
+
+fn encode_bytes(field: u32, content: &[u8], bytes: &mut Vec<u8>) {
+    encode_key(field, WireType::LengthDelimited, bytes);
+    encode_varint(content.len() as u64, bytes);
+    bytes.extend_from_slice(content);
 }
 
 impl Convert<Record> for v1::Record {

@@ -49,6 +49,17 @@ impl Remembered {
         }
     }
 
+    fn keep(&self, key: Vec<u8>, row: Option<Vec<u8>>) {
+        if row.as_ref().is_some_and(|row| row.len() > ROW_BYTES_MAX) {
+            return;
+        }
+        let mut rows = self.rows.borrow_mut();
+        if rows.len() >= ROWS_MAX {
+            rows.clear();
+        }
+        rows.insert(key, row);
+    }
+
     /// A database through this memory.
     pub(crate) fn over<'a>(&'a self, rows: &'a dyn KvRead) -> Remembering<'a> {
         Remembering { memory: self, rows }
@@ -71,14 +82,21 @@ impl KvRead for Remembering<'_> {
             return Ok(known.clone());
         }
         let found = self.rows.get(family, key)?;
-        if found.as_ref().is_none_or(|row| row.len() <= ROW_BYTES_MAX) {
-            let mut rows = self.memory.rows.borrow_mut();
-            if rows.len() >= ROWS_MAX {
-                rows.clear();
-            }
-            rows.insert(key.to_vec(), found.clone());
-        }
+        self.memory.keep(key.to_vec(), found.clone());
         Ok(found)
+    }
+
+    fn prefetch(&self, mut keys: Vec<Vec<u8>>) -> Result<(), Fatal> {
+        {
+            let rows = self.memory.rows.borrow();
+            keys.retain(|key| !rows.contains_key(key));
+        }
+        keys.truncate(ROWS_MAX);
+        let found = self.rows.get_many(Family::State, &keys)?;
+        for (key, row) in keys.into_iter().zip(found) {
+            self.memory.keep(key, row);
+        }
+        Ok(())
     }
 
     fn scan(
@@ -118,6 +136,9 @@ mod tests {
             memory.note(&writes);
             rows.write(writes);
             let over = memory.over(&rows);
+            let some = (0..rng.random_range(0..20)).map(|_| rng.random_range(0..9_000_u16));
+            let some: Vec<Vec<u8>> = some.map(|key| key.to_be_bytes().to_vec()).collect();
+            over.prefetch(some).unwrap();
             for _ in 0..4 {
                 let family = [Family::State, Family::Changelog][rng.random_range(0..2)];
                 let key = rng.random_range(0..9_000_u16).to_be_bytes();

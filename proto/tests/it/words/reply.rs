@@ -70,7 +70,7 @@ pub(crate) fn record() -> impl Strategy<Value = Record> {
         any::<u8>(),
         bytes(40),
         prop::option::of(any::<u128>()),
-        prop::option::of(bytes(40)),
+        prop::option::of(bytes(300)),
     )
         .prop_map(|(table, key, old_hash, new)| RowChange {
             table,

@@ -86,6 +86,19 @@ impl KvRead for RocksView<'_> {
         got.map_err(|error| self.fail(&error))
     }
 
+    fn get_many(&self, family: Family, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, Fatal> {
+        let is_sorted = false;
+        let got = self.in_family(family, |family| {
+            self.db
+                .batched_multi_get_cf_opt(family, keys, is_sorted, &self.options)
+        })?;
+        let rows = got.into_iter().map(|got| match got {
+            Ok(row) => Ok(row.map(|row| row.to_vec())),
+            Err(error) => Err(self.fail(&error)),
+        });
+        rows.collect()
+    }
+
     fn scan(
         &self,
         family: Family,
