@@ -21,6 +21,9 @@ pub enum Family {
 /// What a scan calls for each row; `Break` ends the scan.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
+/// What is shown the value of a key.
+pub type See<'a> = dyn FnMut(Option<&[u8]>) + 'a;
+
 /// A consistent view of the two maps.
 pub trait KvRead {
     /// The value of `key`.
@@ -28,6 +31,15 @@ pub trait KvRead {
     /// # Errors
     /// [`Fatal::Store`] if the store cannot be read.
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, Fatal>;
+
+    /// Shows the value of `key`, without a copy where there is one in memory.
+    ///
+    /// # Errors
+    /// [`Fatal::Store`] if the store cannot be read.
+    fn show(&self, family: Family, key: &[u8], see: &mut See<'_>) -> Result<(), Fatal> {
+        see(self.get(family, key)?.as_deref());
+        Ok(())
+    }
 
     /// The values of many keys, in their order.
     ///
@@ -61,6 +73,10 @@ pub trait KvRead {
 impl<K: KvRead + ?Sized> KvRead for &K {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, Fatal> {
         (**self).get(family, key)
+    }
+
+    fn show(&self, family: Family, key: &[u8], see: &mut See<'_>) -> Result<(), Fatal> {
+        (**self).show(family, key, see)
     }
 
     fn get_many(&self, family: Family, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, Fatal> {
@@ -243,6 +259,15 @@ impl<B: KvRead> KvRead for Overlay<B> {
             Some(value) => Ok(value.clone()),
             None => self.base.get(family, key),
         }
+    }
+
+    fn show(&self, family: Family, key: &[u8], see: &mut See<'_>) -> Result<(), Fatal> {
+        let place: &dyn Place = &(family, key);
+        match self.writes.get(place) {
+            Some(value) => see(value.as_deref()),
+            None => return self.base.show(family, key, see),
+        }
+        Ok(())
     }
 
     fn prefetch(&self, keys: Vec<Vec<u8>>) -> Result<(), Fatal> {

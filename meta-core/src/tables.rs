@@ -43,10 +43,11 @@ impl<'k, K: KvRead + ?Sized> Tables<'k, K> {
 
     /// The row under a whole key.
     pub(crate) fn row<R: Row>(&self, key: &[u8]) -> Result<Option<R>, Fatal> {
-        self.kv
-            .get(Family::State, key)?
-            .map(|bytes| R::decode(key, &bytes))
-            .transpose()
+        let mut row = Ok(None);
+        self.kv.show(Family::State, key, &mut |bytes| {
+            row = bytes.map(|bytes| R::decode(key, bytes)).transpose();
+        })?;
+        row
     }
 
     /// A row that must exist while the volume does.

@@ -140,21 +140,27 @@ impl<'p, B: KvRead> Txn<'p, B> {
             if *family != Family::State || volume != self.scope.volume || table >= FIRST_LOCAL_TAG {
                 continue;
             }
-            let old = below.get(Family::State, whole)?;
-            if old == *new {
+            // Of the old row no more is needed than its hash.
+            let (mut is_same, mut old_hash) = (false, None);
+            below.show(Family::State, whole, &mut |old| {
+                is_same = old == new.as_deref();
+                old_hash = old
+                    .filter(|_| !is_same)
+                    .map(|bytes| row_hash(table, ids, bytes));
+            })?;
+            if is_same {
                 continue;
             }
             if has(Bug::DigestMissesTable) && table == Table::Xattr as u8 {
                 changes.push(RowChange {
                     table,
                     key: ids.to_vec(),
-                    old_hash: old.map(|bytes| row_hash(table, ids, &bytes)),
+                    old_hash,
                     new: new.clone(),
                 });
                 continue;
             }
             let digest = head.digests.entry(table).or_insert(Digest(0));
-            let old_hash = old.map(|bytes| row_hash(table, ids, &bytes));
             old_hash.inspect(|hash| digest.remove(*hash));
             if let Some(bytes) = new {
                 digest.add(row_hash(table, ids, bytes));
