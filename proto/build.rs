@@ -15,9 +15,10 @@ const FILES: [&str; 9] = [
 ];
 
 /// Payloads that are passed on without a copy.
-const SHARED_BYTES: [&str; 8] = [
+const SHARED_BYTES: [&str; 9] = [
     ".curlew.v1.CheckedFrame.frame",
     ".curlew.v1.ClientFrame.execute",
+    ".curlew.v1.LeasedExecute.command",
     ".curlew.v1.ServerFrame.reply",
     ".curlew.v1.RaftRequest.payload",
     ".curlew.v1.RaftResponse.payload",

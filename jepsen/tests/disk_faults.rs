@@ -1,13 +1,13 @@
 //! Each write and each sync of a node's disk fails once.
 
-use jepsen::alone::alone;
+use jepsen::alone::beside_others;
 use jepsen::crash_points::disk;
 use jepsen::scratch::notice;
 use jepsen::seed::seed;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_stops_at_each_failed_write_and_sync_and_loses_nothing() {
-    let _alone = alone().expect("the turn");
+    let _turn = beside_others().expect("the turn");
     let seed = seed("disk_faults").expect("a seed");
     let faulted = disk::alone(seed).await.unwrap_or_else(|e| panic!("{e:#}"));
     notice(&format!(
@@ -29,7 +29,7 @@ async fn a_node_stops_at_each_failed_write_and_sync_and_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_first_start_on_a_disk_that_fails_once_is_told_and_can_be_repeated() {
-    let _alone = alone().expect("the turn");
+    let _turn = beside_others().expect("the turn");
     let seed = seed("disk_faults").expect("a seed");
     let faulted = disk::founding(seed)
         .await
@@ -43,7 +43,7 @@ async fn a_first_start_on_a_disk_that_fails_once_is_told_and_can_be_repeated() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_write_of_a_snapshot_that_arrives_leaves_the_old_state_or_the_new() {
-    let _alone = alone().expect("the turn");
+    let _turn = beside_others().expect("the turn");
     let seed = seed("disk_faults").expect("a seed");
     let faulted = disk::catch_up(seed)
         .await

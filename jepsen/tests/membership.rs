@@ -1,6 +1,6 @@
 //! Nodes come, go, lose their disks and are replaced while a cluster is written to.
 
-use jepsen::alone::alone;
+use jepsen::alone::beside_others;
 use jepsen::cluster::{Cluster, ClusterOptions};
 use jepsen::http;
 use jepsen::scratch::notice;
@@ -119,7 +119,7 @@ async fn lose_and_replace(cluster: &mut Cluster, crew: &Crew) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_come_and_go_under_writers_and_nothing_is_lost() {
-    let _alone = alone().expect("the turn");
+    let _turn = beside_others().expect("the turn");
     let (mut cluster, crew) = begin("members", seed("membership").expect("a seed")).await;
     let first = cluster.url("vol");
     grow(&mut cluster, &crew).await;
@@ -139,7 +139,7 @@ async fn vain(addr: &str) -> Result<f64, String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_voter_that_lost_its_data_has_no_vote() {
-    let _alone = alone().expect("the turn");
+    let _turn = beside_others().expect("the turn");
     let (mut cluster, crew) = begin("wiped", seed("membership").expect("a seed")).await;
     let url = cluster.url("vol");
     // What is acknowledged from here on, 1 and 2 have, and 3 has not.
@@ -184,7 +184,7 @@ async fn a_voter_that_lost_its_data_has_no_vote() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_that_lost_its_majority_goes_on_from_the_one_that_is_left() {
-    let _alone = alone().expect("the turn");
+    let _turn = beside_others().expect("the turn");
     let (mut cluster, crew) = begin("recover", seed("membership").expect("a seed")).await;
     let url = cluster.url("vol");
     let written = crew.stop(PATIENCE).await.expect("the writers end");
@@ -249,7 +249,7 @@ async fn listed(url: &str) -> BTreeMap<String, Ino> {
 /// mount which had such a file open would have written into another one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_the_lost_members_gave_is_given_again() {
-    let _alone = alone().expect("the turn");
+    let _turn = beside_others().expect("the turn");
     let (mut cluster, crew) = begin("recover-lost", seed("membership").expect("a seed")).await;
     let url = cluster.url("vol");
     crew.stop(PATIENCE).await.expect("the writers end");
@@ -310,7 +310,7 @@ const QUESTIONS: usize = 800;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_goes_on_however_often_it_is_asked_how_it_is() {
-    let _alone = alone().expect("the turn");
+    let _turn = beside_others().expect("the turn");
     let (mut cluster, crew) = begin("asked", seed("membership").expect("a seed")).await;
     let leader = cluster.leader(PATIENCE).await.expect("a leader");
     let addr = cluster.node(leader).expect("a node").addr().to_owned();

@@ -36,7 +36,7 @@ impl Cluster {
         // Without sessions the leader asks nothing.
         let (asked, _nobody) = mpsc::channel(1);
         let cluster = Self {
-            lead: Lead::start(addrs, asked),
+            lead: Lead::start(addrs, asked, None),
             retry_for,
         };
         cluster.lead.link(cluster.deadline(), Mood::Opening).await?;

@@ -35,6 +35,8 @@ pub(crate) struct Round<'r> {
     pub(crate) left: Option<String>,
     /// The session to attach; 0 for none.
     pub(crate) session: u64,
+    /// How long what it was given under leases may yet be shown.
+    pub(crate) shown: Duration,
     /// How long the others are waited for once somebody has answered.
     pub(crate) grace: Duration,
 }
@@ -53,7 +55,7 @@ impl Round<'_> {
         let mut greetings = FuturesUnordered::new();
         for addr in self.hint.iter().chain(self.addrs) {
             if tried.insert(addr.clone()) {
-                greetings.push(greet(addr.clone(), self.session));
+                greetings.push(greet(addr.clone(), self.session, self.shown));
             }
         }
         let mut heard = Heard::default();
@@ -76,7 +78,7 @@ impl Round<'_> {
                         && tried.len() < NODES_MAX
                         && tried.insert(addr.clone())
                     {
-                        greetings.push(greet(addr, self.session));
+                        greetings.push(greet(addr, self.session, self.shown));
                     }
                 }
                 Some(Ok(Greeting::NotInitialised)) => heard.not_initialised += 1,
@@ -114,19 +116,20 @@ impl Heard {
     }
 }
 
-async fn greet(addr: String, session: u64) -> Result<Greeting, Failure> {
-    let limit = tokio::time::timeout(GREETING_LIMIT, say_hello(&addr, session)).await;
+async fn greet(addr: String, session: u64, shown: Duration) -> Result<Greeting, Failure> {
+    let limit = tokio::time::timeout(GREETING_LIMIT, say_hello(&addr, session, shown)).await;
     limit.unwrap_or_else(|_elapsed| Err(Failure::Unreachable(format!("{addr}: no answer in time"))))
 }
 
-async fn say_hello(addr: &str, session: u64) -> Result<Greeting, Failure> {
+async fn say_hello(addr: &str, session: u64, shown: Duration) -> Result<Greeting, Failure> {
     let failed = |words: String| Failure::Unreachable(format!("{addr}: {words}"));
     let channel = endpoint::connect(addr).await?;
     let (out, frames) = mpsc::channel(FRAMES_AHEAD);
     let hello = v1::Hello {
         min_version: STREAM_VERSION_MIN,
         max_version: STREAM_VERSION_MAX,
-        features: 0,
+        features: v1::Feature::Leases as u64,
+        shown_ms: u32::try_from(shown.as_millis()).map_or(u32::MAX, |ms| ms.saturating_add(1)),
         sessions: Some(session).filter(|id| *id != 0).into_iter().collect(),
     };
     let first = v1::ClientFrame {
@@ -161,6 +164,7 @@ async fn say_hello(addr: &str, session: u64) -> Result<Greeting, Failure> {
             inbound,
             broken,
             channel,
+            features: hello.features,
         }))),
         Some(Tell::Hello(hello)) if hello.leader_hint.is_empty() => leaderless(channel).await,
         Some(Tell::Hello(hello)) => Ok(Greeting::Follows {

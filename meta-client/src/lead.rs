@@ -4,6 +4,7 @@
 use crate::deadline::Deadline;
 use crate::error::Failure;
 use crate::hunt::{GREETING_LIMIT, Round};
+use crate::leases::LeaseCache;
 use crate::link::{Asked, Left, Link};
 use crate::pace::Pace;
 use std::sync::Arc;
@@ -48,12 +49,20 @@ struct Shared {
     session: AtomicU64,
     links: AtomicU64,
     retries: AtomicU64,
+    /// On streams that are gone.
+    answered: AtomicU64,
+    /// What the session caches, if it does.
+    leases: Option<Arc<LeaseCache>>,
     stop: CancellationToken,
 }
 
 impl Lead {
-    /// Starts looking. Questions of the leader go to `asked`.
-    pub(crate) fn start(addrs: &[String], asked: mpsc::Sender<Asked>) -> Self {
+    /// Starts looking. `leases` is told of every stream. Questions of the leader go to `asked`.
+    pub(crate) fn start(
+        addrs: &[String],
+        asked: mpsc::Sender<Asked>,
+        leases: Option<Arc<LeaseCache>>,
+    ) -> Self {
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             addrs: addrs.to_vec(),
@@ -61,6 +70,8 @@ impl Lead {
             session: AtomicU64::new(0),
             links: AtomicU64::new(0),
             retries: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            leases,
             stop: stop.clone(),
         });
         tokio::spawn(Arc::clone(&shared).run(asked));
@@ -132,6 +143,12 @@ impl Lead {
         self.shared.retries.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Requests and queries answered so far, on all streams.
+    pub(crate) fn answered(&self) -> u64 {
+        let now = self.current().map_or(0, |link| link.answers());
+        self.shared.answered.load(Ordering::Relaxed) + now
+    }
+
     /// Requests and queries sent again so far.
     pub(crate) fn retries(&self) -> u64 {
         self.shared.retries.load(Ordering::Relaxed)
@@ -159,6 +176,11 @@ impl Shared {
         }
     }
 
+    fn shown(&self) -> Duration {
+        let leases = self.leases.as_ref();
+        leases.map_or(Duration::ZERO, |leases| leases.shown_for())
+    }
+
     async fn search(&self, asked: &mpsc::Sender<Asked>) {
         let mut left: Option<(String, Left)> = None;
         let mut pace = Pace::default();
@@ -168,17 +190,19 @@ impl Shared {
                 addrs: &self.addrs,
                 hint: how.and_then(|how| how.hint),
                 left: node,
+                shown: self.shown(),
                 session: self.session.load(Ordering::Relaxed),
                 grace: GREETING_LIMIT.min(GRACE.saturating_mul(pace.round())),
             };
             let pause = match round.run().await {
                 Ok(opened) => {
-                    let link = Link::start(opened, asked.clone());
+                    let link = Link::start(opened, asked.clone(), self.leases.clone());
                     self.links.fetch_add(1, Ordering::Relaxed);
                     tracing::debug!(addr = link.addr(), "the leader is found");
                     self.state.send_replace(State::Found(Arc::clone(&link)));
                     let since = tokio::time::Instant::now();
                     link.broken().await;
+                    self.answered.fetch_add(link.answers(), Ordering::Relaxed);
                     let how = link.left();
                     tracing::info!(addr = link.addr(), why = how.why, "the leader is left");
                     self.state.send_replace(State::Hunting(None));

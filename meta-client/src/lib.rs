@@ -18,6 +18,7 @@ mod endpoint;
 mod error;
 mod hunt;
 mod lead;
+mod leases;
 mod link;
 mod mirroring;
 mod node;
@@ -38,6 +39,7 @@ pub use changelog::{
 pub use cluster::Cluster;
 pub use dump::{Dump, DumpError, DumpInfo, Dumped, dump};
 pub use error::{ClientError, Failure};
+pub use leases::{Forgets, Forgotten, HandedOn, LeaseStatus};
 pub use meta_core;
 pub use mirroring::{Difference, MirrorInfo, Mirroring, Verified};
 pub use node::{

@@ -4,6 +4,7 @@
 //! not lead any more), or when calls wait and nothing at all is heard for two seconds. Then every
 //! call under way ends with [`Ended::Lost`], and whoever made it decides what that means.
 
+use crate::leases::LeaseCache;
 use parking_lot::Mutex;
 use proto::v1;
 use proto::v1::client_frame::Body as Ask;
@@ -47,7 +48,10 @@ pub(crate) struct Opened {
     /// Ends the outgoing half.
     pub(crate) broken: CancellationToken,
     pub(crate) channel: Channel,
+    pub(crate) features: u64,
 }
+
+static LINKS: AtomicU64 = AtomicU64::new(0);
 
 /// Why a call got no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,6 +66,12 @@ pub(crate) enum Ended {
 #[derive(Debug)]
 pub(crate) struct Link {
     addr: String,
+    /// Of this link, unlike any other of this process.
+    id: u64,
+    /// What the node offers: bits of `v1::Feature`.
+    features: u64,
+    /// What was answered on it under leases, if the session caches.
+    leases: Option<Arc<LeaseCache>>,
     out: mpsc::Sender<v1::ClientFrame>,
     calls: Mutex<Calls>,
     window: Semaphore,
@@ -92,16 +102,28 @@ pub(crate) struct Left {
 
 impl Link {
     /// Starts the tasks of an open stream. They end with the link.
-    pub(crate) fn start(opened: Opened, asked: mpsc::Sender<Asked>) -> Arc<Self> {
+    pub(crate) fn start(
+        opened: Opened,
+        asked: mpsc::Sender<Asked>,
+        leases: Option<Arc<LeaseCache>>,
+    ) -> Arc<Self> {
         let Opened {
             addr,
             out,
             inbound,
             broken,
             channel,
+            features,
         } = opened;
+        let id = LINKS.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(leases) = &leases {
+            leases.attach(id);
+        }
         let link = Arc::new(Self {
             addr,
+            id,
+            features,
+            leases,
             out,
             calls: Mutex::default(),
             window: Semaphore::new(CALLS_MAX),
@@ -115,6 +137,15 @@ impl Link {
         tokio::spawn(read(Arc::clone(&link), inbound, asked));
         tokio::spawn(watch(Arc::clone(&link)));
         link
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Whether the node gives leases to this session.
+    pub(crate) fn leases(&self) -> bool {
+        self.leases.is_some() && self.features & v1::Feature::Leases as u64 != 0
     }
 
     pub(crate) fn addr(&self) -> &str {
@@ -145,6 +176,10 @@ impl Link {
         let mut calls = self.calls.lock();
         if !calls.closed {
             calls.closed = true;
+            // First of all: the next leader waits for nobody who has come to it.
+            if let Some(leases) = &self.leases {
+                leases.detach(self.id);
+            }
             tracing::debug!(addr = self.addr, why, hint, "leaving the stream");
             *self.left.lock() = Left {
                 why: why.to_owned(),
@@ -225,7 +260,10 @@ impl Link {
             }
             return;
         }
-        if matches!(body, Tell::Reply(_) | Tell::Answer(_)) {
+        if matches!(
+            body,
+            Tell::Reply(_) | Tell::Answer(_) | Tell::LeasedAnswer(_)
+        ) {
             self.answers.fetch_add(1, Ordering::Relaxed);
             *self.unavailable.lock() = None;
         }
@@ -286,6 +324,11 @@ async fn read(
             Some(Tell::AskHeld(ask)) => {
                 // With too many questions waiting, the node asks again later.
                 let _full = asked.try_send((Arc::clone(&link), ask));
+            }
+            Some(Tell::Recall(recall)) => {
+                if let Some(leases) = &link.leases {
+                    leases.recall(&link, recall);
+                }
             }
             Some(body) => link.answered(frame.id, body),
             None => tracing::debug!(id = frame.id, "a frame of a later version is skipped"),

@@ -16,6 +16,8 @@ pub struct SessionOptions {
     pub retry_for: Option<Duration>,
     /// How long opening the session may take.
     pub open_for: Duration,
+    /// Whether answers are cached under leases of the leader. Not with a mirror.
+    pub leases: bool,
     /// Where queries are answered, if not by the origin.
     pub mirror: Option<MirrorOptions>,
 }
@@ -37,6 +39,7 @@ impl Default for SessionOptions {
             info: Vec::new(),
             retry_for: None,
             open_for: Duration::from_secs(10),
+            leases: false,
             mirror: None,
         }
     }

@@ -8,8 +8,11 @@ use crate::backoff::Backoff;
 use crate::deadline::Deadline;
 use crate::error::{ClientError, Failure};
 use crate::lead::{Lead, Mood};
+use crate::leases::Granted;
 use crate::link::{Ended, Link};
+use bytes::Bytes;
 use meta_core::command::Command;
+use meta_core::ids::SessionId;
 use meta_core::outcome::{Refusal, Reply, Token};
 use meta_core::query::{Answer, Query};
 use meta_core::seeded::{Bug, has};
@@ -19,6 +22,7 @@ use proto::v1::server_frame::Body as Tell;
 use proto::{codec, v1};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Between two sendings.
 const PAUSE_FIRST: Duration = Duration::from_millis(10);
@@ -42,6 +46,9 @@ pub(crate) enum Proposed {
     InDoubt(String),
 }
 
+/// An answer or a refusal, with the state it was read from.
+pub(crate) type Answered = (Token, Result<Answer, Refusal>);
+
 /// What to do after a sending.
 enum Next {
     End(Proposed),
@@ -63,7 +70,18 @@ impl Lead {
         deadline: Deadline,
         mood: Mood,
     ) -> Proposed {
-        let body = Ask::Execute(codec::encode_command(command).into());
+        self.propose_own(command, Vec::new(), deadline, mood).await
+    }
+
+    /// The same, for a session that answers nothing from its cache of the files `dropped` meanwhile.
+    pub(crate) async fn propose_own(
+        &self,
+        command: &Command,
+        dropped: Vec<u64>,
+        deadline: Deadline,
+        mood: Mood,
+    ) -> Proposed {
+        let command: Bytes = codec::encode_command(command).into();
         let mut proposing = Proposing {
             deadline,
             in_doubt: false,
@@ -75,7 +93,14 @@ impl Lead {
                 Ok(link) => link,
                 Err(failure) => return proposing.end(failure),
             };
-            let last = match proposing.send(&link, body.clone()).await {
+            let command = command.clone();
+            let body = if link.leases() {
+                let dropped = dropped.clone();
+                Ask::LeasedExecute(v1::LeasedExecute { command, dropped })
+            } else {
+                Ask::Execute(command)
+            };
+            let last = match proposing.send(&link, body).await {
                 Next::End(end) => return end,
                 Next::Again(failure) => failure,
             };
@@ -93,7 +118,32 @@ impl Lead {
         deadline: Deadline,
         mood: Mood,
     ) -> Result<(Token, Result<Answer, Refusal>), Failure> {
-        self.ask_body(Ask::Query(v1::Query::from(query)), deadline, mood)
+        let query = v1::Query::from(query);
+        let body = |_link: &Link| Ask::Query(query.clone());
+        let (answer, _) = self.ask_body(body, None, deadline, mood).await?;
+        Ok(answer)
+    }
+
+    /// Asks for an answer that the session may cache.
+    pub(crate) async fn ask_leased(
+        &self,
+        query: &Query,
+        session: SessionId,
+        deadline: Deadline,
+    ) -> Result<(Answered, Option<Granted>), Failure> {
+        let query = v1::Query::from(query);
+        let body = |link: &Link| {
+            let query = query.clone();
+            if link.leases() {
+                Ask::LeasedQuery(v1::LeasedQuery {
+                    query: Some(query),
+                    session: session.0,
+                })
+            } else {
+                Ask::Query(query)
+            }
+        };
+        self.ask_body(body, Some(session), deadline, Mood::Steady)
             .await
     }
 
@@ -109,24 +159,36 @@ impl Lead {
             at_least: Some(at_least.into()),
             wait_ms: u32::try_from(REACH_TURN.as_millis()).unwrap_or(u32::MAX),
         });
-        self.ask_body(body, deadline, Mood::Steady).await
+        let body = |_link: &Link| body.clone();
+        let (answer, _) = self.ask_body(body, None, deadline, Mood::Steady).await?;
+        Ok(answer)
     }
 
     async fn ask_body(
         &self,
-        body: Ask,
+        body: impl Fn(&Link) -> Ask,
+        session: Option<SessionId>,
         deadline: Deadline,
         mood: Mood,
-    ) -> Result<(Token, Result<Answer, Refusal>), Failure> {
+    ) -> Result<(Answered, Option<Granted>), Failure> {
+        let bad = |error: proto::ConvertError| Failure::BadReply(error.to_string());
         let mut backoff = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
         let mut behind = None;
         loop {
             let link = self.link(deadline, mood).await?;
-            let last = match call(&link, body.clone(), deadline).await {
-                Ok(Tell::Answer(answer)) => {
-                    return answer
-                        .convert()
-                        .map_err(|error| Failure::BadReply(error.to_string()));
+            let asked = Instant::now();
+            let last = match call(&link, body(&link), deadline).await {
+                Ok(Tell::Answer(answer)) => return Ok((answer.convert().map_err(bad)?, None)),
+                Ok(Tell::LeasedAnswer(leased)) => {
+                    let answer = leased.answer.ok_or_else(unexpected)?;
+                    let grant = session.zip(leased.grant);
+                    let granted = grant.map(|(session, grant)| Granted {
+                        grant,
+                        link: link.id(),
+                        session,
+                        asked,
+                    });
+                    return Ok((answer.convert().map_err(bad)?, granted));
                 }
                 Ok(Tell::Failure(failure)) => match after_failure(&link, failure) {
                     Verdict::Again(failure) | Verdict::MayHaveRun(failure) => failure,

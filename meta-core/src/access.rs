@@ -1,6 +1,6 @@
 //! Who may do what: mode bits, ownership, the sticky bit.
 
-use crate::attr::{Caller, mode};
+use crate::attr::{Attr, Caller, mode};
 use crate::outcome::Refusal;
 use crate::row::Inode;
 
@@ -13,17 +13,30 @@ pub(crate) const EXECUTE: u32 = 1;
 ///
 /// The first class that fits decides alone: an owner without a bit is not saved by its group.
 pub(crate) fn check(inode: &Inode, caller: &Caller, wanted: u32) -> Result<(), Refusal> {
+    check_bits((inode.mode, inode.uid, inode.gid), caller, wanted)
+}
+
+/// As [`check`], by a file's attributes.
+pub(crate) fn check_attr(attr: &Attr, caller: &Caller, wanted: u32) -> Result<(), Refusal> {
+    check_bits((attr.mode, attr.uid, attr.gid), caller, wanted)
+}
+
+fn check_bits(
+    (mode, uid, gid): (u32, u32, u32),
+    caller: &Caller,
+    wanted: u32,
+) -> Result<(), Refusal> {
     if caller.is_root() {
         return Ok(());
     }
-    let shift = if caller.uid == inode.uid {
+    let shift = if caller.uid == uid {
         6
-    } else if caller.in_group(inode.gid) {
+    } else if caller.in_group(gid) {
         3
     } else {
         0
     };
-    if (inode.mode >> shift) & wanted == wanted {
+    if (mode >> shift) & wanted == wanted {
         Ok(())
     } else {
         Err(Refusal::AccessDenied)

@@ -60,6 +60,12 @@ bugs! {
     ChangelogGap = "changelog gap",
     /// A mirror answers before it has applied what the reader has seen.
     MirrorIgnoresToken = "mirror ignores the token",
+    /// Files change without a word to those who cache them.
+    LeaseNotRecalled = "lease not recalled",
+    /// Holders of leases are asked, and their answer is not waited for.
+    RecallNotAwaited = "recall not awaited",
+    /// A lease is given on a file that is about to change.
+    LeaseDuringChange = "lease given during a change",
     /// A lost answer is taken for a failure.
     LostAnswerFails = "lost answer told as failure",
 }

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The newest generation that this version reads.
-pub(crate) const NEWEST: u32 = REMOVE_ENTRIES;
+pub(crate) const NEWEST: u32 = LEASES;
 /// The one that every version reads.
 pub(crate) const FIRST: u32 = 1;
 /// The one of tasks.
@@ -34,6 +34,8 @@ const RECOVERED: u32 = 3;
 const REAP_FILES: u32 = 4;
 /// The one of names that are removed many at a time.
 const REMOVE_ENTRIES: u32 = 5;
+/// The one of leaders that wait until leases of their predecessors are over. No command is of it.
+pub(crate) const LEASES: u32 = 6;
 
 /// The generation of a command.
 pub(crate) fn of(body: &CommandBody) -> u32 {

@@ -19,6 +19,7 @@ mod failure;
 mod generations;
 mod http;
 mod leader;
+mod leases;
 mod listener;
 pub mod logging;
 pub mod members_command;

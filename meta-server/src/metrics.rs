@@ -27,6 +27,12 @@ pub(crate) struct Metrics {
     pub(crate) streams: Gauge,
     /// Sessions the leader follows.
     pub(crate) sessions: Gauge,
+    /// Leases that clients hold.
+    pub(crate) leases: Gauge,
+    /// Questions to holders before a change.
+    pub(crate) lease_recalls: Counter,
+    /// Holders that did not answer in their time.
+    pub(crate) lease_timeouts: Counter,
     /// Sessions that were expired.
     pub(crate) sessions_expired: Counter,
     /// Files without names that were deleted.
@@ -96,6 +102,9 @@ impl Default for Metrics {
             proposals_in_flight: Gauge::default(),
             streams: Gauge::default(),
             sessions: Gauge::default(),
+            leases: Gauge::default(),
+            lease_recalls: Counter::default(),
+            lease_timeouts: Counter::default(),
             sessions_expired: Counter::default(),
             orphans_reaped: Counter::default(),
             leaderships: Counter::default(),
@@ -109,6 +118,7 @@ impl Default for Metrics {
             registry: Registry::default(),
         };
         metrics.register_counts(&mut registry);
+        metrics.register_leases(&mut registry);
         metrics.raft.register(&mut registry);
         metrics.mirrors.register(&mut registry);
         Self {
@@ -119,6 +129,15 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    fn register_leases(&self, registry: &mut Registry) {
+        let help = "Files that clients may answer from their caches";
+        registry.register("leases", help, self.leases.clone());
+        let help = "Times a client was asked to forget what was about to change";
+        registry.register("lease_recalls", help, self.lease_recalls.clone());
+        let help = "Times a client did not answer that, and its leases ended by time";
+        registry.register("lease_timeouts", help, self.lease_timeouts.clone());
+    }
+
     fn register_counts(&self, registry: &mut Registry) {
         let counters = [
             (

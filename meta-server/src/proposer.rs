@@ -5,6 +5,7 @@
 
 use crate::clock::{self, ClockCheck, WallClock};
 use crate::failure::{self, Failure};
+use crate::leases::Change;
 use crate::metrics::Metrics;
 use crate::node::{Raft, has_majority};
 use crate::space::SpaceWatch;
@@ -86,9 +87,16 @@ impl Proposer {
 
     /// Stamps a command, submits it and waits for its reply. The caller has checked that this
     /// node leads.
-    pub(crate) async fn propose(&self, origin: Origin, command: Command) -> Result<Reply, Failure> {
+    /// this node leads. `held` is dropped when it is certain how the command ended, which may be
+    /// later than the answer.
+    pub(crate) async fn propose(
+        &self,
+        origin: Origin,
+        command: Command,
+        held: Change,
+    ) -> Result<Reply, Failure> {
         let started = Instant::now();
-        let replied = self.propose_inner(origin, command).await;
+        let replied = self.propose_inner(origin, command, held).await;
         self.metrics
             .proposal_seconds
             .observe(started.elapsed().as_secs_f64());
@@ -103,7 +111,12 @@ impl Proposer {
         replied
     }
 
-    async fn propose_inner(&self, origin: Origin, mut command: Command) -> Result<Reply, Failure> {
+    async fn propose_inner(
+        &self,
+        origin: Origin,
+        mut command: Command,
+        held: Change,
+    ) -> Result<Reply, Failure> {
         self.check_clock()?;
         self.space.admit(&command)?;
         command.stamp = clock::timestamp(self.wall.now());
@@ -125,40 +138,40 @@ impl Proposer {
         };
         self.metrics.proposals_in_flight.inc();
         failpoint::pass(Point::Propose);
-        let replied = self.submit(bytes).await;
+        let replied = self.submit(bytes, held).await;
         failpoint::pass(Point::Proposed);
         self.metrics.proposals_in_flight.dec();
         replied
     }
 
-    async fn submit(&self, bytes: Vec<u8>) -> Result<Reply, Failure> {
+    async fn submit(&self, bytes: Vec<u8>, held: Change) -> Result<Reply, Failure> {
         let deadline = Instant::now() + REPLY_TIMEOUT;
-        let term = self.leading_term();
-        let mut writing = std::pin::pin!(self.raft.client_write(CommandBytes(bytes.into())));
-        loop {
+        let term = leading_term(&self.raft);
+        let raft = self.raft.clone();
+        let writing = async move { raft.client_write(CommandBytes(bytes.into())).await };
+        let mut writing = Box::pin(writing);
+        let why = loop {
             match tokio::time::timeout(LOOK_INTERVAL, &mut writing).await {
                 Ok(Ok(written)) => return reply(written.data),
                 Ok(Err(error)) => return Err(failure::of_write(error)),
-                Err(_elapsed) if self.leading_term() != term => {
-                    return Err(Failure::unknown("this node lost its leadership meanwhile"));
+                Err(_elapsed) if leading_term(&self.raft) != term => {
+                    break "this node lost its leadership meanwhile";
                 }
                 Err(_elapsed) if !has_majority(&self.raft, self.majority_limit) => {
-                    return Err(Failure::unknown(
-                        "this node lost touch with most of the others meanwhile",
-                    ));
+                    break "this node lost touch with most of the others meanwhile";
                 }
                 Err(_elapsed) if Instant::now() >= deadline => {
-                    return Err(Failure::unknown("a majority did not answer in time"));
+                    break "a majority did not answer in time";
                 }
                 Err(_elapsed) => {}
             }
-        }
-    }
-
-    fn leading_term(&self) -> Option<u64> {
-        let watched = self.raft.server_metrics();
-        let metrics = watched.borrow_watched();
-        (metrics.state == ServerState::Leader).then_some(metrics.vote.leader_id.term)
+        };
+        tokio::spawn(async move {
+            // It may be applied yet: until then nobody may cache what it changes.
+            let _ended = writing.await;
+            drop(held);
+        });
+        Err(Failure::unknown(why))
     }
 
     fn check_clock(&self) -> Result<(), Failure> {
@@ -171,6 +184,13 @@ impl Proposer {
         }
         Ok(())
     }
+}
+
+/// The term that this node leads in.
+pub(crate) fn leading_term(raft: &Raft) -> Option<u64> {
+    let watched = raft.server_metrics();
+    let metrics = watched.borrow_watched();
+    (metrics.state == ServerState::Leader).then_some(metrics.vote.leader_id.term)
 }
 
 fn reply(applied: Applied) -> Result<Reply, Failure> {

@@ -4,6 +4,7 @@
 //! new leader gives each session a full time to live. The table also knows on which stream a
 //! session lives, so that the leader can ask it something.
 
+use crate::leases::Way;
 use meta_core::ids::{SessionId, VolumeId};
 use parking_lot::Mutex;
 use proto::v1;
@@ -11,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 /// Sessions in the table: those that exist, and some that were named and do not.
@@ -24,7 +25,11 @@ pub(crate) struct StreamLink {
     out: mpsc::WeakSender<v1::ServerFrame>,
     born: Instant,
     heard_ms: AtomicU64,
+    /// Of this stream, unlike any other of this process.
+    number: u64,
 }
+
+static STREAMS: AtomicU64 = AtomicU64::new(0);
 
 impl StreamLink {
     pub(crate) fn new(out: &mpsc::Sender<v1::ServerFrame>) -> Arc<Self> {
@@ -33,6 +38,7 @@ impl StreamLink {
             out,
             born: Instant::now(),
             heard_ms: AtomicU64::new(0),
+            number: STREAMS.fetch_add(1, Ordering::Relaxed) + 1,
         })
     }
 
@@ -46,10 +52,27 @@ impl StreamLink {
         self.born + Duration::from_millis(self.heard_ms.load(Ordering::Relaxed))
     }
 
+    /// This stream, as leases need it.
+    pub(crate) fn way(&self) -> Way {
+        Way {
+            stream: self.number,
+            out: self.out.clone(),
+        }
+    }
+
     /// The way to the client, while it is connected.
     pub(crate) fn out(&self) -> Option<mpsc::Sender<v1::ServerFrame>> {
         self.out.upgrade().filter(|out| !out.is_closed())
     }
+}
+
+/// How a session came to this leader.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Came {
+    /// The term that this node led in.
+    pub(crate) term: u64,
+    /// From when on nothing is shown of what it was given under leases of another leader.
+    pub(crate) clean: Instant,
 }
 
 #[derive(Debug)]
@@ -58,6 +81,8 @@ struct Entry {
     volume: Option<VolumeId>,
     heard: Instant,
     link: Option<Arc<StreamLink>>,
+    /// The leadership of this node that it came to last.
+    came: Option<Came>,
     /// Sweeps in a row that did not find the session.
     missed: u8,
 }
@@ -74,16 +99,47 @@ impl Entry {
 #[derive(Debug, Default)]
 pub(crate) struct SessionTable {
     entries: Mutex<HashMap<SessionId, Entry>>,
+    came: Notify,
 }
 
 impl SessionTable {
-    /// A session lives on a stream from now on. False if the table is full.
-    pub(crate) fn attach(&self, session: SessionId, link: &Arc<StreamLink>) -> bool {
+    /// A session lives on a stream from now on, and came while this node led. False if the table
+    /// is full.
+    pub(crate) fn attach(
+        &self,
+        session: SessionId,
+        link: &Arc<StreamLink>,
+        came: Option<Came>,
+    ) -> bool {
+        let taken = self.take_in(session, link, came);
+        self.came.notify_waiters();
+        taken
+    }
+
+    /// Since when, if a session came while this node led in `term`, nothing is shown of what it was
+    /// given before.
+    pub(crate) fn came_in(&self, session: SessionId, term: u64) -> Option<Instant> {
+        let entries = self.entries.lock();
+        let came = entries.get(&session)?.came?;
+        (came.term == term).then_some(came.clean)
+    }
+
+    /// The next session comes.
+    pub(crate) fn attached(&self) -> tokio::sync::futures::Notified<'_> {
+        self.came.notified()
+    }
+
+    fn take_in(&self, session: SessionId, link: &Arc<StreamLink>, came: Option<Came>) -> bool {
         let now = Instant::now();
         let mut entries = self.entries.lock();
         if let Some(entry) = entries.get_mut(&session) {
             entry.heard = now;
             entry.link = Some(Arc::clone(link));
+            // The first word counts: a session that came once has nothing of earlier leaders.
+            let known = entry
+                .came
+                .filter(|known| came.is_none_or(|came| came.term == known.term));
+            entry.came = known.or(came);
             return true;
         }
         if entries.len() >= ENTRIES_MAX {
@@ -96,6 +152,7 @@ impl SessionTable {
                 volume: None,
                 heard: now,
                 link,
+                came,
                 missed: 0,
             },
         );
@@ -130,6 +187,7 @@ impl SessionTable {
                 volume: None,
                 heard: now,
                 link: None,
+                came: None,
                 missed: 0,
             });
             entry.volume = Some(*volume);
@@ -210,7 +268,7 @@ mod tests {
         let table = SessionTable::default();
         let (out, answers) = mpsc::channel(1);
         let link = StreamLink::new(&out);
-        assert!(table.attach(SessionId(1), &link));
+        assert!(table.attach(SessionId(1), &link, None));
         let start = Instant::now();
         table.sweep(&existing(&[1]), start);
         link.heard_ms.store(90_000, Ordering::Relaxed);
@@ -225,7 +283,7 @@ mod tests {
         let table = SessionTable::default();
         let (out, _answers) = mpsc::channel(1);
         let link = StreamLink::new(&out);
-        assert!(table.attach(SessionId(5), &link));
+        assert!(table.attach(SessionId(5), &link, None));
         assert!(!table.exists(SessionId(5)));
         table.sweep(&existing(&[]), Instant::now());
         assert_eq!(table.len(), 1);

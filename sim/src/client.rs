@@ -62,6 +62,16 @@ impl Role {
         }
     }
 
+    /// How many of a session's queries are the last one once more. Some never ask anything else:
+    /// nothing but a lease tells them of what others do.
+    fn repeats(self, rng: &mut StdRng) -> f64 {
+        match self {
+            Self::Both | Self::Visitor => 0.2,
+            Self::Reader if rng.random_bool(0.3) => 1.0,
+            Self::Reader => 0.5,
+        }
+    }
+
     /// How many of its calls change something.
     fn writes(self) -> f64 {
         match self {
@@ -69,6 +79,11 @@ impl Role {
             Self::Reader => 0.0,
         }
     }
+}
+
+/// Whether a client changes nothing.
+pub(crate) fn only_reads(number: usize) -> bool {
+    Role::of(number) == Role::Reader
 }
 
 /// What a client works with.
@@ -93,6 +108,8 @@ struct Seen {
     dirs: Vec<Ino>,
     files: Vec<Ino>,
     slices: Vec<SliceId>,
+    /// The last query.
+    last: Option<QueryBody>,
 }
 
 impl Seen {
@@ -122,6 +139,7 @@ impl Client {
                 session: number,
                 ..Seen::default()
             };
+            let repeats = role.repeats(&mut rng);
             let calls = rng.random_range(role.calls() / 2..role.calls() * 2);
             for _ in 0..calls {
                 if self.stopped() {
@@ -131,11 +149,17 @@ impl Client {
                     let operation = operation(&mut rng, &mut seen);
                     self.execute(&session, operation, &mut seen).await;
                 } else {
-                    self.query(&session, query(&mut rng, &seen), &mut seen)
-                        .await;
+                    // Asked again and again, as caches are for.
+                    let again = seen.last.take().filter(|_| rng.random_bool(repeats));
+                    let body = again.unwrap_or_else(|| query(&mut rng, &seen));
+                    seen.last = Some(body.clone());
+                    self.query(&session, body, &mut seen).await;
                 }
                 let pause = rng.random_range(0..=role.pause_ms());
                 tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+            if let Some(leases) = session.status().leases {
+                self.recorder.add_cached(leases.hits, leases.recalls);
             }
             // One that just goes away is expired by the leader.
             if rng.random_bool(0.7) {
@@ -163,6 +187,7 @@ impl Client {
         let options = SessionOptions {
             retry_for: Some(RETRY_FOR),
             open_for: OPEN_FOR,
+            leases: self.seed.is_multiple_of(2),
             mirror,
             ..SessionOptions::default()
         };

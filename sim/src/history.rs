@@ -85,6 +85,8 @@ struct Inner {
     next_tag: u32,
     /// Calls that were answered, by client.
     answered: Vec<u64>,
+    /// Queries that were answered from a cache, and recalls of what was cached.
+    cached: (u64, u64),
 }
 
 impl Recorder {
@@ -112,6 +114,18 @@ impl Recorder {
             inner.answered[call.client] += 1;
         }
         inner.calls.push(call);
+    }
+
+    /// Counts what a session's cache did.
+    pub(crate) fn add_cached(&self, hits: u64, recalls: u64) {
+        let inner = &mut *self.inner.lock();
+        inner.cached.0 += hits;
+        inner.cached.1 += recalls;
+    }
+
+    /// Queries answered from caches, and recalls.
+    pub(crate) fn cached(&self) -> (u64, u64) {
+        self.inner.lock().cached
     }
 
     /// How many calls of a client were answered.

@@ -186,11 +186,13 @@ fn tell(report: &RunReport) {
         println!("{line}");
     }
     let (calls, answered, unknown) = report.calls;
+    let (cached, recalls) = report.cached;
     let (nodes, mirrors) = report.nodes;
     let faults: u32 = report.faults.values().sum();
     println!(
         "seed {}: {nodes}+{mirrors} nodes, {:.1} s simulated, {faults} faults, {} entries, {calls} \
-         calls, {answered} answered, {unknown} unknown, trace {}",
+         calls, {answered} answered, {cached} of them from caches, {recalls} recalls, {unknown} \
+         unknown, trace {}",
         report.seed,
         report.simulated_ms as f64 / 1000.0,
         report.decided,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use turmoil::Sim;
 
 /// Kinds of fault, in the order of the report.
-const KINDS: [&str; 21] = [
+const KINDS: [&str; 22] = [
     "kill",
     "kill-leader",
     "power-loss",
@@ -23,6 +23,7 @@ const KINDS: [&str; 21] = [
     "part-leader",
     "part-leader",
     "part-leader",
+    "part-client",
     "part-one-way",
     "part-pairs",
     "hold",
@@ -395,6 +396,10 @@ impl Nemesis {
                 hosts.sort_by_key(|host| !leads(host));
                 self.part(sim, &hosts, "part-one", now)
             }
+            "part-client" => {
+                let hosts = self.client_first(stage);
+                self.part(sim, &hosts, "part-one", now)
+            }
             "loss" => self.loss(sim, everybody, now),
             _ => {
                 // Also between the sides, and between nodes and clients.
@@ -405,6 +410,15 @@ impl Nemesis {
                 self.part(sim, &hosts, kind, now)
             }
         }
+    }
+
+    /// All hosts, first a client that only reads: one that holds leases and falls silent.
+    fn client_first(&mut self, stage: &Stage) -> Vec<String> {
+        let mut hosts = stage.hosts();
+        let readers: BTreeSet<String> = stage.readers().collect();
+        hosts.shuffle(&mut self.rng);
+        hosts.sort_by_key(|host| !readers.contains(host));
+        hosts
     }
 
     fn crash(

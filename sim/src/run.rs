@@ -1,6 +1,6 @@
 //! One run: a stage is built, hurt and healed a few times, and then everything is checked.
 
-use crate::client::Client;
+use crate::client::{Client, only_reads};
 use crate::history::{Recorder, Told, hash};
 use crate::invariant::{self, Invariant};
 use crate::member::Member;
@@ -58,6 +58,9 @@ pub struct RunReport {
     pub nodes: (u64, u64),
     /// Calls that clients made, of these answered, of these with an unknown end.
     pub calls: (usize, usize, usize),
+    /// Queries that clients answered from their caches, and recalls that they answered.
+    #[serde(default)]
+    pub cached: (u64, u64),
     /// Entries that the origin decided.
     pub decided: u64,
     /// Faults that happened, by kind.
@@ -123,6 +126,12 @@ impl Stage {
     /// The nodes of both.
     pub(crate) fn members(&self) -> impl Iterator<Item = &Member> {
         self.sides().flat_map(|side| &side.members)
+    }
+
+    /// Hosts of clients that only read.
+    pub(crate) fn readers(&self) -> impl Iterator<Item = String> {
+        let readers = (0..self.clients).filter(|number| only_reads(*number));
+        readers.map(client_host)
     }
 
     /// All hosts, those of clients too.
@@ -425,6 +434,7 @@ impl Run {
             seed: self.options.seed,
             nodes: (nodes(Some(&self.stage.origin)), nodes(self.stage.mirror())),
             calls: (calls.len(), answered.count(), unknown.count()),
+            cached: self.stage.recorder.cached(),
             decided: self.stage.origin.ledger.highest(),
             faults: faults.map(|(kind, n)| ((*kind).to_owned(), *n)).collect(),
             ends: self.nemesis.ends().clone(),

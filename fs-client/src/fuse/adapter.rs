@@ -3,11 +3,13 @@
 
 use super::caller::Callers;
 use super::errno;
-use super::reply::{file_attr, timestamp};
+use super::reply::{file_attr, ino, timestamp};
+use super::shows::Shows;
 use super::virtual_files::{About, VirtualFile, VirtualFiles};
 use crate::vfs::{OpenHow, Vfs};
-use fuser::{FileHandle, FopenFlags, Generation, ReplyEntry, ReplyOpen};
-use meta_core::attr::{Attr, FileKind};
+use fuser::{FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyEntry, ReplyOpen};
+use meta_core::attr::Attr;
+use meta_core::name::Name;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
@@ -20,7 +22,8 @@ pub(super) const FILE_ATTR_TTL: Duration = Duration::ZERO;
 /// Times and sizes between this mount and its kernel.
 #[derive(Clone, Debug)]
 pub struct AdapterOptions {
-    /// How long the kernel keeps names, and attributes of directories.
+    /// How long the kernel keeps names, and attributes of directories, where there are no leases:
+    /// of what a mirror answers.
     pub entry_ttl: Duration,
     /// Requests in the background (read-ahead, write-back) at most.
     pub background_max: u16,
@@ -46,13 +49,16 @@ pub struct Adapter {
     pub(super) options: AdapterOptions,
     pub(super) callers: Callers,
     pub(super) virtuals: Arc<VirtualFiles>,
+    pub(super) shows: Shows,
 }
 
 impl Adapter {
     /// A file system that is served on `runtime`.
     pub fn new(vfs: Vfs, runtime: Handle, about: About, options: AdapterOptions) -> Self {
         let mounted = timestamp(SystemTime::now());
+        let shows = Shows::new(vfs.clone(), options.entry_ttl);
         Self {
+            shows,
             vfs,
             runtime,
             options,
@@ -61,20 +67,33 @@ impl Adapter {
         }
     }
 
-    /// How long the kernel keeps attributes.
-    pub(super) fn attr_ttl(&self) -> impl Fn(&Attr) -> Duration + Send + 'static {
-        let directories = self.options.entry_ttl;
-        move |attr| match attr.kind {
-            FileKind::Directory => directories,
-            _ => FILE_ATTR_TTL,
+    /// Answers with a name and its file.
+    pub(super) fn entry(
+        &self,
+        parent: INodeNo,
+        name: Option<&Name>,
+    ) -> impl FnOnce(ReplyEntry, Attr) + Send + 'static {
+        let shows = self.shows.clone();
+        let (parent, name) = (ino(parent), name.cloned());
+        move |reply, attr| {
+            let entry = name.as_ref().map(|name| (parent, name));
+            shows.with(entry, &attr, |ttl| {
+                reply.entry_with_ttls(&ttl.attr, &ttl.entry, &file_attr(&attr), GENERATION);
+            });
         }
     }
 
-    pub(super) fn entry(&self) -> impl FnOnce(ReplyEntry, Attr) + Send + 'static {
-        let (entry_ttl, attr_ttl) = (self.options.entry_ttl, self.attr_ttl());
+    /// Answers with attributes.
+    pub(super) fn attr(&self) -> impl FnOnce(ReplyAttr, Attr) + Send + 'static {
+        let shows = self.shows.clone();
         move |reply, attr| {
-            reply.entry_with_ttls(&attr_ttl(&attr), &entry_ttl, &file_attr(&attr), GENERATION);
+            shows.with(None, &attr, |ttl| reply.attr(&ttl.attr, &file_attr(&attr)));
         }
+    }
+
+    /// How long the kernel shows what it is told.
+    pub(crate) fn shows(&self) -> Shows {
+        self.shows.clone()
     }
 
     pub(super) fn open_flags(&self, pages_valid: bool, writes: bool) -> FopenFlags {

@@ -65,6 +65,7 @@ impl Filesystem for Adapter {
         let virtual_file = VirtualFile::named(ino(parent), name.as_bytes());
         let own = virtual_file.map(|file| self.virtuals.attr(file));
         let (vfs, name) = (self.vfs.clone(), checked(name));
+        let answer = self.entry(parent, name.as_ref().ok());
         let caller = self.callers.of(request);
         let work = async move {
             match own {
@@ -72,7 +73,7 @@ impl Filesystem for Adapter {
                 None => vfs.lookup(&caller, ino(parent), name?).await,
             }
         };
-        self.serve(call, reply, work, self.entry());
+        self.serve(call, reply, work, answer);
     }
 
     fn getattr(
@@ -84,16 +85,14 @@ impl Filesystem for Adapter {
     ) {
         let call = self.call(Op::GetAttr, request, format_args!("{file}"));
         let own = VirtualFile::of(ino(file)).map(|file| self.virtuals.attr(file));
-        let (vfs, ttl) = (self.vfs.clone(), self.attr_ttl());
+        let vfs = self.vfs.clone();
         let work = async move {
             match own {
                 Some(attr) => Ok(attr),
                 None => vfs.get_attr(&Caller::root(), ino(file)).await,
             }
         };
-        self.serve(call, reply, work, move |reply, attr| {
-            reply.attr(&ttl(&attr), &file_attr(&attr));
-        });
+        self.serve(call, reply, work, self.attr());
     }
 
     fn setattr(
@@ -131,12 +130,10 @@ impl Filesystem for Adapter {
             drop_privilege_bits: false,
             grow_only: false,
         };
-        let (vfs, ttl) = (self.vfs.clone(), self.attr_ttl());
+        let vfs = self.vfs.clone();
         let caller = self.callers.of(request);
         let work = async move { vfs.set_attr(&caller, change).await };
-        self.serve(call, reply, work, move |reply, attr| {
-            reply.attr(&ttl(&attr), &file_attr(&attr));
-        });
+        self.serve(call, reply, work, self.attr());
     }
 
     fn readlink(&self, request: &Request, file: INodeNo, reply: ReplyData) {
@@ -159,13 +156,14 @@ impl Filesystem for Adapter {
         let what = format_args!("{parent},{name:?},{mode:o},{rdev}");
         let call = self.call(Op::Mknod, request, what);
         let (vfs, name) = (self.vfs.clone(), added(parent, name));
+        let answer = self.entry(parent, name.as_ref().ok());
         let caller = self.callers.of(request);
         let work = async move {
             let node = kind_of(mode).and_then(|kind| Vfs::node_of(kind, rdev));
             let node = node.ok_or(Refusal::InvalidArgument)?;
             vfs.make(&caller, ino(parent), name?, mode, node).await
         };
-        self.serve(call, reply, work, self.entry());
+        self.serve(call, reply, work, answer);
     }
 
     fn mkdir(
@@ -183,12 +181,13 @@ impl Filesystem for Adapter {
             format_args!("{parent},{name:?},{mode:o}"),
         );
         let (vfs, name) = (self.vfs.clone(), added(parent, name));
+        let answer = self.entry(parent, name.as_ref().ok());
         let caller = self.callers.of(request);
         let work = async move {
             vfs.make(&caller, ino(parent), name?, mode, NewNode::Directory)
                 .await
         };
-        self.serve(call, reply, work, self.entry());
+        self.serve(call, reply, work, answer);
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -218,12 +217,13 @@ impl Filesystem for Adapter {
         let what = format_args!("{parent},{name:?},{target:?}");
         let call = self.call(Op::Symlink, request, what);
         let (vfs, name) = (self.vfs.clone(), added(parent, name));
+        let answer = self.entry(parent, name.as_ref().ok());
         let caller = self.callers.of(request);
         let node = NewNode::Symlink {
             target: target.as_os_str().as_bytes().to_vec(),
         };
         let work = async move { vfs.make(&caller, ino(parent), name?, 0o777, node).await };
-        self.serve(call, reply, work, self.entry());
+        self.serve(call, reply, work, answer);
     }
 
     fn rename(
@@ -266,9 +266,10 @@ impl Filesystem for Adapter {
             return reply.error(errno::RESERVED);
         }
         let (vfs, name) = (self.vfs.clone(), added(parent, name));
+        let answer = self.entry(parent, name.as_ref().ok());
         let caller = self.callers.of(request);
         let work = async move { vfs.link(&caller, ino(file), ino(parent), name?).await };
-        self.serve(call, reply, work, self.entry());
+        self.serve(call, reply, work, answer);
     }
 
     fn open(&self, request: &Request, file: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
@@ -469,10 +470,9 @@ impl Filesystem for Adapter {
     ) {
         let call = self.call(Op::ReadDirPlus, request, format_args!("{file},{offset}"));
         let work = self.listing(handle, offset, ListAttrs::With);
-        let ttl = self.attr_ttl();
-        self.serve(call, reply, work, move |mut reply, listing| {
-            super::listing::fill_plus(&mut reply, ino(file), offset, &listing, ttl);
-            reply.ok();
+        let shows = self.shows.clone();
+        self.serve(call, reply, work, move |reply, listing| {
+            super::listing::answer_plus(reply, ino(file), offset, &listing, &shows);
         });
     }
 

@@ -3,6 +3,7 @@
 
 use super::adapter::{Adapter, GENERATION};
 use super::reply::{file_attr, file_type};
+use super::shows::Shows;
 use crate::vfs::{DirHandleId, DirListing, ListAttrs, VfsError};
 use fuser::ReplyDirectoryPlus;
 use fuser::{FileAttr, FileHandle, FileType, INodeNo, ReplyDirectory};
@@ -62,12 +63,25 @@ pub(super) fn fill(reply: &mut ReplyDirectory, ino: Ino, offset: u64, listing: &
     }
 }
 
-pub(super) fn fill_plus(
+pub(super) fn answer_plus(
+    mut reply: ReplyDirectoryPlus,
+    ino: Ino,
+    offset: u64,
+    listing: &DirListing,
+    shows: &Shows,
+) {
+    shows.answering(|| {
+        fill_plus(&mut reply, ino, offset, listing, shows);
+        reply.ok();
+    });
+}
+
+fn fill_plus(
     reply: &mut ReplyDirectoryPlus,
     ino: Ino,
     offset: u64,
     listing: &DirListing,
-    ttl: impl Fn(&Attr) -> Duration,
+    shows: &Shows,
 ) {
     for (number, ino, name) in dots(ino, listing, offset) {
         let attr = bare_directory(ino);
@@ -88,7 +102,9 @@ pub(super) fn fill_plus(
         let Some(attr) = listing.attr(entry) else {
             continue;
         };
-        let (ttl, attr) = (ttl(&attr), file_attr(&attr));
+        // One time for the name and the attributes.
+        let handed = shows.hand_on(Some((ino, &entry.name)), &attr);
+        let (ttl, attr) = (handed.entry.min(handed.attr), file_attr(&attr));
         if reply.add(
             INodeNo(entry.ino.0),
             entry.number.0,

@@ -5,9 +5,9 @@
 //! `errno.rs`.
 //!
 //! What is left to the kernel: permission checks in front of the engine's own
-//! (`default_permissions`), the page cache, locks (they hold on this machine only), and directory
-//! entries and directory attributes for up to a second. Attributes of files and missing names are
-//! never cached.
+//! (`default_permissions`), the page cache, locks (they hold on this machine only), and what is under
+//! a lease of the engine, for half a second and until the engine asks to forget it. Missing names are
+//! never cached by it.
 
 mod adapter;
 mod caller;
@@ -17,6 +17,7 @@ mod filesystem;
 mod listing;
 mod reply;
 mod serve;
+mod shows;
 mod virtual_files;
 
 pub use adapter::{Adapter, AdapterOptions};

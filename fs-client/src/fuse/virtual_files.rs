@@ -160,6 +160,11 @@ impl VirtualFiles {
                 "reads_at_origin_behind": mirror.counts.behind,
                 "reads_at_origin_unavailable": mirror.counts.unavailable,
             })),
+            "leases": meta.leases.map(|leases| serde_json::json!({
+                "files": leases.files,
+                "answers": leases.hits,
+                "recalls": leases.recalls,
+            })),
             "pending_bytes": vfs.pending_bytes(),
             "pending_slices": vfs.pending_slices(),
             "open_handles": vfs.open_handles(),
@@ -202,11 +207,16 @@ impl OpenVirtual {
 fn stats(vfs: &Vfs) -> String {
     let meta = vfs.meta_status();
     let mirror = meta.mirror.map(|mirror| mirror.counts).unwrap_or_default();
+    let leases = meta.leases.unwrap_or_default();
     vfs.stats().text(&[
         ("dirty_bytes", vfs.pending_bytes()),
         ("dirty_slices", vfs.pending_slices()),
         ("open_handles", vfs.open_handles()),
         ("meta_retries_total", meta.retries),
+        ("meta_queries_total", meta.queries),
+        ("leased_files", leases.files),
+        ("lease_answers_total", leases.hits),
+        ("lease_recalls_total", leases.recalls),
         ("meta_connected", u64::from(meta.connected)),
         ("mirror_reads_total", mirror.served),
         ("mirror_fallbacks_behind_total", mirror.behind),

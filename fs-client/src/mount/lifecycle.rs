@@ -110,6 +110,7 @@ async fn connect(
         info: session_info(path).to_string().into_bytes(),
         retry_for: options.retry_for,
         open_for: options.connect_for,
+        leases: true,
         mirror: options.mirror.clone(),
         ..SessionOptions::default()
     };

@@ -124,7 +124,9 @@ impl Serving {
         let path = mountpoint::check(path, options.nonempty)?;
         let config = config(&about, options);
         let adapter = Adapter::new(vfs.clone(), Handle::current(), about, options.adapter());
+        let shows = adapter.shows();
         let session = Session::new(adapter, &path, &config).map_err(|error| fuse(&path, error))?;
+        vfs.forgets(shows.kernel(session.notifier()));
         let place = Place::new(path)?;
         let ended = serve(session, place.clone())?;
         Ok(Self {

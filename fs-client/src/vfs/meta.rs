@@ -3,10 +3,11 @@
 
 use super::VfsError;
 use futures::future::BoxFuture;
-use meta_client::MirrorRouteStatus;
+use meta_client::{Forgets, HandedOn, LeaseStatus, MirrorRouteStatus};
 use meta_core::attr::{Attr, Caller};
 use meta_core::command::Operation;
 use meta_core::ids::{ClusterId, Epoch, Ino, SessionId};
+use meta_core::name::Name;
 use meta_core::outcome::{Success, Token};
 use meta_core::query::{Answer, QueryBody};
 use quick_cache::sync::Cache;
@@ -28,6 +29,18 @@ pub trait MetaApi: Send + Sync + Debug + 'static {
     /// The volume's epochs by now, and who opened each.
     fn epochs(&self) -> BoxFuture<'_, Result<Vec<(Epoch, ClusterId)>, VfsError>>;
 
+    /// Says how long the kernel may show an answer without asking again; `None` if nothing tells
+    /// when it changes.
+    fn hand_on(&self, _entry: Option<(Ino, &Name)>, _attr: &Attr) -> Option<HandedOn> {
+        None
+    }
+
+    /// The kernel shows a name at another place, after a rename.
+    fn moved(&self, _parent: Ino, _name: &Name) {}
+
+    /// Says who has the kernel forget what it was handed on.
+    fn forgets(&self, _forgets: Arc<dyn Forgets>) {}
+
     /// How the way to the engine is.
     fn status(&self) -> MetaStatus;
 
@@ -46,8 +59,12 @@ pub struct MetaStatus {
     pub session: SessionId,
     /// The newest state seen.
     pub token: Token,
+    /// Questions and operations that the engine answered, since the mount.
+    pub queries: u64,
     /// Requests sent again, since the mount.
     pub retries: u64,
+    /// How the cache of answers does, if there is one.
+    pub leases: Option<LeaseStatus>,
     /// How the way to the mirror is, if one is read from.
     pub mirror: Option<MirrorRouteStatus>,
 }

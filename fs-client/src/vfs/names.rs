@@ -129,15 +129,21 @@ impl Vfs {
         self.writable()?;
         let operation = Operation::Rename {
             parent: from.0,
-            name: from.1,
+            name: from.1.clone(),
             new_parent: to.0,
-            new_name: to.1,
+            new_name: to.1.clone(),
             mode,
         };
-        match self.core.meta.execute(caller, operation).await? {
+        let moved = match self.core.meta.execute(caller, operation).await? {
             Success::Renamed { .. } | Success::Done => Ok(()),
             _ => Err(VfsError::Unexpected("a moved name")),
+        };
+        // The kernel takes along how long it shows a name.
+        self.core.meta.api().moved(to.0, &to.1);
+        if mode == RenameMode::Exchange {
+            self.core.meta.api().moved(from.0, &from.1);
         }
+        moved
     }
 
     /// A symlink's target.

@@ -5,10 +5,11 @@ use super::{MetaApi, MetaStatus, Vfs, VfsError, VfsOptions};
 use chunk_store::SliceStore;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use meta_client::{ClientError, Failure, HeldInodes, MetaSession};
-use meta_core::attr::Caller;
+use meta_client::{ClientError, Failure, Forgets, HandedOn, HeldInodes, MetaSession};
+use meta_core::attr::{Attr, Caller};
 use meta_core::command::Operation;
 use meta_core::ids::{ClusterId, Epoch, Ino};
+use meta_core::name::Name;
 use meta_core::outcome::Success;
 use meta_core::query::{Answer, QueryBody};
 use std::sync::{Arc, Weak};
@@ -37,9 +38,23 @@ impl MetaApi for MetaSession {
             connected: status.connected,
             session: status.session,
             token: status.token,
+            queries: status.answered,
             retries: status.retries,
+            leases: status.leases,
             mirror: status.mirror,
         }
+    }
+
+    fn hand_on(&self, entry: Option<(Ino, &Name)>, attr: &Attr) -> Option<HandedOn> {
+        Self::hand_on(self, entry, attr)
+    }
+
+    fn moved(&self, parent: Ino, name: &Name) {
+        Self::moved(self, parent, name);
+    }
+
+    fn forgets(&self, forgets: Arc<dyn Forgets>) {
+        Self::forgets(self, forgets);
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

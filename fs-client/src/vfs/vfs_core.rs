@@ -10,9 +10,11 @@ use super::settle::OpensInFlight;
 use super::slice_table::SliceTables;
 use super::{MetaApi, MetaStatus, Stats, VfsError, VfsOptions};
 use chunk_store::SliceStore;
+use meta_client::{Forgets, HandedOn};
 use meta_core::attr::{Attr, Caller, Timestamp};
 use meta_core::failpoint::{self, Point};
 use meta_core::ids::Ino;
+use meta_core::name::Name;
 use meta_core::query::QueryBody;
 use quick_cache::sync::Cache;
 use std::sync::{Arc, Weak};
@@ -125,6 +127,21 @@ impl Vfs {
         self.core.opens.settled().await;
         let held = asked.iter().filter(|ino| self.core.inodes.holds(**ino));
         held.copied().collect()
+    }
+
+    /// Says how long the kernel may show a file without asking again; `None` if nothing tells when
+    /// it changes. What this mount has open it changes by itself.
+    pub fn hand_on(&self, entry: Option<(Ino, &Name)>, attr: &Attr) -> Option<HandedOn> {
+        let mut handed = self.core.meta.api().hand_on(entry, attr)?;
+        if self.core.inodes.get(attr.ino).is_some() {
+            handed.attr = Duration::ZERO;
+        }
+        Some(handed)
+    }
+
+    /// Says who has the kernel forget what it was handed on.
+    pub fn forgets(&self, forgets: Arc<dyn Forgets>) {
+        self.core.meta.api().forgets(forgets);
     }
 
     /// Counters.

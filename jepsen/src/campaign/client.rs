@@ -37,6 +37,7 @@ async fn open_with(url: &str, mirror: Option<MirrorOptions>) -> Result<MetaSessi
     let url: MetaUrl = url.parse().context("a META-URL of our own")?;
     let options = SessionOptions {
         retry_for: Some(RETRY_FOR),
+        leases: true,
         mirror,
         ..SessionOptions::default()
     };

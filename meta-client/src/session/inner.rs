@@ -8,6 +8,7 @@ use super::mirror::{self, MirrorRoute};
 use crate::deadline::Deadline;
 use crate::error::{ClientError, Failure};
 use crate::lead::{Lead, Mood};
+use crate::leases::{LeaseCache, renew_all};
 use crate::options::SessionOptions;
 use crate::precheck;
 use crate::propose::Proposed;
@@ -35,8 +36,8 @@ const ORIGIN_TURN: Duration = Duration::from_secs(2);
 
 /// A session's parts.
 #[derive(Debug)]
-pub(super) struct Inner {
-    pub(super) lead: Lead,
+pub(crate) struct Inner {
+    pub(crate) lead: Lead,
     mirror: Option<MirrorRoute>,
     pub(super) volume: VolumeInfo,
     pub(super) options: SessionOptions,
@@ -44,11 +45,13 @@ pub(super) struct Inner {
     pub(super) holder: RwLock<Option<Arc<dyn HeldInodes>>>,
     pub(super) ttl_ms: AtomicU64,
     /// Ends every task of the session.
-    pub(super) stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
     /// No operation begins any more.
     closing: CancellationToken,
     token: Mutex<Token>,
     queries: Semaphore,
+    /// What may be answered from memory.
+    pub(crate) leases: Option<Arc<LeaseCache>>,
     reopened: AtomicU64,
 }
 
@@ -67,7 +70,10 @@ impl Inner {
         check_options(&options)?;
         let deadline = Deadline::after(Some(options.open_for));
         let (asking, asked) = mpsc::channel(QUESTIONS_AHEAD);
-        let lead = Lead::start(&url.addrs, asking);
+        // A mirror changes without asking.
+        let caches = options.leases && options.mirror.is_none();
+        let leases = caches.then(Arc::<LeaseCache>::default);
+        let lead = Lead::start(&url.addrs, asking, leases.clone());
         let volume = find(&lead, &url.volume, deadline, Mood::Opening).await?;
         let (era, token) = open_era(&lead, volume.id, &options, deadline, Mood::Opening).await?;
         lead.attach(era.id.0);
@@ -89,10 +95,14 @@ impl Inner {
             // Whatever was there before the session is seen by it, also at a mirror.
             token: Mutex::new(token),
             queries: Semaphore::new(options.queries as usize),
+            leases,
             reopened: AtomicU64::new(0),
             options,
         });
         tokio::spawn(keeper::keep(Arc::clone(&inner)));
+        if inner.leases.is_some() {
+            tokio::spawn(renew_all(Arc::clone(&inner)));
+        }
         tokio::spawn(held::answer_all(Arc::clone(&inner), asked));
         Ok(inner)
     }
@@ -105,7 +115,7 @@ impl Inner {
         Arc::clone(&self.eras.borrow())
     }
 
-    pub(super) fn session_id(&self) -> SessionId {
+    pub(crate) fn session_id(&self) -> SessionId {
         self.era().id
     }
 
@@ -126,6 +136,26 @@ impl Inner {
         &self,
         caller: Caller,
         operation: Operation,
+    ) -> Result<Success, ClientError> {
+        let Some(leases) = &self.leases else {
+            return self.execute_once(caller, operation, &[]).await;
+        };
+        let own = leases.change(&operation);
+        let done = self.execute_once(caller, operation, &own.dropped()).await;
+        match &done {
+            Ok(Success::Entry { attr, .. }) => own.made(attr.ino),
+            Err(ClientError::Unknown(_)) => own.in_doubt(),
+            _ => {}
+        }
+        done
+    }
+
+    /// `dropped`: files of which nothing is answered from memory meanwhile.
+    async fn execute_once(
+        &self,
+        caller: Caller,
+        operation: Operation,
+        dropped: &[u64],
     ) -> Result<Success, ClientError> {
         let deadline = self.deadline();
         let mut request = Request {
@@ -148,7 +178,7 @@ impl Inner {
                 stamp,
                 body,
             };
-            match self.attempt(&era, slot, &command, deadline).await {
+            match self.attempt(&era, slot, &command, dropped, deadline).await {
                 Attempt::Ended(result) => return result,
                 Attempt::NextEra(reason) => why = reason,
             }
@@ -191,9 +221,12 @@ impl Inner {
         era: &Era,
         slot: Slot,
         command: &Command,
+        dropped: &[u64],
         deadline: Deadline,
     ) -> Attempt {
-        let (reply, in_doubt) = match self.lead.propose(command, deadline, Mood::Steady).await {
+        let (lead, dropped) = (&self.lead, dropped.to_vec());
+        let proposed = lead.propose_own(command, dropped, deadline, Mood::Steady);
+        let (reply, in_doubt) = match proposed.await {
             Proposed::Reply { reply, in_doubt } => (reply, in_doubt),
             Proposed::NotRun(error) => {
                 slot.unused();
@@ -236,10 +269,15 @@ impl Inner {
         body: QueryBody,
     ) -> Result<Answer, ClientError> {
         let body = precheck::query(&caller, body)?;
-        let deadline = self.deadline();
         if self.closing.is_cancelled() {
             return Err(Failure::Closed.into());
         }
+        if let Some(leases) = &self.leases
+            && let Some(answer) = leases.answer(&caller, &body)
+        {
+            return Ok(answer?);
+        }
+        let deadline = self.deadline();
         let permit = match deadline.bound(self.queries.acquire()).await {
             Some(Ok(permit)) => permit,
             Some(Err(_closed)) => return Err(Failure::Closed.into()),
@@ -265,7 +303,7 @@ impl Inner {
         deadline: Deadline,
     ) -> Result<(Token, Result<Answer, Refusal>), ClientError> {
         let Some(route) = &self.mirror else {
-            return Ok(self.lead.ask(query, deadline, Mood::Steady).await?);
+            return self.read_origin(query, deadline).await;
         };
         let mut origin_first = matches!(query.body, QueryBody::Open { write: true, .. });
         loop {
@@ -291,12 +329,35 @@ impl Inner {
         }
     }
 
+    /// The leader's answer, which is cached as far as it gives leases for it.
+    async fn read_origin(
+        &self,
+        query: &Query,
+        deadline: Deadline,
+    ) -> Result<(Token, Result<Answer, Refusal>), ClientError> {
+        let Some(leases) = &self.leases else {
+            return Ok(self.lead.ask(query, deadline, Mood::Steady).await?);
+        };
+        let begun = leases.begin();
+        let session = self.session_id();
+        let (answered, granted) = self.lead.ask_leased(query, session, deadline).await?;
+        if let Some(granted) = granted
+            && granted.session == self.session_id()
+        {
+            leases.learn(begun, &query.body, &answered.1, granted);
+        }
+        Ok(answered)
+    }
+
     /// Opens the next era; the keeper alone does so.
     pub(super) async fn reopen(&self, deadline: Deadline) -> Result<(), ClientError> {
         let (volume, mood) = (self.volume.id, Mood::Steady);
         let (era, token) = open_era(&self.lead, volume, &self.options, deadline, mood).await?;
         self.saw(token);
         self.lead.attach(era.id.0);
+        if let Some(leases) = &self.leases {
+            leases.begin_anew();
+        }
         self.reopened.fetch_add(1, Ordering::Relaxed);
         tracing::info!(session = era.id.0, "a new session is open");
         self.eras.send_replace(era);
@@ -330,6 +391,9 @@ impl Inner {
         if tokio::time::timeout(CLOSE_WAIT, idle).await.is_err() {
             tracing::warn!("the session is closed with operations in flight");
         }
+        if let Some(leases) = &self.leases {
+            leases.begin_anew();
+        }
         self.close_era(era.id).await;
         self.give_up();
         self.lead.stop();
@@ -357,10 +421,12 @@ impl Inner {
             session_ttl: Some(Duration::from_millis(ttl_ms)).filter(|ttl| !ttl.is_zero()),
             sessions_reopened: self.reopened.load(Ordering::Relaxed),
             streams: self.lead.links(),
+            answered: self.lead.answered(),
             retries: self.lead.retries(),
             operations_in_flight: era.slots.in_use(),
             token: self.token(),
             mirror: self.mirror.as_ref().map(MirrorRoute::status),
+            leases: self.leases.as_ref().map(|leases| leases.status()),
         }
     }
 }

@@ -97,7 +97,7 @@ impl MirrorRoute {
         // It has no session, so it is asked nothing.
         let (asked, _nobody) = mpsc::channel(1);
         Self {
-            lead: Lead::start(&options.url.addrs, asked),
+            lead: Lead::start(&options.url.addrs, asked, None),
             name: options.url.volume.clone(),
             uuid,
             wait: options.wait,

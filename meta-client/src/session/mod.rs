@@ -15,12 +15,14 @@ pub use held::HeldInodes;
 pub use mirror::{MirrorCounts, MirrorRouteStatus};
 
 use crate::error::ClientError;
+use crate::leases::{Forgets, HandedOn, LeaseStatus};
 use crate::options::SessionOptions;
 use crate::url::MetaUrl;
-use inner::Inner;
-use meta_core::attr::Caller;
+pub(crate) use inner::Inner;
+use meta_core::attr::{Attr, Caller};
 use meta_core::command::Operation;
-use meta_core::ids::SessionId;
+use meta_core::ids::{Ino, SessionId};
+use meta_core::name::Name;
 use meta_core::outcome::{Success, Token};
 use meta_core::query::{Answer, QueryBody, VolumeInfo};
 use std::sync::Arc;
@@ -51,6 +53,8 @@ pub struct ConnectionStatus {
     pub sessions_reopened: u64,
     /// Streams opened.
     pub streams: u64,
+    /// Requests and queries that the cluster answered, on all streams.
+    pub answered: u64,
     /// Requests and queries sent again.
     pub retries: u64,
     /// Operations in flight.
@@ -59,6 +63,8 @@ pub struct ConnectionStatus {
     pub token: Token,
     /// How the way to the mirror is, if one is read from.
     pub mirror: Option<MirrorRouteStatus>,
+    /// How the cache does, if the session has one.
+    pub leases: Option<LeaseStatus>,
 }
 
 impl MetaSession {
@@ -126,6 +132,26 @@ impl MetaSession {
     /// Says who knows which inodes are held open here. Until then none are.
     pub fn hold_inodes(&self, holder: Arc<dyn HeldInodes>) {
         *self.inner.holder.write() = Some(holder);
+    }
+
+    /// Says who hands on what is answered here, and has to forget it when it changes.
+    pub fn forgets(&self, forgets: Arc<dyn Forgets>) {
+        if let Some(leases) = &self.inner.leases {
+            leases.set_forgets(forgets);
+        }
+    }
+
+    /// Says how long somebody else may show an answer without asking again, if the session caches.
+    pub fn hand_on(&self, entry: Option<(Ino, &Name)>, attr: &Attr) -> Option<HandedOn> {
+        let leases = self.inner.leases.as_ref()?;
+        Some(leases.hand_on(entry, attr))
+    }
+
+    /// Says that somebody else shows a name at another place, after a rename.
+    pub fn moved(&self, parent: Ino, name: &Name) {
+        if let Some(leases) = &self.inner.leases {
+            leases.moved(parent, name);
+        }
     }
 
     /// How the way to the cluster is.

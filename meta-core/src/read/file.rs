@@ -1,6 +1,7 @@
 //! Questions about files.
 
-use crate::access::{self, EXECUTE, READ, WRITE};
+use super::cached::may_open;
+use crate::access::{self, EXECUTE};
 use crate::apply::{GOING, clipped, xattr};
 use crate::attr::{Caller, FileKind};
 use crate::ids::{ChunkIndex, DentryNumber, Ino, SliceOrder};
@@ -36,13 +37,9 @@ pub(super) fn answer<K: KvRead>(
             if inode.nlink == 0 && !inode.is_directory() {
                 return Err(Refusal::Stale.into());
             }
-            let read = if *read { READ } else { 0 };
-            let write = if *write { WRITE } else { 0 };
-            access::check(&inode, caller, read | write)?;
-            if inode.is_directory() && write != 0 {
-                return Err(Refusal::IsDirectory.into());
-            }
-            Ok(Answer::Attr(inode.attr(*ino)))
+            let attr = inode.attr(*ino);
+            may_open(&attr, caller, *read, *write)?;
+            Ok(Answer::Attr(attr))
         }
         QueryBody::ReadDir {
             ino,

@@ -1,9 +1,11 @@
 //! Answers queries from one consistent view of the tables.
 
+mod cached;
 mod cluster;
 mod file;
 mod rows;
 
+pub use cached::{leads_to, may_open, may_search};
 pub(crate) use cluster::volume_ids;
 pub use cluster::{
     MirrorPlace, MirrorSummary, VolumeSummary, is_initialised, mirror_place, mirrors, records,

@@ -117,7 +117,7 @@ mod tests {
         let mut outs = Vec::new();
         for (session, held) in [(1, 10), (2, 11)] {
             let (out, frames) = mpsc::channel(4);
-            table.attach(SessionId(session), &StreamLink::new(&out));
+            table.attach(SessionId(session), &StreamLink::new(&out), None);
             client(&rounds, frames, held);
             outs.push(out);
         }

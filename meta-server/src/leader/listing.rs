@@ -36,7 +36,7 @@ pub(super) async fn origins(core: &Arc<Core>) -> Result<Vec<VolumeInfo>, Failure
 }
 
 /// All sessions of a volume, or of the cluster.
-pub(super) async fn sessions(
+pub(crate) async fn sessions(
     core: &Arc<Core>,
     volume: VolumeId,
 ) -> Result<Vec<SessionInfo>, Failure> {

@@ -5,12 +5,13 @@
 mod changelog_trimmer;
 mod clock_guard;
 pub(crate) mod held;
-mod listing;
+pub(crate) mod listing;
 mod orphan_reaper;
 mod session_reaper;
 mod trimmer;
 
 use crate::failure::Failure;
+use crate::leases::{self, Change};
 use crate::mirror;
 use crate::node::Core;
 use crate::proposer::Origin;
@@ -35,6 +36,9 @@ pub(crate) async fn run(core: Arc<Core>, stop: CancellationToken) {
         if running != wanted {
             // Dropping the set ends the loops of the last leadership.
             duties = wanted.map(|term| (term, start(&core, term)));
+            if wanted.is_none() {
+                core.leases.reset(None);
+            }
             if running.is_some() && wanted.is_none() {
                 tracing::info!(term = lead.term, leader = ?lead.leader, "leadership is over");
             }
@@ -49,8 +53,11 @@ pub(crate) async fn run(core: Arc<Core>, stop: CancellationToken) {
 fn start(core: &Arc<Core>, term: u64) -> JoinSet<()> {
     tracing::info!(term, "this node leads");
     core.metrics.leaderships.inc();
-    core.sessions.restart(Instant::now());
+    let now = Instant::now();
+    core.sessions.restart(now);
+    core.leases.reset(Some(term));
     let mut duties = JoinSet::new();
+    duties.spawn(leases::keep(Arc::clone(core), term, now));
     duties.spawn(session_reaper::run(Arc::clone(core)));
     duties.spawn(orphan_reaper::run(Arc::clone(core)));
     duties.spawn(trimmer::run(Arc::clone(core)));
@@ -68,7 +75,10 @@ async fn maintain(core: &Core, volume: VolumeId, body: CommandBody) -> Result<bo
         stamp: Timestamp::default(),
         body,
     };
-    let reply = core.proposer.propose(Origin::Duty, command).await?;
+    let reply = core
+        .proposer
+        .propose(Origin::Duty, command, Change::default())
+        .await?;
     match reply.outcome {
         Outcome::Done(Success::Maintained { more, .. }) => Ok(more),
         Outcome::Done(_) => Ok(false),

@@ -3,6 +3,7 @@
 
 use super::batch::{Batch, Pushed};
 use crate::failure::{Failure, FailureKind};
+use crate::leases::Change;
 use crate::node::Core;
 use crate::proposer::Origin;
 use futures::FutureExt as _;
@@ -334,7 +335,12 @@ impl Follower {
                 stamp: Timestamp::default(),
                 body: CommandBody::Mirror(step.clone()),
             };
-            let reply = match self.core.proposer.propose(Origin::Duty, command).await {
+            let reply = match self
+                .core
+                .proposer
+                .propose(Origin::Duty, command, Change::default())
+                .await
+            {
                 Ok(reply) => reply,
                 // Nothing was proposed yet.
                 Err(failure) if failure.kind == FailureKind::Overloaded => {

@@ -5,16 +5,18 @@ use crate::config::NodeConfig;
 use crate::failure::{Failure, FailureKind};
 use crate::generations::{self, Generations, Unread};
 use crate::leader::held::HeldRounds;
+use crate::leases::Leases;
 use crate::metrics::{Metrics, MirrorNumbers, gauge};
 use crate::mirror::board::MirrorBoard;
 use crate::network::Channels;
-use crate::proposer::Proposer;
+use crate::proposer::{Proposer, leading_term};
 use crate::reads::ReadGate;
 use crate::session_table::SessionTable;
 use crate::space::SpaceWatch;
 use meta_core::attr::Caller;
 use meta_core::command::{Command, CommandBody};
 use meta_core::ids::{ClusterId, VolumeId};
+use meta_core::kv::KvRead;
 use meta_core::outcome::{Fatal, MirrorState, Refusal, Stop, Token};
 use meta_core::query::{Answer, Query, QueryBody};
 use meta_core::seeded::{Bug, has};
@@ -55,6 +57,7 @@ pub(crate) struct Core {
     pub(crate) proposer: Proposer,
     pub(crate) sessions: SessionTable,
     pub(crate) held: HeldRounds,
+    pub(crate) leases: Arc<Leases>,
     /// A file lost its last name.
     pub(crate) orphan_made: Notify,
     /// A volume that follows another cluster was made.
@@ -145,6 +148,17 @@ impl Core {
             None => "no leader is known yet".to_owned(),
         };
         Err(Failure::new(FailureKind::NotLeader(addr), message))
+    }
+
+    /// The term that this node leads in.
+    pub(crate) fn leading_term(&self) -> Option<u64> {
+        leading_term(&self.raft)
+    }
+
+    /// Whether every member waits, as leader, for leases of another.
+    pub(crate) fn all_know_leases(&self) -> bool {
+        let known = self.generations.check(&self.others(), generations::LEASES);
+        known.is_ok()
     }
 
     /// The cluster's identity, if it has one as far as this node has applied.
@@ -313,15 +327,20 @@ impl Core {
     }
 
     fn answer_here(&self, query: &Query) -> QueryResult {
-        // A refusal tells as much of the volume's state as an answer.
-        let read = self.reader.with_view(|view| {
-            let token = meta_core::read::token(view, query.volume)?;
-            match meta_core::read::answer(view, query) {
-                Ok((_, answer)) => Ok((token, Ok(answer))),
-                Err(Stop::Refused(refusal)) => Ok((token, Err(refusal))),
-                Err(Stop::Fatal(fatal)) => Err(fatal),
-            }
-        });
+        let read = self.reader.with_view(|view| answer_from(view, query));
+        read.and_then(|answered| answered)
+            .map_err(|fatal| self.fatal(&fatal))
+    }
+
+    /// Two answers from one view.
+    pub(super) fn answer_both(
+        &self,
+        one: &Query,
+        other: &Query,
+    ) -> Result<(Answered, Answered), Failure> {
+        let read = self
+            .reader
+            .with_view(|view| Ok((answer_from(view, one)?, answer_from(view, other)?)));
         read.and_then(|answered| answered)
             .map_err(|fatal| self.fatal(&fatal))
     }
@@ -483,8 +502,21 @@ impl Core {
     }
 }
 
-/// An answer with the state it was read from, a refusal, or a failure.
-pub(crate) type QueryResult = Result<(Token, Result<Answer, Refusal>), Failure>;
+/// An answer or a refusal, with the state it was read from.
+pub(crate) type Answered = (Token, Result<Answer, Refusal>);
+
+/// The same, or a failure.
+pub(crate) type QueryResult = Result<Answered, Failure>;
+
+fn answer_from<K: KvRead>(view: &K, query: &Query) -> Result<Answered, Fatal> {
+    // A refusal tells as much of the volume's state as an answer.
+    let token = meta_core::read::token(view, query.volume)?;
+    match meta_core::read::answer(view, query) {
+        Ok((_, answer)) => Ok((token, Ok(answer))),
+        Err(Stop::Refused(refusal)) => Ok((token, Err(refusal))),
+        Err(Stop::Fatal(fatal)) => Err(fatal),
+    }
+}
 
 /// How far a volume is here.
 struct Reached {

@@ -1,6 +1,7 @@
 //! Gives a cluster its members and its identity, once.
 
 use super::Core;
+use crate::leases::Change;
 use crate::proposer::Origin;
 use meta_core::attr::Timestamp;
 use meta_core::command::{Command, CommandBody};
@@ -114,7 +115,11 @@ async fn step(core: &Arc<Core>) -> Result<Option<(ClusterId, bool)>, String> {
             body,
         };
         // Whatever the answer was, the applied state says who won.
-        if let Err(failure) = core.proposer.propose(Origin::Duty, command).await {
+        if let Err(failure) = core
+            .proposer
+            .propose(Origin::Duty, command, Change::default())
+            .await
+        {
             tracing::info!(%failure, "the cluster has no identity yet");
         }
         failpoint::pass(Point::Identified);

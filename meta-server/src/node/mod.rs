@@ -5,6 +5,7 @@ pub(crate) mod handover;
 #[cfg(feature = "rocksdb")]
 pub(crate) mod identity;
 pub(crate) mod initialise;
+mod leased;
 mod log_bound;
 pub(crate) mod members;
 
@@ -16,6 +17,7 @@ use crate::clock::{ClockCheck, WallClock};
 use crate::config::NodeConfig;
 use crate::generations::{AppliedGeneration, Generations};
 use crate::leader::held::HeldRounds;
+use crate::leases::Leases;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
 use crate::mirror::board::MirrorBoard;
@@ -426,6 +428,7 @@ async fn assemble(
         Arc::clone(&metrics),
         lease * MAJORITY_TIMEOUTS,
     );
+    let leases = Leases::new(Arc::clone(&metrics));
     Ok(Arc::new(Core {
         config,
         incarnation,
@@ -442,6 +445,7 @@ async fn assemble(
         proposer,
         sessions: SessionTable::default(),
         held: HeldRounds::default(),
+        leases,
         orphan_made: Notify::new(),
         mirror_made: Notify::new(),
         mirrors: MirrorBoard::default(),

@@ -5,8 +5,10 @@
 //! it: sessions, slots and their replies are replicated.
 
 use crate::failure::{Failure, FailureKind};
+use crate::leases::{Own, Way};
 use crate::node::Core;
 use crate::proposer::{Origin, clients_may_send};
+use crate::session_table::Came;
 use crate::session_table::StreamLink;
 use meta_core::command::CommandBody;
 use meta_core::ids::{SessionId, VolumeId};
@@ -21,6 +23,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::Streaming;
@@ -42,6 +45,8 @@ pub(super) struct ClientStream {
     window: Arc<Semaphore>,
     tasks: TaskTracker,
     attached: HashSet<SessionId>,
+    /// How its sessions come to this leader.
+    came: Option<Came>,
 }
 
 impl ClientStream {
@@ -59,6 +64,7 @@ impl ClientStream {
             window,
             tasks,
             attached: HashSet::new(),
+            came: None,
         }
     }
 
@@ -137,6 +143,11 @@ impl ClientStream {
                 .await;
             return false;
         }
+        // Only a hello says so: a stream that outlives a leadership may bring what was given in it.
+        let shown = Duration::from_millis(u64::from(hello.shown_ms)).min(limits::LEASE_TTL);
+        let clean = Instant::now() + shown;
+        let term = self.core.leading_term();
+        self.came = term.map(|term| Came { term, clean });
         for session in hello.sessions {
             self.attach(SessionId(session));
         }
@@ -146,7 +157,7 @@ impl ClientStream {
             node_id: self.core.config.node_id,
             leading: lead.leads && self.core.has_majority(),
             leader_hint: lead.leader.map(|(_, addr)| addr).unwrap_or_default(),
-            features: 0,
+            features: v1::Feature::Leases as u64,
         };
         self.tell(first.id, Tell::Hello(reply)).await
     }
@@ -165,7 +176,17 @@ impl ClientStream {
     async fn accept(&mut self, frame: v1::ClientFrame) -> Option<(u64, Work)> {
         let id = frame.id;
         let work = match frame.body {
-            Some(Ask::Execute(bytes)) => self.accept_command(&bytes),
+            Some(Ask::Execute(command)) => self.accept_command(v1::LeasedExecute {
+                command,
+                dropped: Vec::new(),
+            }),
+            Some(Ask::LeasedExecute(leased)) => self.accept_command(leased),
+            Some(Ask::LeasedQuery(leased)) => self.accept_leased_query(leased),
+            Some(Ask::RenewLease(renew)) => Ok(Work::Renew(renew)),
+            Some(Ask::Recalled(recalled)) => {
+                self.accept_recalled(&recalled);
+                return None;
+            }
             Some(Ask::Query(query)) => match query.convert() {
                 Ok(query) => Ok(Work::Query(query)),
                 Err(error) => Err(Failure::bad_request(error.to_string())),
@@ -195,7 +216,33 @@ impl ClientStream {
         }
     }
 
-    fn accept_command(&mut self, bytes: &[u8]) -> Result<Work, Failure> {
+    fn accept_leased_query(&self, leased: v1::LeasedQuery) -> Result<Work, Failure> {
+        let query = leased
+            .query
+            .ok_or_else(|| Failure::bad_request("a query without a question"))?;
+        let query = query
+            .convert()
+            .map_err(|error| Failure::bad_request(error.to_string()))?;
+        let way = self.link.way();
+        Ok(Work::LeasedQuery {
+            query,
+            session: SessionId(leased.session),
+            way,
+        })
+    }
+
+    /// The answer to a recall; too long an answer is none.
+    fn accept_recalled(&self, recalled: &v1::Recalled) {
+        if recalled.released.len() <= limits::RECALLED_FILES_MAX {
+            self.core.leases.recalled(recalled, self.link.way().stream);
+        }
+    }
+
+    fn accept_command(&mut self, message: v1::LeasedExecute) -> Result<Work, Failure> {
+        let v1::LeasedExecute {
+            command: bytes,
+            dropped,
+        } = message;
         if bytes.len() > limits::CLIENT_COMMAND_BYTES_MAX {
             let message = format!(
                 "a command of {} bytes is over the limit of {}",
@@ -204,17 +251,27 @@ impl ClientStream {
             );
             return Err(Failure::bad_request(message));
         }
-        let command = codec::decode_command(bytes)
+        let command = codec::decode_command(&bytes)
             .map_err(|error| Failure::bad_request(error.to_string()))?;
         if !clients_may_send(&command.body) {
             return Err(Failure::bad_request(
                 "clients do not send commands of this kind",
             ));
         }
-        if let CommandBody::Request(request) = &command.body {
-            self.attach(request.session);
+        let session = match &command.body {
+            CommandBody::Request(request) => request.session,
+            _ => SessionId(0),
+        };
+        self.attach(session);
+        if dropped.len() > limits::DROPPED_FILES_MAX {
+            return Err(Failure::bad_request("a command that drops too many files"));
         }
-        Ok(Work::Execute(command))
+        Ok(Work::Execute {
+            command,
+            session,
+            stream: self.link.way().stream,
+            dropped,
+        })
     }
 
     /// The answer to a question of this node; too long an answer is none.
@@ -239,7 +296,7 @@ impl ClientStream {
         if self.attached.len() >= SESSIONS_MAX {
             self.attached.clear();
         }
-        if self.core.sessions.attach(session, &self.link) {
+        if self.core.sessions.attach(session, &self.link, self.came) {
             self.attached.insert(session);
         }
     }
@@ -265,7 +322,18 @@ enum Work {
         at_least: Token,
         wait: Duration,
     },
-    Execute(meta_core::command::Command),
+    Execute {
+        command: meta_core::command::Command,
+        session: SessionId,
+        stream: u64,
+        dropped: Vec<u64>,
+    },
+    LeasedQuery {
+        query: meta_core::query::Query,
+        session: SessionId,
+        way: Way,
+    },
+    Renew(v1::RenewLease),
     Query(meta_core::query::Query),
     KeepAlive(SessionId),
 }
@@ -273,7 +341,28 @@ enum Work {
 impl Work {
     async fn run(self, core: &Arc<Core>) -> Tell {
         let told = match self {
-            Self::Execute(command) => execute(core, command).await,
+            Self::Execute {
+                command,
+                session,
+                stream,
+                dropped,
+            } => {
+                let own = Own {
+                    session,
+                    stream,
+                    dropped: &dropped,
+                };
+                execute(core, command, own).await
+            }
+            Self::LeasedQuery {
+                query,
+                session,
+                way,
+            } => core
+                .leased_query(query, session, &way)
+                .await
+                .map(Tell::LeasedAnswer),
+            Self::Renew(renew) => core.renew_lease(renew).await.map(Tell::LeaseRenewed),
             Self::Query(query) => core.query(query).await.map(|(token, result)| {
                 Tell::Answer(proto::convert::query_answer(
                     token,
@@ -303,7 +392,11 @@ fn failed(failure: Failure) -> Tell {
     Tell::Failure(failure.into_message())
 }
 
-async fn execute(core: &Core, command: meta_core::command::Command) -> Result<Tell, Failure> {
+async fn execute(
+    core: &Core,
+    command: meta_core::command::Command,
+    own: Own<'_>,
+) -> Result<Tell, Failure> {
     core.check_leading()?;
     if core.check_initialised().is_err() {
         // Only a leader that has applied everything may say so.
@@ -312,7 +405,16 @@ async fn execute(core: &Core, command: meta_core::command::Command) -> Result<Te
     }
     core.check_generation(&command)?;
     let makes_mirror = matches!(command.body, CommandBody::CreateMirror(_));
-    let reply = core.proposer.propose(Origin::Client, command).await?;
+    let change = core.leases.begin(core, &command, own).await?;
+    let closes = match &command.body {
+        CommandBody::CloseSession { session } => Some(*session),
+        _ => None,
+    };
+    let proposed = core.proposer.propose(Origin::Client, command, change);
+    let reply = proposed.await?;
+    if let Some(session) = closes {
+        core.leases.end(session);
+    }
     if makes_mirror {
         core.mirror_made.notify_one();
     }

@@ -178,7 +178,7 @@ impl v1::meta_server::Meta for Service {
 
 /// An answer, none, or the end of the stream.
 enum Act {
-    Tell(Tell),
+    Tell(Box<Tell>),
     Nothing,
     End,
 }
@@ -209,7 +209,7 @@ impl Script {
                     Act::Tell(body) => {
                         let frame = v1::ServerFrame {
                             id,
-                            body: Some(body),
+                            body: Some(*body),
                         };
                         let _ended = out.send(Ok(frame)).await;
                     }
@@ -228,14 +228,17 @@ impl Script {
             return Act::Nothing;
         }
         match body {
-            Ask::Hello(hello) => Act::Tell(self.hello(&hello)),
+            Ask::Hello(hello) => Act::Tell(Box::new(self.hello(&hello))),
             Ask::Held(held) => {
                 self.model
                     .see(|seen| seen.held.push((held.round, held.session, held.inos)));
                 Act::Nothing
             }
-            Ask::KeepAlive(alive) => Act::Tell(self.alive(alive.session)),
-            Ask::MirrorQuery(_) => Act::Tell(self.failure(FailureKind::Behind)),
+            Ask::KeepAlive(alive) => Act::Tell(Box::new(self.alive(alive.session))),
+            Ask::LeasedQuery(_) | Ask::LeasedExecute(_) | Ask::Recalled(_) | Ask::RenewLease(_) => {
+                panic!("leases were not offered")
+            }
+            Ask::MirrorQuery(_) => Act::Tell(Box::new(self.failure(FailureKind::Behind))),
             Ask::Execute(_) | Ask::Query(_) if self.deaf.load(Ordering::SeqCst) => Act::Nothing,
             Ask::Execute(bytes) => {
                 let command = proto::codec::decode_command(&bytes).expect("a command");
@@ -303,25 +306,25 @@ impl Script {
 
     fn do_with(&self, faults: &Mutex<VecDeque<Fault>>, work: impl FnOnce() -> Tell) -> Act {
         if !self.leading.load(Ordering::SeqCst) {
-            return Act::Tell(self.failure(FailureKind::NotLeader));
+            return Act::Tell(Box::new(self.failure(FailureKind::NotLeader)));
         }
         let fault = faults.lock().pop_front().unwrap_or(Fault::None);
         match fault {
-            Fault::None => Act::Tell(work()),
+            Fault::None => Act::Tell(Box::new(work())),
             Fault::DropBefore => Act::End,
             Fault::DropAfter => {
                 drop(work());
                 Act::End
             }
-            Fault::Fail(kind) => Act::Tell(self.failure(kind)),
+            Fault::Fail(kind) => Act::Tell(Box::new(self.failure(kind))),
             Fault::DoneButFail(kind) => {
                 drop(work());
-                Act::Tell(self.failure(kind))
+                Act::Tell(Box::new(self.failure(kind)))
             }
             Fault::Swallow => Act::Nothing,
             Fault::Nonsense => {
                 drop(work());
-                Act::Tell(Tell::Reply(vec![99, 1, 2].into()))
+                Act::Tell(Box::new(Tell::Reply(vec![99, 1, 2].into())))
             }
         }
     }

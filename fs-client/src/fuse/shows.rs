@@ -1,0 +1,126 @@
+//! How long the kernel shows an answer without asking again, and how it is told that it must not.
+
+use super::adapter::FILE_ATTR_TTL;
+use crate::vfs::Vfs;
+use fuser::{INodeNo, Notifier};
+use meta_client::{Forgets, Forgotten, HandedOn};
+use meta_core::attr::{Attr, FileKind};
+use meta_core::ids::Ino;
+use meta_core::name::Name;
+use parking_lot::RwLock;
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Makes answers that the kernel may show for a while.
+#[derive(Clone, Debug)]
+pub(crate) struct Shows {
+    vfs: Vfs,
+    /// How long the kernel keeps names, and attributes of directories, that nothing tells of.
+    entry_ttl: Duration,
+    /// Held for reading while an answer is on its way to the kernel, so that what is to be forgotten
+    /// is there when the kernel is told to forget it.
+    answering: Arc<RwLock<()>>,
+}
+
+impl Shows {
+    pub(super) fn new(vfs: Vfs, entry_ttl: Duration) -> Self {
+        Self {
+            vfs,
+            entry_ttl,
+            answering: Arc::default(),
+        }
+    }
+
+    /// Answers with a file's attributes, and with its name if there is one.
+    pub(super) fn with<T>(
+        &self,
+        entry: Option<(Ino, &Name)>,
+        attr: &Attr,
+        answer: impl FnOnce(HandedOn) -> T,
+    ) -> T {
+        self.answering(|| answer(self.hand_on(entry, attr)))
+    }
+
+    /// Does what brings an answer to the kernel: between what says how long it is shown and the
+    /// answer's end the kernel is not told to forget.
+    pub(super) fn answering<T>(&self, answer: impl FnOnce() -> T) -> T {
+        let _answering = self.answering.read();
+        answer()
+    }
+
+    /// How long an answer may be shown. Inside [`Self::answering`].
+    pub(super) fn hand_on(&self, entry: Option<(Ino, &Name)>, attr: &Attr) -> HandedOn {
+        let handed = self.vfs.hand_on(entry, attr);
+        handed.unwrap_or_else(|| self.fixed(attr))
+    }
+
+    fn fixed(&self, attr: &Attr) -> HandedOn {
+        HandedOn {
+            entry: self.entry_ttl,
+            attr: match attr.kind {
+                FileKind::Directory => self.entry_ttl,
+                _ => FILE_ATTR_TTL,
+            },
+        }
+    }
+
+    /// Who tells the kernel to forget.
+    pub(crate) fn kernel(&self, notifier: Notifier) -> Arc<dyn Forgets> {
+        Arc::new(Kernel {
+            notifier,
+            answering: Arc::clone(&self.answering),
+        })
+    }
+}
+
+struct Kernel {
+    notifier: Notifier,
+    answering: Arc<RwLock<()>>,
+}
+
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Kernel")
+    }
+}
+
+impl Kernel {
+    fn tell(notifier: &Notifier, files: Vec<Forgotten>) -> io::Result<()> {
+        for Forgotten { ino, attr, names } in files {
+            let ino = INodeNo(ino.0);
+            if attr {
+                // Only the attributes: pages are compared when the file is opened.
+                notifier.inval_inode(ino, -1, 0)?;
+            }
+            for name in names {
+                notifier.inval_entry(ino, OsStr::from_bytes(name.as_bytes()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl Forgets for Kernel {
+    async fn forget(&self, files: Vec<Forgotten>) {
+        let (notifier, answering) = (self.notifier.clone(), Arc::clone(&self.answering));
+        // The kernel may wait for the directory's lock, which a request of its own may hold.
+        let told = tokio::task::spawn_blocking(move || {
+            drop(answering.write());
+            Self::tell(&notifier, files)
+        });
+        match told.await {
+            Ok(Ok(())) => {}
+            // Then it is not shown before its time is over.
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "the kernel was not told to forget");
+                std::future::pending::<()>().await;
+            }
+            Err(error) => tracing::debug!(%error, "the kernel is not told to forget any more"),
+        }
+    }
+}

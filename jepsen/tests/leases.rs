@@ -1,0 +1,148 @@
+//! What mounts cache under leases: nothing old, and nothing that has to be asked for again.
+
+use anyhow::{Context as _, Result, ensure};
+use jepsen::alone::beside_others;
+use jepsen::cluster::{Cluster, ClusterOptions};
+use jepsen::fuse::skip_unless_fuse;
+use jepsen::mount::Mount;
+use jepsen::scratch::notice;
+use rustix::process::Signal;
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A cluster and two mounts of its volume.
+async fn two_mounts(name: &str) -> (Cluster, Mount, Mount) {
+    let cluster = Cluster::start(ClusterOptions::new(name, 3))
+        .await
+        .expect("a cluster");
+    cluster.format("vol").await.expect("a volume");
+    let (url, dir) = (cluster.url("vol"), cluster.dir().to_owned());
+    let mount = |name: &str| {
+        let log = dir.join(format!("{name}.log"));
+        Mount::start(&url, &dir.join(name), &log, &[]).expect("mounted")
+    };
+    let (one, two) = (mount("one"), mount("two"));
+    (cluster, one, two)
+}
+
+/// A counter of a mount's `.stats`.
+fn counter(mount: &Path, name: &str) -> Result<u64> {
+    let text = fs::read_to_string(mount.join(".stats"))?;
+    let line = format!("curlew_{name} ");
+    let found = text.lines().find_map(|text| text.strip_prefix(&line));
+    Ok(found.with_context(|| format!("no {name}"))?.parse()?)
+}
+
+/// Each change at the one mount is there at the other as soon as it is answered.
+fn changes_are_seen(one: &Path, two: &Path, rounds: u32) -> Result<()> {
+    for round in 0..rounds {
+        let name = format!("f{}", round % 5);
+        let (here, there) = (one.join(&name), two.join(&name));
+        ensure!(!there.exists(), "{name} is not there yet");
+        File::create_new(&here)?;
+        ensure!(there.exists(), "{name} was made");
+        let mode = 0o600 + round % 8;
+        fs::set_permissions(&here, fs::Permissions::from_mode(mode))?;
+        ensure!(there.metadata()?.mode() & 0o777 == mode, "its mode is set");
+        fs::write(&there, vec![7; round as usize % 100])?;
+        ensure!(here.metadata()?.len() == u64::from(round) % 100, "written");
+        let moved = two.join("moved");
+        fs::rename(&there, &moved)?;
+        ensure!(!here.exists(), "{name} was moved");
+        ensure!(one.join("moved").exists(), "it is where it was moved to");
+        fs::remove_file(one.join("moved"))?;
+        ensure!(!moved.exists(), "it was removed");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_mount_changes_the_other_never_shows_as_it_was() {
+    if skip_unless_fuse("what_one_mount_changes_the_other_never_shows_as_it_was") {
+        return;
+    }
+    let _turn = beside_others().expect("the turn");
+    let (mut cluster, one, two) = two_mounts("leases").await;
+    changes_are_seen(one.path(), two.path(), 60).expect("seen at once");
+    let leader = cluster.leader(PATIENCE).await.expect("a leader");
+    let node = cluster.node(leader).expect("a node");
+    node.kill().expect("killed");
+    changes_are_seen(one.path(), two.path(), 60).expect("seen at once under another leader");
+    let recalls = counter(two.path(), "lease_recalls_total").expect("a counter");
+    notice(&format!("leases: {recalls} recalls at one of the mounts"));
+    assert!(recalls > 0);
+    one.unmount().expect("unmounted");
+    two.unmount().expect("unmounted");
+}
+
+/// Looks at every file of a tree, as `find -ls` does.
+fn walk(dir: &Path) -> Result<u64> {
+    let mut files = 0;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        files += 1;
+        if entry.path().symlink_metadata()?.is_dir() {
+            files += walk(&entry.path())?;
+        }
+    }
+    Ok(files)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tree_that_was_walked_once_is_walked_again_without_a_question() {
+    if skip_unless_fuse("a_tree_that_was_walked_once_is_walked_again_without_a_question") {
+        return;
+    }
+    let _turn = beside_others().expect("the turn");
+    let (_cluster, one, two) = two_mounts("warm").await;
+    for dir in 0..20 {
+        let dir = one.path().join(format!("d{dir}"));
+        fs::create_dir(&dir).expect("a directory");
+        for file in 0..50 {
+            File::create_new(dir.join(format!("f{file}"))).expect("a file");
+        }
+    }
+    assert_eq!(walk(two.path()).expect("walked"), 20 * 51);
+    let before = counter(two.path(), "meta_queries_total").expect("a counter");
+    for _ in 0..3 {
+        assert_eq!(walk(two.path()).expect("walked"), 20 * 51);
+    }
+    let after = counter(two.path(), "meta_queries_total").expect("a counter");
+    let asked = after - before;
+    notice(&format!(
+        "leases: {asked} questions for 3 walks of 1,020 files"
+    ));
+    assert_eq!(asked, 0);
+    one.unmount().expect("unmounted");
+    two.unmount().expect("unmounted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mount_that_stands_still_delays_a_change_and_then_shows_it() {
+    if skip_unless_fuse("a_mount_that_stands_still_delays_a_change_and_then_shows_it") {
+        return;
+    }
+    let _turn = beside_others().expect("the turn");
+    let (_cluster, one, mut two) = two_mounts("still").await;
+    let (here, there) = (one.path().join("f"), two.path().join("f"));
+    File::create_new(&here).expect("a file");
+    assert!(there.exists());
+    let mode = |path: &Path| path.metadata().expect("attributes").mode() & 0o777;
+    let was = mode(&there);
+    two.process().signal(Signal::STOP).expect("stopped");
+    let begun = Instant::now();
+    fs::set_permissions(&here, fs::Permissions::from_mode(0o604)).expect("changed without it");
+    notice(&format!(
+        "leases: a silent mount was waited for {:?}",
+        begun.elapsed()
+    ));
+    two.process().signal(Signal::CONT).expect("resumed");
+    assert_ne!(was, 0o604);
+    assert_eq!(mode(&there), 0o604);
+    one.unmount().expect("unmounted");
+    two.unmount().expect("unmounted");
+}

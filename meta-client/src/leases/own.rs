@@ -1,0 +1,76 @@
+//! What an operation of this client's own changes.
+
+use meta_core::command::Operation;
+use meta_core::ids::Ino;
+use meta_core::name::Name;
+
+/// Files and names that an operation changes, as far as it says so itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Changes {
+    /// Files that get other attributes, permissions perhaps among them.
+    pub(super) files: Vec<Ino>,
+    /// Directories that get or lose names, and nothing else.
+    pub(super) directories: Vec<Ino>,
+    pub(super) names: Vec<(Ino, Name)>,
+    /// Whether the files behind the names change too.
+    pub(super) behind: bool,
+}
+
+impl Changes {
+    pub(super) fn of(operation: &Operation) -> Self {
+        match operation {
+            Operation::Create(create) => Self {
+                directories: vec![create.parent],
+                names: vec![(create.parent, create.name.clone())],
+                ..Self::default()
+            },
+            Operation::Link { ino, parent, name } => Self {
+                files: vec![*ino],
+                directories: vec![*parent],
+                names: vec![(*parent, name.clone())],
+                behind: false,
+            },
+            Operation::Unlink { parent, name } | Operation::Rmdir { parent, name } => Self {
+                files: Vec::new(),
+                directories: vec![*parent],
+                names: vec![(*parent, name.clone())],
+                behind: true,
+            },
+            Operation::RemoveEntries { parent, names } => Self {
+                files: Vec::new(),
+                directories: vec![*parent],
+                names: names.iter().map(|name| (*parent, name.clone())).collect(),
+                behind: true,
+            },
+            Operation::Rename {
+                parent,
+                name,
+                new_parent,
+                new_name,
+                ..
+            } => Self {
+                files: Vec::new(),
+                directories: vec![*parent, *new_parent],
+                names: vec![(*parent, name.clone()), (*new_parent, new_name.clone())],
+                behind: true,
+            },
+            Operation::SetAttr(change) => Self::file(change.ino),
+            Operation::Commit(commit) => Self::file(commit.ino),
+            Operation::Append(append) => Self::file(append.ino),
+            Operation::SetXattr { ino, .. } | Operation::RemoveXattr { ino, .. } => {
+                Self::file(*ino)
+            }
+            Operation::GrantSlices { .. }
+            | Operation::ClaimTask { .. }
+            | Operation::ReleaseTask { .. }
+            | Operation::FinishBackup(_) => Self::default(),
+        }
+    }
+
+    fn file(ino: Ino) -> Self {
+        Self {
+            files: vec![ino],
+            ..Self::default()
+        }
+    }
+}
