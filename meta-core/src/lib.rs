@@ -20,6 +20,7 @@ mod apply;
 pub mod attr;
 pub mod calendar;
 pub mod changelog;
+pub mod changes;
 pub mod check;
 pub mod chunk;
 pub mod codec;

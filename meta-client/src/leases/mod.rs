@@ -6,7 +6,6 @@
 
 mod events;
 mod file;
-mod own;
 mod renew;
 
 pub(crate) use events::Moment;
@@ -16,6 +15,7 @@ use crate::link::Link;
 use events::Events;
 use file::{File, Named};
 use meta_core::attr::{Attr, Caller};
+use meta_core::changes::Changes;
 use meta_core::command::Operation;
 use meta_core::ids::{DentryNumber, Ino, SessionId};
 use meta_core::limits::READDIR_ENTRIES_MAX;
@@ -23,7 +23,6 @@ use meta_core::name::Name;
 use meta_core::outcome::Refusal;
 use meta_core::query::{Answer, DirEntry, QueryBody};
 use meta_core::read::{may_open, may_search};
-use own::Changes;
 use parking_lot::{Mutex, RwLock};
 use proto::convert::Convert as _;
 use proto::v1;

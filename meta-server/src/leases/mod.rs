@@ -391,10 +391,7 @@ pub(crate) async fn keep(core: Arc<Core>, term: u64, since: Instant) {
         );
     }
     // Only a leader that has applied what its predecessors have committed may resolve names.
-    while let Err(failure) = core.reads.pass().await {
-        tracing::debug!(%failure, "no majority has confirmed this leader yet");
-        tokio::time::sleep(RETRY).await;
-    }
+    confirmed(&core).await;
     core.leases.open(term);
     let mut rounds = tokio::time::interval(ROUND);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -410,17 +407,24 @@ const ROUND: Duration = Duration::from_millis(500);
 /// Between two tries to be confirmed.
 const RETRY: Duration = Duration::from_millis(50);
 
-async fn all_attached(core: &Arc<Core>, term: u64) {
-    let existing = loop {
-        let listed = async {
-            core.reads.pass().await?;
-            crate::leader::listing::sessions(core, VolumeId::CLUSTER).await
-        };
-        match listed.await {
-            Ok(sessions) => break sessions,
-            Err(failure) => tracing::debug!(%failure, "the sessions are not known yet"),
-        }
+/// Waits until a majority has confirmed this leader. It is asked again and again: nothing tells when
+/// it will answer.
+async fn confirmed(core: &Core) {
+    while let Err(failure) = core.reads.pass().await {
+        tracing::debug!(%failure, "no majority has confirmed this leader yet");
         tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn all_attached(core: &Arc<Core>, term: u64) {
+    confirmed(core).await;
+    let existing = match crate::leader::listing::sessions(core, VolumeId::CLUSTER).await {
+        Ok(sessions) => sessions,
+        Err(failure) => {
+            // The node stops. If it does not, the time decides.
+            tracing::debug!(%failure, "the sessions are not known");
+            return std::future::pending().await;
+        }
     };
     let mut clean = Instant::now();
     let mut missing: HashSet<SessionId> = existing.into_iter().map(|s| s.id).collect();

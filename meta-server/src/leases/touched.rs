@@ -1,6 +1,7 @@
 //! Which files and names a command may change.
 
-use meta_core::command::{Command, CommandBody, Operation};
+use meta_core::changes::Changes;
+use meta_core::command::{Command, CommandBody};
 use meta_core::ids::{Ino, VolumeId};
 use meta_core::name::Name;
 
@@ -30,60 +31,22 @@ impl Touched {
         let CommandBody::Request(request) = &command.body else {
             return Self::default();
         };
-        let entry = |parent: Ino, name: &Name| Entry {
+        let Changes {
+            files: mut inos,
+            directories,
+            names,
+            behind: resolves,
+        } = Changes::of(&request.operation);
+        inos.extend(directories);
+        let entry = |(parent, name)| Entry {
             volume: command.volume,
             parent,
-            name: name.clone(),
+            name,
         };
-        match &request.operation {
-            Operation::Create(create) => Self {
-                inos: vec![create.parent],
-                entries: vec![entry(create.parent, &create.name)],
-                resolves: false,
-            },
-            Operation::Link { ino, parent, name } => Self {
-                inos: vec![*ino, *parent],
-                entries: vec![entry(*parent, name)],
-                resolves: false,
-            },
-            Operation::Unlink { parent, name } | Operation::Rmdir { parent, name } => Self {
-                inos: vec![*parent],
-                entries: vec![entry(*parent, name)],
-                resolves: true,
-            },
-            Operation::RemoveEntries { parent, names } => Self {
-                inos: vec![*parent],
-                entries: names.iter().map(|name| entry(*parent, name)).collect(),
-                resolves: true,
-            },
-            Operation::Rename {
-                parent,
-                name,
-                new_parent,
-                new_name,
-                ..
-            } => Self {
-                inos: vec![*parent, *new_parent],
-                entries: vec![entry(*parent, name), entry(*new_parent, new_name)],
-                resolves: true,
-            },
-            Operation::SetAttr(change) => Self::file(change.ino),
-            Operation::Commit(commit) => Self::file(commit.ino),
-            Operation::Append(append) => Self::file(append.ino),
-            Operation::SetXattr { ino, .. } | Operation::RemoveXattr { ino, .. } => {
-                Self::file(*ino)
-            }
-            Operation::GrantSlices { .. }
-            | Operation::ClaimTask { .. }
-            | Operation::ReleaseTask { .. }
-            | Operation::FinishBackup(_) => Self::default(),
-        }
-    }
-
-    fn file(ino: Ino) -> Self {
         Self {
-            inos: vec![ino],
-            ..Self::default()
+            inos,
+            entries: names.into_iter().map(entry).collect(),
+            resolves,
         }
     }
 

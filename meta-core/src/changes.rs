@@ -1,23 +1,26 @@
-//! What an operation of this client's own changes.
+//! Which files and names an operation may change: what leases are about. The leader, who asks their
+//! holders, and the client, who asks nobody about its own changes, go by the same list.
 
-use meta_core::command::Operation;
-use meta_core::ids::Ino;
-use meta_core::name::Name;
+use crate::command::Operation;
+use crate::ids::Ino;
+use crate::name::Name;
 
 /// Files and names that an operation changes, as far as it says so itself.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Changes {
+pub struct Changes {
     /// Files that get other attributes, permissions perhaps among them.
-    pub(super) files: Vec<Ino>,
+    pub files: Vec<Ino>,
     /// Directories that get or lose names, and nothing else.
-    pub(super) directories: Vec<Ino>,
-    pub(super) names: Vec<(Ino, Name)>,
+    pub directories: Vec<Ino>,
+    /// Names that come, go or move.
+    pub names: Vec<(Ino, Name)>,
     /// Whether the files behind the names change too.
-    pub(super) behind: bool,
+    pub behind: bool,
 }
 
 impl Changes {
-    pub(super) fn of(operation: &Operation) -> Self {
+    /// Of an operation.
+    pub fn of(operation: &Operation) -> Self {
         match operation {
             Operation::Create(create) => Self {
                 directories: vec![create.parent],
