@@ -26,6 +26,10 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+/// How long a history may be: two checkers take memory for each entry, and one that takes all of it
+/// ends without a verdict.
+const MAX_ENTRIES: usize = 1_000_000;
+
 /// What clients do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum Workload {
@@ -158,6 +162,12 @@ where
     M: Model + Debug + Send + Sync + 'static,
     M::Input: Codec<Output = M::Output>,
 {
+    if entries.len() > MAX_ENTRIES {
+        let count = entries.len();
+        let problem =
+            format!("a history of {count} entries is not checked, only up to {MAX_ENTRIES}");
+        return Verdict::Unknown(problem);
+    }
     let operations: Vec<OperationOf<M>> = match pair(entries) {
         Ok(operations) => operations,
         Err(error) => return Verdict::Unknown(format!("the history is damaged: {error}")),
