@@ -13,6 +13,9 @@ use std::time::Duration;
 /// How long the node may take to join its cluster again.
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// A process that was killed a moment ago still has its memory to give back.
+const DYING_LIMIT: Duration = Duration::from_secs(2);
+
 /// Starts the node and puts its new process into `playground.json`; its pid.
 pub(super) async fn restart(layout: &Layout, id: u64, progress: &Progress) -> Result<u32> {
     let program = node::program()?;
@@ -26,7 +29,9 @@ pub(super) async fn restart(layout: &Layout, id: u64, progress: &Progress) -> Re
     let plan = Plan::load(layout)?.ok_or_else(not_running)?;
     let mut state = State::load(layout)?.ok_or_else(not_running)?;
     plan.node(id)?;
-    if let Some(process) = record::alive(&layout.node(id).record())? {
+    if let Some(process) = record::alive(&layout.node(id).record())?
+        && !process.wait_gone(DYING_LIMIT).await
+    {
         bail!(
             "node {id} is running (process {}): only a dead node is restarted",
             process.pid()
