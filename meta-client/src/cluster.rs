@@ -63,7 +63,9 @@ impl Cluster {
             .propose(&command, self.deadline(), Mood::Opening)
             .await
         {
-            Proposed::Reply { reply, in_doubt } => match reply.outcome {
+            Proposed::Reply {
+                reply, in_doubt, ..
+            } => match reply.outcome {
                 Outcome::Done(Success::Volume(id)) => Ok(id),
                 Outcome::Refused(Refusal::VolumeExists) if in_doubt => self.made(&create).await,
                 Outcome::Refused(refusal) => Err(refusal.into()),
@@ -343,7 +345,9 @@ impl Cluster {
 /// lost, may have been executed, and may be why this one was refused.
 fn concluded(proposed: Proposed) -> Result<(Token, Success), ClientError> {
     match proposed {
-        Proposed::Reply { reply, in_doubt } => match reply.outcome {
+        Proposed::Reply {
+            reply, in_doubt, ..
+        } => match reply.outcome {
             Outcome::Done(success) => Ok((reply.token, success)),
             Outcome::Refused(refusal) if in_doubt => Err(ClientError::Unknown(format!(
                 "sent again, it was refused: {refusal}"
@@ -386,7 +390,11 @@ mod tests {
             stamp: Timestamp::default(),
             outcome,
         };
-        Proposed::Reply { reply, in_doubt }
+        Proposed::Reply {
+            reply,
+            told: None,
+            in_doubt,
+        }
     }
 
     #[test]

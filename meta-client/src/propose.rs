@@ -8,7 +8,7 @@ use crate::backoff::Backoff;
 use crate::deadline::Deadline;
 use crate::error::{ClientError, Failure};
 use crate::lead::{Lead, Mood};
-use crate::leases::Granted;
+use crate::leases::{Granted, Told};
 use crate::link::{Ended, Link};
 use bytes::Bytes;
 use meta_core::command::Command;
@@ -38,8 +38,15 @@ const REACH_TURN: Duration = Duration::from_millis(300);
 /// How a command ended.
 #[derive(Debug)]
 pub(crate) enum Proposed {
-    /// Answered. `in_doubt`: a sending before the answered one may have been executed too.
-    Reply { reply: Reply, in_doubt: bool },
+    /// Answered.
+    Reply {
+        /// The outcome.
+        reply: Reply,
+        /// What can be cached, if this is the only sending that was executed.
+        told: Option<Box<Told>>,
+        /// Whether a sending before the answered one may have been executed too.
+        in_doubt: bool,
+    },
     /// No sending was executed, and none will be.
     NotRun(ClientError),
     /// A sending may have been executed, or may be yet.
@@ -57,6 +64,7 @@ enum Next {
 
 struct Proposing {
     deadline: Deadline,
+    session: SessionId,
     in_doubt: bool,
     no_space: Option<Deadline>,
 }
@@ -70,20 +78,22 @@ impl Lead {
         deadline: Deadline,
         mood: Mood,
     ) -> Proposed {
-        self.propose_own(command, Vec::new(), deadline, mood).await
+        let own = (SessionId(0), Vec::new());
+        self.propose_own(command, own, deadline, mood).await
     }
 
-    /// The same, for a session that answers nothing from its cache of the files `dropped` meanwhile.
+    /// The same, for a session that answers nothing from its cache of some files meanwhile.
     pub(crate) async fn propose_own(
         &self,
         command: &Command,
-        dropped: Vec<u64>,
+        (session, dropped): (SessionId, Vec<u64>),
         deadline: Deadline,
         mood: Mood,
     ) -> Proposed {
         let command: Bytes = codec::encode_command(command).into();
         let mut proposing = Proposing {
             deadline,
+            session,
             in_doubt: false,
             no_space: None,
         };
@@ -95,8 +105,11 @@ impl Lead {
             };
             let command = command.clone();
             let body = if link.leases() {
-                let dropped = dropped.clone();
-                Ask::LeasedExecute(v1::LeasedExecute { command, dropped })
+                Ask::LeasedExecute(v1::LeasedExecute {
+                    command,
+                    dropped: dropped.clone(),
+                    leased_reply: session != SessionId(0),
+                })
             } else {
                 Ask::Execute(command)
             };
@@ -212,14 +225,24 @@ impl Lead {
 
 impl Proposing {
     async fn send(&mut self, link: &Link, body: Ask) -> Next {
+        let asked = Instant::now();
         match call(link, body, self.deadline).await {
-            Ok(Tell::Reply(bytes)) => match codec::decode_reply(&bytes) {
-                Ok(reply) => Next::End(Proposed::Reply {
-                    reply,
-                    in_doubt: self.in_doubt,
-                }),
-                Err(error) => Next::End(Proposed::InDoubt(error.to_string())),
-            },
+            Ok(Tell::Reply(bytes)) => self.replied(&bytes, None),
+            Ok(Tell::LeasedReply(leased)) => {
+                let granted = leased.grant.map(|grant| Granted {
+                    grant,
+                    link: link.id(),
+                    session: self.session,
+                    asked,
+                });
+                let directories = leased.directories.into_iter();
+                let told = Told {
+                    granted,
+                    // One that this version does not understand is not cached.
+                    directories: directories.filter_map(|attr| attr.convert().ok()).collect(),
+                };
+                self.replied(&leased.reply, Some(Box::new(told)))
+            }
             Ok(Tell::Failure(failure)) => match after_failure(link, failure) {
                 Verdict::Again(failure) => Next::Again(failure),
                 Verdict::MayHaveRun(failure) => {
@@ -236,6 +259,18 @@ impl Proposing {
                 Next::Again(lost(link))
             }
         }
+    }
+
+    /// The reply to a sending that may repeat an earlier one tells of that one's time.
+    fn replied(&self, bytes: &[u8], told: Option<Box<Told>>) -> Next {
+        Next::End(match codec::decode_reply(bytes) {
+            Ok(reply) => Proposed::Reply {
+                reply,
+                told: told.filter(|_| !self.in_doubt),
+                in_doubt: self.in_doubt,
+            },
+            Err(error) => Proposed::InDoubt(error.to_string()),
+        })
     }
 
     fn no_space(&mut self) -> Next {

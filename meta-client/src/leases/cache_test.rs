@@ -40,6 +40,7 @@ fn granted(asked: Instant, names: Option<u64>, refused: &[Ino]) -> Granted {
             ttl_ms: 2000,
             refused: refused.iter().map(|ino| ino.0).collect(),
             directory: names.map(|names| (&attr(DIR, FileKind::Directory, names)).into()),
+            ..v1::LeaseGrant::default()
         },
         link: LINK,
         session: SessionId(1),
@@ -295,4 +296,252 @@ async fn what_was_handed_on_is_named_in_a_recall_as_long_as_it_is_shown() {
     tokio::time::advance(HAND_ON_MAX).await;
     assert_eq!(recall(&cache, DIR, &["a"]).1, None, "its time is over");
     assert_eq!(cache.shown_for(), Duration::ZERO);
+}
+
+fn get_xattr(name: &str) -> QueryBody {
+    QueryBody::GetXattr {
+        ino: FILE,
+        name: name.as_bytes().to_vec(),
+    }
+}
+
+fn asked_of(
+    cache: &LeaseCache,
+    caller: &Caller,
+    body: &QueryBody,
+) -> Option<Result<Answer, Refusal>> {
+    cache.answer(caller, body)
+}
+
+#[tokio::test(start_paused = true)]
+async fn extended_attributes_are_answered_to_those_who_may_read_them() {
+    let cache = cache();
+    let (root, other) = (
+        Caller::root(),
+        Caller {
+            uid: 6,
+            gid: 6,
+            groups: Vec::new(),
+        },
+    );
+    let begun = cache.begin();
+    let value = Ok(Answer::Bytes(b"v".to_vec()));
+    let leased = || granted(Instant::now(), None, &[]);
+    // Without attributes nothing says that the file has a name.
+    cache.learn(begun, &get_xattr("user.a"), &value, leased());
+    assert_eq!(asked_of(&cache, &root, &get_xattr("user.a")), None);
+
+    learn(&cache, begun, "a", true);
+    cache.learn(begun, &get_xattr("user.a"), &value, leased());
+    let missing = Err(Refusal::NoAttribute);
+    cache.learn(begun, &get_xattr("security.b"), &missing, leased());
+    cache.learn(begun, &get_xattr("trusted.c"), &missing, leased());
+    assert_eq!(
+        asked_of(&cache, &root, &get_xattr("user.a")),
+        Some(value.clone())
+    );
+    let denied = Some(Err(Refusal::AccessDenied));
+    assert_eq!(asked_of(&cache, &other, &get_xattr("user.a")), denied);
+    assert_eq!(
+        asked_of(&cache, &other, &get_xattr("security.b")),
+        Some(missing)
+    );
+    // It may be there, for the superuser.
+    assert_eq!(asked_of(&cache, &root, &get_xattr("trusted.c")), None);
+    assert_eq!(asked_of(&cache, &root, &get_xattr("user.d")), None);
+    let list = QueryBody::ListXattr { ino: FILE };
+    assert_eq!(asked_of(&cache, &root, &list), None);
+
+    recall(&cache, FILE, &[]);
+    assert_eq!(asked_of(&cache, &root, &get_xattr("user.a")), None);
+    assert_eq!(asked_of(&cache, &root, &get_xattr("security.b")), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_says_which_files_have_no_extended_attributes() {
+    let cache = cache();
+    let root = Caller::root();
+    let begun = cache.begin();
+    let entry = |number: u64, ino: u64| DirEntry {
+        number: DentryNumber(number),
+        name: name(&format!("f{ino}")),
+        ino: Ino(ino),
+        kind: FileKind::Regular,
+        attr: Some(attr(Ino(ino), FileKind::Regular, 0)),
+    };
+    let answer = Ok(Answer::Entries {
+        parent: DIR,
+        entries: vec![entry(3, 7), entry(4, 8)],
+        end: true,
+    });
+    let body = QueryBody::ReadDir {
+        ino: DIR,
+        after: DentryNumber(0),
+        entries_max: 100,
+        with_attrs: true,
+    };
+    let mut leased = granted(Instant::now(), None, &[]);
+    leased.grant.xattrs_told = true;
+    leased.grant.with_xattrs = vec![8];
+    cache.learn(begun, &body, &answer, leased);
+    let list = |ino: u64| QueryBody::ListXattr { ino: Ino(ino) };
+    let none = Some(Ok(Answer::Names(Vec::new())));
+    assert_eq!(asked_of(&cache, &root, &list(7)), none);
+    assert_eq!(asked_of(&cache, &root, &list(8)), None);
+    let missing = Some(Err(Refusal::NoAttribute));
+    assert_eq!(
+        asked_of(&cache, &root, &get_xattr("security.selinux")),
+        missing
+    );
+
+    // This client's own change, and then nothing is known.
+    let change = Operation::SetXattr {
+        ino: FILE,
+        name: b"user.a".to_vec(),
+        value: b"v".to_vec(),
+        mode: meta_core::command::XattrMode::Set,
+    };
+    drop(cache.change(&change));
+    assert_eq!(asked_of(&cache, &root, &list(7)), None);
+    assert_eq!(
+        asked_of(&cache, &root, &get_xattr("security.selinux")),
+        None
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_is_answered_while_its_symlink_has_a_name() {
+    let cache = cache();
+    let body = QueryBody::ReadLink { ino: FILE };
+    let target = Ok(Answer::Bytes(b"to/there".to_vec()));
+    let begun = cache.begin();
+    learn(&cache, begun, "a", true);
+    cache.learn(begun, &body, &target, granted(Instant::now(), None, &[]));
+    assert_eq!(asked_of(&cache, &Caller::root(), &body), Some(target));
+    let unlink = Operation::Unlink {
+        parent: DIR,
+        name: name("a"),
+    };
+    drop(cache.change(&unlink));
+    assert_eq!(asked_of(&cache, &Caller::root(), &body), None);
+}
+
+fn create(text: &str) -> Operation {
+    Operation::Create(meta_core::command::Create {
+        parent: DIR,
+        name: name(text),
+        mode: 0o755,
+        node: meta_core::command::NewNode::Directory,
+        existing: meta_core::command::Existing::Refuse,
+    })
+}
+
+/// The reply to a create of a directory, with a lease of a generation on it, and its parent.
+fn made(generation: u64) -> (Success, Told) {
+    let success = Success::Entry {
+        attr: attr(FILE, FileKind::Directory, 0),
+        created: true,
+    };
+    let mut granted = granted(Instant::now(), None, &[]);
+    granted.grant.generation = generation;
+    granted.grant.xattrs_told = true;
+    let told = Told {
+        granted: Some(granted),
+        directories: vec![attr(DIR, FileKind::Directory, 4)],
+    };
+    (success, told)
+}
+
+fn get_attr(cache: &LeaseCache, ino: Ino) -> Option<u64> {
+    match cache.answer(&Caller::root(), &QueryBody::GetAttr { ino }) {
+        Some(Ok(Answer::Attr(attr))) => Some(attr.length),
+        _ => None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_change_makes_is_known_with_its_directory() {
+    let cache = cache();
+    learn(&cache, cache.begin(), "other", false);
+    let change = cache.change(&create("made"));
+    assert_eq!(get_attr(&cache, DIR), None);
+    let (success, told) = made(9);
+    change.done(&success, Some(told));
+    drop(change);
+    assert_eq!(get_attr(&cache, DIR), Some(4));
+    assert!(matches!(look(&cache, "made"), Some(Ok(Answer::Attr(_)))));
+    let inside = QueryBody::Lookup {
+        parent: FILE,
+        name: name("x"),
+    };
+    let nothing = Some(Err(Refusal::NotFound));
+    assert_eq!(cache.answer(&Caller::root(), &inside), nothing);
+    let list = QueryBody::ListXattr { ino: FILE };
+    let none = Some(Ok(Answer::Names(Vec::new())));
+    assert_eq!(cache.answer(&Caller::root(), &list), none);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_directory_that_others_change_too_is_not_known_from_the_reply_to_one() {
+    let cache = cache();
+    learn(&cache, cache.begin(), "other", false);
+    // Two of this client's own at once: neither reply is the last.
+    let (one, two) = (cache.change(&create("one")), cache.change(&create("two")));
+    let (success, told) = made(9);
+    one.done(&success, Some(told));
+    assert_eq!(get_attr(&cache, DIR), None);
+    drop((one, two));
+    // One of somebody else.
+    learn(&cache, cache.begin(), "other", false);
+    let change = cache.change(&create("three"));
+    recall(&cache, DIR, &["four"]);
+    let (success, told) = made(9);
+    change.done(&success, Some(told));
+    drop(change);
+    assert_eq!(get_attr(&cache, DIR), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_under_other_leases_than_the_change_began_under_tells_nothing_of_names() {
+    let cache = cache();
+    learn(&cache, cache.begin(), "other", false);
+    let change = cache.change(&create("made"));
+    // The stream breaks, the leader does what was asked, somebody removes the name, and the
+    // directory is leased anew before the reply to a second sending is there.
+    cache.attach(LINK);
+    let mut anew = granted(Instant::now(), Some(3), &[]);
+    anew.grant.generation = 10;
+    let absent = Err(Refusal::NotFound);
+    cache.learn(cache.begin(), &lookup("another"), &absent, anew);
+    let (success, _) = made(10);
+    change.done(&success, None);
+    drop(change);
+    assert_eq!(look(&cache, "made"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attributes_that_were_set_are_known_if_the_lease_was_kept() {
+    let cache = cache();
+    learn(&cache, cache.begin(), "a", true);
+    let set = Operation::SetAttr(SetAttr {
+        ino: FILE,
+        mode: Some(0o640),
+        ..SetAttr::default()
+    });
+    let mut after = attr(FILE, FileKind::Regular, 0);
+    after.mode = 0o640;
+    after.length = 12;
+    let success = Success::Attr(after);
+
+    let change = cache.change(&set);
+    assert_eq!(get_attr(&cache, FILE), None);
+    change.done(&success, None);
+    drop(change);
+    assert_eq!(get_attr(&cache, FILE), Some(12));
+
+    let change = cache.change(&set);
+    recall(&cache, FILE, &[]);
+    change.done(&success, None);
+    drop(change);
+    assert_eq!(get_attr(&cache, FILE), None);
 }

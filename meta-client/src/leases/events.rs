@@ -66,6 +66,12 @@ impl Events {
         event.is_none_or(|event| event.released <= begun)
     }
 
+    /// Whether nothing happened to a file since but the one change that is under way.
+    pub(super) fn file_is_ours(&self, ino: Ino, begun: Moment) -> bool {
+        let event = self.files.get(&ino);
+        event.is_some_and(|event| event.busy == 1 && event.last <= begun)
+    }
+
     /// Whether nothing happened to a name since but the one change that is under way.
     pub(super) fn name_is_ours(&self, parent: Ino, name: &Name, begun: Moment) -> bool {
         let event = self.names.get(&(parent, name.clone()));

@@ -10,6 +10,11 @@ use tokio::time::Instant;
 
 /// Names of a listing that is kept, at most.
 const LISTING_MAX: usize = 16_384;
+/// Extended attributes of a file that are kept, at most, and bytes of the value of each.
+const XATTRS_MAX: usize = 16;
+const XATTR_MAX: usize = 256;
+/// Bytes of a symlink's target that is kept.
+const TARGET_MAX: usize = 512;
 /// Names that were handed on, after which those of which the time is over are looked for.
 const HANDED_LOOK: usize = 1024;
 /// A directory that was recalled so often without any use in between is not worth its lease.
@@ -37,6 +42,9 @@ pub(super) struct File {
     listing: Option<Listing>,
     /// Pages of a listing that has not come to its end.
     building: Option<Listing>,
+    xattrs: Xattrs,
+    /// A symlink's, which never changes.
+    target: Option<Vec<u8>>,
     /// Recalls since it was last of use.
     recalls: u32,
     /// Until when somebody else shows its attributes.
@@ -45,6 +53,14 @@ pub(super) struct File {
     names_handed: HashMap<Name, Instant>,
     /// Since it was last looked at for eviction.
     pub(super) used: bool,
+}
+
+/// Extended attributes that are known: there, or not there.
+#[derive(Debug, Default)]
+struct Xattrs {
+    /// Whether one that is not among `values` is not there.
+    complete: bool,
+    values: HashMap<Vec<u8>, Option<Vec<u8>>>,
 }
 
 /// A directory's names in their order, without attributes.
@@ -75,6 +91,23 @@ impl File {
             Named::Unknown
         };
         self.names.get(name).copied().unwrap_or(otherwise)
+    }
+
+    /// An extended attribute, if it is known: its value, if it has one.
+    pub(super) fn xattr(&self, name: &[u8]) -> Option<Option<&[u8]>> {
+        match self.xattrs.values.get(name) {
+            Some(value) => Some(value.as_deref()),
+            None => self.xattrs.complete.then_some(None),
+        }
+    }
+
+    /// Whether it is known to have no extended attributes.
+    pub(super) fn has_no_xattrs(&self) -> bool {
+        self.xattrs.complete && self.xattrs.values.values().all(Option::is_none)
+    }
+
+    pub(super) fn target(&self) -> Option<&[u8]> {
+        self.target.as_deref()
     }
 
     /// Somebody else shows the attributes for so long.
@@ -121,7 +154,7 @@ impl File {
 
     /// What it counts for in the bound on all files.
     pub(super) fn weight(&self) -> usize {
-        1 + self.names.len()
+        1 + self.names.len() + self.xattrs.values.len()
     }
 
     pub(super) fn learn_attr(&mut self, attr: &Attr) {
@@ -137,6 +170,28 @@ impl File {
     pub(super) fn learn_empty(&mut self) {
         self.names.clear();
         self.complete = true;
+    }
+
+    /// An extended attribute has this value, or is not there. What is large is not kept.
+    pub(super) fn learn_xattr(&mut self, name: &[u8], value: Option<&[u8]>) {
+        let values = &mut self.xattrs.values;
+        let small = value.is_none_or(|value| value.len() <= XATTR_MAX);
+        if small && (values.len() < XATTRS_MAX || values.contains_key(name)) {
+            values.insert(name.to_vec(), value.map(<[u8]>::to_vec));
+        }
+    }
+
+    pub(super) fn learn_no_xattrs(&mut self) {
+        self.xattrs = Xattrs {
+            complete: true,
+            values: HashMap::new(),
+        };
+    }
+
+    pub(super) fn learn_target(&mut self, target: &[u8]) {
+        if target.len() <= TARGET_MAX {
+            self.target = Some(target.to_vec());
+        }
     }
 
     /// A page of the listing, behind the number `after`.
@@ -195,6 +250,7 @@ impl File {
     pub(super) fn attr_changes(&mut self) {
         self.attr = None;
         self.access = None;
+        self.xattrs = Xattrs::default();
     }
 
     /// It was recalled. Says whether the lease is worth keeping.

@@ -14,15 +14,15 @@ pub(crate) use renew::renew_all;
 use crate::link::Link;
 use events::Events;
 use file::{File, Named};
-use meta_core::attr::{Attr, Caller};
+use meta_core::attr::{Attr, Caller, FileKind};
 use meta_core::changes::Changes;
 use meta_core::command::Operation;
 use meta_core::ids::{DentryNumber, Ino, SessionId};
 use meta_core::limits::READDIR_ENTRIES_MAX;
 use meta_core::name::Name;
-use meta_core::outcome::Refusal;
+use meta_core::outcome::{Refusal, Success};
 use meta_core::query::{Answer, DirEntry, QueryBody};
-use meta_core::read::{may_open, may_search};
+use meta_core::read::{may_get_xattr, may_open, may_search};
 use parking_lot::{Mutex, RwLock};
 use proto::convert::Convert as _;
 use proto::v1;
@@ -80,6 +80,23 @@ pub(crate) struct Granted {
     pub(crate) asked: Instant,
 }
 
+/// What a leader tells with its reply to a change.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// A lease on the file that was made.
+    pub(crate) granted: Option<Granted>,
+    /// Directories that have other names now.
+    pub(crate) directories: Vec<Attr>,
+}
+
+impl Told {
+    /// Whether its leases are a session's.
+    pub(crate) fn is_of(&self, session: SessionId) -> bool {
+        let granted = self.granted.as_ref();
+        granted.is_none_or(|granted| granted.session == session)
+    }
+}
+
 /// How well the cache does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LeaseStatus {
@@ -126,6 +143,9 @@ struct State {
 pub(crate) struct OwnChange {
     cache: Arc<LeaseCache>,
     begun: Moment,
+    /// The leases that there were when it began.
+    link: Option<u64>,
+    generation: u64,
     files: Vec<Ino>,
     names: Vec<(Ino, Name)>,
 }
@@ -136,16 +156,56 @@ impl OwnChange {
         self.files.iter().map(|ino| ino.0).collect()
     }
 
-    /// It is done: its one new name leads to this file. A directory under a lease knows that from
-    /// now on.
-    pub(crate) fn made(&self, ino: Ino) {
+    /// It is done, and what was told with its reply is as current as the leases that it was told
+    /// under.
+    pub(crate) fn done(&self, success: &Success, told: Option<Told>) {
+        let mut state = self.cache.state.lock();
+        let Told {
+            granted,
+            directories,
+        } = told.unwrap_or_default();
+        if let Success::Entry { attr, created } = success {
+            if let Some(granted) = granted
+                && state.admit(&granted)
+                && state.events.remembers(self.begun)
+            {
+                state.learn_made(self.begun, attr, *created, &granted.grant);
+                state.bound();
+            }
+            self.learn_name(&mut state, attr.ino);
+        }
+        if let Success::Attr(attr) | Success::Appended { attr, .. } = success {
+            self.learn_attr(&mut state, attr);
+        }
+        for attr in &directories {
+            self.learn_attr(&mut state, attr);
+        }
+    }
+
+    /// Whether the leases are those that there were when it began: under others, what happened in
+    /// between was not told.
+    fn is_under_the_same(&self, state: &State) -> bool {
+        state.link == self.link && state.generation == self.generation
+    }
+
+    /// The one new name leads to this file. A directory under a lease knows that from now on.
+    fn learn_name(&self, state: &mut State, ino: Ino) {
         if let [(parent, name)] = self.names.as_slice() {
-            let mut state = self.cache.state.lock();
             let ours = state.events.name_is_ours(*parent, name, self.begun);
-            if ours && state.events.file_is_kept(*parent, self.begun) {
+            let kept = state.events.file_is_kept(*parent, self.begun);
+            if ours && kept && self.is_under_the_same(state) {
                 let named = Named::Present(ino);
                 state.with(*parent, |file| file.learn_name(name.clone(), named));
             }
+        }
+    }
+
+    /// The attributes of what this alone has changed, of a file whose lease was kept.
+    fn learn_attr(&self, state: &mut State, attr: &Attr) {
+        let ours = state.events.file_is_ours(attr.ino, self.begun);
+        let kept = state.events.file_is_kept(attr.ino, self.begun);
+        if ours && kept && attr.nlink > 0 && self.is_under_the_same(state) {
+            state.with(attr.ino, |file| file.learn_attr(attr));
         }
     }
 
@@ -239,6 +299,8 @@ impl LeaseCache {
         OwnChange {
             cache: Arc::clone(self),
             begun: state.events.now(),
+            link: state.link,
+            generation: state.generation,
             files,
             names,
         }
@@ -264,6 +326,9 @@ impl LeaseCache {
                 entries_max,
                 with_attrs,
             } => state.list(*ino, *after, *entries_max, *with_attrs),
+            QueryBody::GetXattr { ino, name } => state.xattr(caller, *ino, name),
+            QueryBody::ListXattr { ino } => state.no_xattrs(*ino),
+            QueryBody::ReadLink { ino } => state.target(*ino),
             _ => None,
         }?;
         drop(state);
@@ -489,6 +554,34 @@ impl State {
         Some(may_open(&attr, caller, read, write).map(|()| Answer::Attr(attr)))
     }
 
+    /// Who may read which attribute is a matter of mode and owner.
+    fn xattr(&mut self, caller: &Caller, ino: Ino, name: &[u8]) -> Option<Result<Answer, Refusal>> {
+        let file = self.files.get_mut(&ino)?;
+        let value = file.xattr(name)?;
+        let value = may_get_xattr(file.access()?, caller, name)
+            .and_then(|()| value.ok_or(Refusal::NoAttribute));
+        let answer = value.map(|value| Answer::Bytes(value.to_vec()));
+        file.touch();
+        Some(answer)
+    }
+
+    fn no_xattrs(&mut self, ino: Ino) -> Option<Result<Answer, Refusal>> {
+        let file = self.files.get_mut(&ino)?;
+        (file.access().is_some() && file.has_no_xattrs()).then(|| {
+            file.touch();
+            Ok(Answer::Names(Vec::new()))
+        })
+    }
+
+    /// The target of a symlink that has a name.
+    fn target(&mut self, ino: Ino) -> Option<Result<Answer, Refusal>> {
+        let file = self.files.get_mut(&ino)?;
+        file.attr()?;
+        let target = file.target()?.to_vec();
+        file.touch();
+        Some(Ok(Answer::Bytes(target)))
+    }
+
     fn list(
         &mut self,
         ino: Ino,
@@ -552,15 +645,57 @@ impl State {
                 }),
             ) => {
                 let with_attrs = entries.iter().filter_map(|entry| entry.attr.as_ref());
+                let with_xattrs: HashSet<u64> = grant.with_xattrs.into_iter().collect();
                 for attr in with_attrs.filter(|attr| leased(attr.ino)) {
                     self.learn_attr(begun, attr);
+                    if grant.xattrs_told && !with_xattrs.contains(&attr.ino.0) {
+                        self.learn_more(begun, attr.ino, File::learn_no_xattrs);
+                    }
                 }
                 if leased(*ino) && self.events.file_is_quiet(*ino, begun) {
                     self.hold(*ino);
                     self.with(*ino, |file| file.learn_page(*after, *parent, entries, *end));
                 }
             }
+            (QueryBody::GetXattr { ino, name }, Ok(Answer::Bytes(value))) if leased(*ino) => {
+                self.learn_more(begun, *ino, |file| file.learn_xattr(name, Some(value)));
+            }
+            // Of the superuser's others are told that they are not there.
+            (QueryBody::GetXattr { ino, name }, Err(Refusal::NoAttribute))
+                if leased(*ino) && !name.starts_with(b"trusted.") =>
+            {
+                self.learn_more(begun, *ino, |file| file.learn_xattr(name, None));
+            }
+            (QueryBody::ReadLink { ino }, Ok(Answer::Bytes(target))) if leased(*ino) => {
+                self.learn_more(begun, *ino, |file| file.learn_target(target));
+            }
             _ => {}
+        }
+    }
+
+    /// What is known of a file beyond its attributes, and only beside them: they say that it has a
+    /// name, without which the leader asks nobody.
+    fn learn_more(&mut self, begun: Moment, ino: Ino, learn: impl FnOnce(&mut File)) {
+        if self.events.file_is_quiet(ino, begun) {
+            self.with(ino, |file| {
+                if file.access().is_some() {
+                    learn(file);
+                }
+            });
+        }
+    }
+
+    /// A file that a change of this client's own has made or opened.
+    fn learn_made(&mut self, begun: Moment, attr: &Attr, created: bool, grant: &v1::LeaseGrant) {
+        if grant.refused.contains(&attr.ino.0) {
+            return;
+        }
+        self.learn_attr(begun, attr);
+        if grant.xattrs_told {
+            self.learn_more(begun, attr.ino, File::learn_no_xattrs);
+        }
+        if created && attr.kind == FileKind::Directory {
+            self.learn_more(begun, attr.ino, File::learn_empty);
         }
     }
 

@@ -8,7 +8,7 @@ use super::mirror::{self, MirrorRoute};
 use crate::deadline::Deadline;
 use crate::error::{ClientError, Failure};
 use crate::lead::{Lead, Mood};
-use crate::leases::{LeaseCache, renew_all};
+use crate::leases::{LeaseCache, Told, renew_all};
 use crate::options::SessionOptions;
 use crate::precheck;
 use crate::propose::Proposed;
@@ -57,7 +57,7 @@ pub(crate) struct Inner {
 
 /// How an attempt in one era ended.
 enum Attempt {
-    Ended(Result<Success, ClientError>),
+    Ended(Result<(Success, Option<Box<Told>>), ClientError>),
     /// Certainly not executed; the next era may.
     NextEra(String),
 }
@@ -138,16 +138,24 @@ impl Inner {
         operation: Operation,
     ) -> Result<Success, ClientError> {
         let Some(leases) = &self.leases else {
-            return self.execute_once(caller, operation, &[]).await;
+            let done = self.execute_once(caller, operation, &[]).await;
+            return done.map(|(success, _)| success);
         };
         let own = leases.change(&operation);
-        let done = self.execute_once(caller, operation, &own.dropped()).await;
-        match &done {
-            Ok(Success::Entry { attr, .. }) => own.made(attr.ino),
-            Err(ClientError::Unknown(_)) => own.in_doubt(),
-            _ => {}
+        match self.execute_once(caller, operation, &own.dropped()).await {
+            Ok((success, told)) => {
+                // Leases of a session that ended meanwhile are over.
+                let told = told.filter(|told| told.is_of(self.session_id()));
+                own.done(&success, told.map(|told| *told));
+                Ok(success)
+            }
+            Err(error) => {
+                if matches!(error, ClientError::Unknown(_)) {
+                    own.in_doubt();
+                }
+                Err(error)
+            }
         }
-        done
     }
 
     /// `dropped`: files of which nothing is answered from memory meanwhile.
@@ -156,7 +164,7 @@ impl Inner {
         caller: Caller,
         operation: Operation,
         dropped: &[u64],
-    ) -> Result<Success, ClientError> {
+    ) -> Result<(Success, Option<Box<Told>>), ClientError> {
         let deadline = self.deadline();
         let mut request = Request {
             session: SessionId(0),
@@ -224,10 +232,17 @@ impl Inner {
         dropped: &[u64],
         deadline: Deadline,
     ) -> Attempt {
-        let (lead, dropped) = (&self.lead, dropped.to_vec());
-        let proposed = lead.propose_own(command, dropped, deadline, Mood::Steady);
-        let (reply, in_doubt) = match proposed.await {
-            Proposed::Reply { reply, in_doubt } => (reply, in_doubt),
+        let own = (era.id, dropped.to_vec());
+        let proposed = self
+            .lead
+            .propose_own(command, own, deadline, Mood::Steady)
+            .await;
+        let (reply, told, in_doubt) = match proposed {
+            Proposed::Reply {
+                reply,
+                told,
+                in_doubt,
+            } => (reply, told, in_doubt),
             Proposed::NotRun(error) => {
                 slot.unused();
                 return Attempt::Ended(Err(error));
@@ -238,7 +253,7 @@ impl Inner {
         let not_executed = match reply.outcome {
             Outcome::Done(success) => {
                 slot.answered();
-                return Attempt::Ended(Ok(success));
+                return Attempt::Ended(Ok((success, told)));
             }
             Outcome::Refused(refusal) => {
                 slot.answered();

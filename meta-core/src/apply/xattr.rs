@@ -2,7 +2,7 @@
 
 use super::Done;
 use crate::access::{self, READ, WRITE};
-use crate::attr::{Caller, FileKind, mode};
+use crate::attr::{Attr, Caller, FileKind, mode};
 use crate::command::XattrMode;
 use crate::ids::Ino;
 use crate::key::{self, PREFIX_BYTES, Table};
@@ -54,11 +54,11 @@ impl Namespace {
     }
 
     /// Whether the caller may read it.
-    pub(crate) fn check_read(self, inode: &Inode, caller: &Caller) -> Result<(), Refusal> {
+    pub(crate) fn check_read(self, file: &Attr, caller: &Caller) -> Result<(), Refusal> {
         match self {
             Self::User => {
-                check_carrier(inode).map_err(|_| Refusal::NoAttribute)?;
-                access::check(inode, caller, READ)
+                check_carrier(file.kind).map_err(|_| Refusal::NoAttribute)?;
+                access::check_attr(file, caller, READ)
             }
             Self::Trusted if !caller.is_root() => Err(Refusal::NoAttribute),
             Self::Trusted | Self::Security => Ok(()),
@@ -68,7 +68,7 @@ impl Namespace {
     fn check_write(self, inode: &Inode, caller: &Caller) -> Result<(), Refusal> {
         match self {
             Self::User => {
-                check_carrier(inode)?;
+                check_carrier(inode.kind)?;
                 let sticky = inode.is_directory() && inode.mode & mode::STICKY != 0;
                 if sticky && !access::owns(inode, caller) {
                     return Err(Refusal::NotPermitted);
@@ -82,8 +82,8 @@ impl Namespace {
 }
 
 /// User attributes are for files and directories: the mode bits of the others mean other things.
-fn check_carrier(inode: &Inode) -> Result<(), Refusal> {
-    match inode.kind {
+fn check_carrier(kind: FileKind) -> Result<(), Refusal> {
+    match kind {
         FileKind::Regular | FileKind::Directory => Ok(()),
         FileKind::Symlink
         | FileKind::Fifo

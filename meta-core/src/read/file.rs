@@ -202,7 +202,7 @@ fn get_xattr<K: KvRead>(
     name: &[u8],
 ) -> Result<Answer, Stop> {
     let space = xattr::Namespace::of(name)?;
-    space.check_read(&tables.inode(ino)?, caller)?;
+    space.check_read(&tables.inode(ino)?.attr(ino), caller)?;
     let value: Option<Blob> = tables.row(&key::xattr(tables.volume(), ino, name))?;
     Ok(Answer::Bytes(value.ok_or(Refusal::NoAttribute)?.0))
 }

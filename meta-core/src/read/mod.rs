@@ -5,7 +5,7 @@ mod cluster;
 mod file;
 mod rows;
 
-pub use cached::{leads_to, may_open, may_search};
+pub use cached::{attr_of, leads_to, may_get_xattr, may_open, may_search, with_xattrs};
 pub(crate) use cluster::volume_ids;
 pub use cluster::{
     MirrorPlace, MirrorSummary, VolumeSummary, is_initialised, mirror_place, mirrors, records,

@@ -175,6 +175,11 @@ impl Leases {
         Some(grant)
     }
 
+    /// Whether a session has a lease on a file, as far as it is known now.
+    pub(crate) fn holds(&self, session: SessionId, volume: VolumeId, ino: Ino) -> bool {
+        self.table.lock().holds(session, (volume, ino))
+    }
+
     /// A session's answer to a recall.
     pub(crate) fn recalled(&self, answer: &v1::Recalled, stream: u64) {
         self.table.lock().recalled(answer, stream);

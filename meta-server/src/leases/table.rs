@@ -327,7 +327,7 @@ impl Table {
             generation: lessee.generation,
             ttl_ms: lessee.extend(now, ttl, margin),
             refused,
-            directory: None,
+            ..v1::LeaseGrant::default()
         };
         Some((grant, self.evict(session, now)))
     }
@@ -353,6 +353,11 @@ impl Table {
             recalls: HashMap::new(),
         };
         self.lessees.insert(session, lessee);
+    }
+
+    pub(super) fn holds(&self, session: SessionId, key: Key) -> bool {
+        let lessee = self.lessees.get(&session);
+        lessee.is_some_and(|lessee| lessee.volume == key.0 && lessee.held.contains(&key.1))
     }
 
     fn hold(&mut self, session: SessionId, key: Key) -> bool {

@@ -23,7 +23,7 @@ use meta_core::seeded::{Bug, has};
 use openraft::async_runtime::{Instant as _, WatchReceiver as _};
 use openraft::{LogIdOptionExt as _, ServerState};
 use parking_lot::Mutex;
-use raft_store::{Incarnation, NodeId, Poison, StateMachine, StateReader, TypeConfig};
+use raft_store::{Incarnation, NodeId, Poison, StateMachine, StateReader, TypeConfig, View};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -318,10 +318,18 @@ impl Core {
         if is_point(&query.body) {
             return self.answer_here(&query);
         }
+        self.offloaded(move |core| core.answer_here(&query)).await
+    }
+
+    /// Does what reads many rows, on a thread for it.
+    pub(super) async fn offloaded<R: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&Self) -> Result<R, Failure> + Send + 'static,
+    ) -> Result<R, Failure> {
         // The semaphore is never closed.
         let permit = self.listings.acquire().await;
         let core = Arc::clone(self);
-        let answered = raft_store::offload(move || core.answer_here(&query)).await;
+        let answered = raft_store::offload(move || read(&core)).await;
         drop(permit);
         answered.unwrap_or_else(|error| Err(Failure::unavailable(error.to_string())))
     }
@@ -338,9 +346,20 @@ impl Core {
         one: &Query,
         other: &Query,
     ) -> Result<(Answered, Answered), Failure> {
-        let read = self
-            .reader
-            .with_view(|view| Ok((answer_from(view, one)?, answer_from(view, other)?)));
+        self.answer_and(one, |view, _| answer_from(view, other))
+    }
+
+    /// An answer, and what else is read from its view.
+    pub(super) fn answer_and<R>(
+        &self,
+        query: &Query,
+        more: impl FnOnce(&View<'_>, &Result<Answer, Refusal>) -> Result<R, Fatal>,
+    ) -> Result<(Answered, R), Failure> {
+        let read = self.reader.with_view(|view| {
+            let answered = answer_from(view, query)?;
+            let more = more(view, &answered.1)?;
+            Ok((answered, more))
+        });
         read.and_then(|answered| answered)
             .map_err(|fatal| self.fatal(&fatal))
     }

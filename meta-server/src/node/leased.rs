@@ -4,15 +4,36 @@ use super::core::Core;
 use crate::failure::Failure;
 use crate::leases::Way;
 use meta_core::attr::{Attr, Caller};
+use meta_core::changes::Changes;
+use meta_core::command::{Command, CommandBody};
 use meta_core::ids::{Ino, SessionId, VolumeId};
-use meta_core::outcome::{Refusal, Token};
+use meta_core::outcome::{Fatal, Outcome, Refusal, Reply, Success, Token};
 use meta_core::query::{Answer, Query, QueryBody};
+use meta_core::read::{attr_of, with_xattrs};
 use meta_core::seeded::{Bug, has};
 use proto::v1;
 use std::sync::Arc;
 
-/// An answer, and the attributes of the directory of a lookup.
-type Found = (Token, Result<Answer, Refusal>, Option<Attr>);
+/// An answer, and what else of the same instant can be cached.
+struct Found {
+    token: Token,
+    result: Result<Answer, Refusal>,
+    /// The attributes of the directory of a lookup.
+    directory: Option<Attr>,
+    /// Those files of a listing with attributes that have extended ones.
+    with_xattrs: Option<Vec<Ino>>,
+}
+
+impl Found {
+    fn plain((token, result): (Token, Result<Answer, Refusal>)) -> Self {
+        Self {
+            token,
+            result,
+            directory: None,
+            with_xattrs: None,
+        }
+    }
+}
 
 impl Core {
     /// Answers a client's query, with leases for its session on what the answer shows.
@@ -46,12 +67,13 @@ impl Core {
         // Before the view: what changes from here on meets the lease, or keeps it from being given.
         let seen = term.and_then(|term| self.leases.last_event(term));
         let volume = query.volume;
-        let parent = match &query.body {
-            QueryBody::Lookup { parent, .. } => Some(*parent),
-            _ => None,
-        };
         let asked = named(&query.body);
-        let (token, result, directory) = self.find(query, parent).await?;
+        let Found {
+            token,
+            result,
+            directory,
+            with_xattrs,
+        } = self.find(query).await?;
         let mut grant = None;
         if let (Some(term), Some(seen), Some(asked)) = (term, seen, asked)
             && let Some(inos) = shown(asked, &result)
@@ -62,6 +84,9 @@ impl Core {
         }
         if let Some(grant) = &mut grant {
             grant.directory = directory.as_ref().map(v1::Attr::from);
+            grant.xattrs_told = with_xattrs.is_some();
+            let with_xattrs = with_xattrs.unwrap_or_default().into_iter();
+            grant.with_xattrs = with_xattrs.map(|ino| ino.0).collect();
         }
         let done = result.is_ok();
         let answer = proto::convert::query_answer(token, result.as_ref().map_err(|r| *r));
@@ -72,23 +97,46 @@ impl Core {
         Ok((answer, done))
     }
 
-    /// The answer, with the directory of a lookup from the same view.
-    async fn find(self: &Arc<Self>, query: Query, parent: Option<Ino>) -> Result<Found, Failure> {
-        let Some(ino) = parent else {
-            let (token, result) = self.answer(query).await?;
-            return Ok((token, result, None));
-        };
-        let directory = Query {
-            volume: query.volume,
-            caller: Caller::root(),
-            body: QueryBody::GetAttr { ino },
-        };
-        let (answer, directory) = self.answer_both(&query, &directory)?;
-        let directory = match directory.1 {
-            Ok(Answer::Attr(attr)) => Some(attr),
-            Ok(_) | Err(_) => None,
-        };
-        Ok((answer.0, answer.1, directory))
+    /// The answer, and what else its view shows that will be asked for next.
+    async fn find(self: &Arc<Self>, query: Query) -> Result<Found, Failure> {
+        match &query.body {
+            QueryBody::Lookup { parent, .. } => {
+                let directory = Query {
+                    volume: query.volume,
+                    caller: Caller::root(),
+                    body: QueryBody::GetAttr { ino: *parent },
+                };
+                let (answer, directory) = self.answer_both(&query, &directory)?;
+                let mut found = Found::plain(answer);
+                if let (_, Ok(Answer::Attr(attr))) = directory {
+                    found.directory = Some(attr);
+                }
+                Ok(found)
+            }
+            QueryBody::ReadDir {
+                with_attrs: true, ..
+            } => self.list(query).await,
+            _ => self.answer(query).await.map(Found::plain),
+        }
+    }
+
+    /// A listing with attributes, which is followed by a question for an extended attribute of each
+    /// file (`ls -l` asks), unless it is known to have none.
+    async fn list(self: &Arc<Self>, query: Query) -> Result<Found, Failure> {
+        self.offloaded(move |core| {
+            core.answer_and(&query, |view, result| {
+                let Ok(Answer::Entries { entries, .. }) = result else {
+                    return Ok(None);
+                };
+                let inos = entries.iter().map(|entry| entry.ino).collect();
+                with_xattrs(view, query.volume, inos).map(Some)
+            })
+        })
+        .await
+        .map(|(answer, with_xattrs)| Found {
+            with_xattrs,
+            ..Found::plain(answer)
+        })
     }
 
     /// More time for a session's leases.
@@ -116,13 +164,89 @@ impl Core {
     }
 }
 
+/// A change of a session that caches, which may make a file or change directories.
+pub(crate) struct Making {
+    session: SessionId,
+    way: Way,
+    volume: VolumeId,
+    term: u64,
+    /// What meets the file later is found by the lease, or keeps it from being given.
+    seen: u64,
+    directories: Vec<Ino>,
+}
+
+impl Core {
+    /// What must be known before a change so that its reply can give leases.
+    pub(crate) fn making(&self, command: &Command, session: SessionId, way: Way) -> Option<Making> {
+        let CommandBody::Request(request) = &command.body else {
+            return None;
+        };
+        let directories = Changes::of(&request.operation).directories;
+        if directories.is_empty() {
+            return None;
+        }
+        let term = self.leading_term()?;
+        Some(Making {
+            session,
+            way,
+            volume: command.volume,
+            term,
+            seen: self.leases.last_event(term)?,
+            directories,
+        })
+    }
+
+    /// The reply, with what the session would ask for next: the file that it made, and directories
+    /// that it has leases on. Nobody but itself can have changed those since without a recall.
+    pub(crate) fn made(
+        &self,
+        making: Making,
+        reply: &Reply,
+        bytes: Vec<u8>,
+    ) -> Result<v1::LeasedReply, Failure> {
+        let mut leased = v1::LeasedReply {
+            reply: bytes,
+            ..v1::LeasedReply::default()
+        };
+        let Outcome::Done(success) = &reply.outcome else {
+            return Ok(leased);
+        };
+        let (session, volume) = (making.session, making.volume);
+        if let Success::Entry { attr, created } = success
+            && attr.nlink > 0
+        {
+            let (term, seen, way) = (making.term, making.seen, &making.way);
+            let inos = [attr.ino];
+            leased.grant = self.leases.grant(term, session, volume, way, seen, &inos);
+            if let Some(grant) = &mut leased.grant {
+                grant.xattrs_told = *created;
+            }
+        }
+        let mut directories = making.directories;
+        directories.retain(|ino| self.leases.holds(session, volume, *ino));
+        if !directories.is_empty() {
+            let read = self.reader.with_view(|view| {
+                let attrs = directories.iter().map(|ino| attr_of(view, volume, *ino));
+                attrs.collect::<Result<Vec<_>, Fatal>>()
+            });
+            let attrs = read.and_then(|attrs| attrs);
+            let attrs = attrs.map_err(|fatal| self.fatal(&fatal))?;
+            leased.directories = attrs.iter().flatten().map(v1::Attr::from).collect();
+        }
+        Ok(leased)
+    }
+}
+
 /// The file or directory that a question is about, if its answer can be cached.
 fn named(body: &QueryBody) -> Option<Ino> {
     match body {
         QueryBody::Lookup { parent, .. } => Some(*parent),
         QueryBody::GetAttr { ino }
         | QueryBody::Open { ino, .. }
-        | QueryBody::ReadDir { ino, .. } => Some(*ino),
+        | QueryBody::ReadDir { ino, .. }
+        | QueryBody::GetXattr { ino, .. }
+        | QueryBody::ListXattr { ino }
+        | QueryBody::ReadLink { ino } => Some(*ino),
         _ => None,
     }
 }
@@ -136,8 +260,10 @@ fn shown(asked: Ino, result: &Result<Answer, Refusal>) -> Option<Vec<Ino>> {
             let with_attrs = entries.iter().filter(|entry| entry.attr.is_some());
             inos.extend(with_attrs.map(|entry| entry.ino));
         }
-        // A name that is not there.
-        Err(Refusal::NotFound) => {}
+        // A target, an extended attribute, their names.
+        Ok(Answer::Bytes(_) | Answer::Names(_)) => {}
+        // A name or an extended attribute that is not there.
+        Err(Refusal::NotFound | Refusal::NoAttribute) => {}
         Ok(_) | Err(_) => return None,
     }
     Some(inos)

@@ -178,7 +178,7 @@ impl ClientStream {
         let work = match frame.body {
             Some(Ask::Execute(command)) => self.accept_command(v1::LeasedExecute {
                 command,
-                dropped: Vec::new(),
+                ..v1::LeasedExecute::default()
             }),
             Some(Ask::LeasedExecute(leased)) => self.accept_command(leased),
             Some(Ask::LeasedQuery(leased)) => self.accept_leased_query(leased),
@@ -242,6 +242,7 @@ impl ClientStream {
         let v1::LeasedExecute {
             command: bytes,
             dropped,
+            leased_reply,
         } = message;
         if bytes.len() > limits::CLIENT_COMMAND_BYTES_MAX {
             let message = format!(
@@ -269,8 +270,9 @@ impl ClientStream {
         Ok(Work::Execute {
             command,
             session,
-            stream: self.link.way().stream,
+            way: self.link.way(),
             dropped,
+            leased_reply,
         })
     }
 
@@ -325,8 +327,9 @@ enum Work {
     Execute {
         command: meta_core::command::Command,
         session: SessionId,
-        stream: u64,
+        way: Way,
         dropped: Vec<u64>,
+        leased_reply: bool,
     },
     LeasedQuery {
         query: meta_core::query::Query,
@@ -344,15 +347,16 @@ impl Work {
             Self::Execute {
                 command,
                 session,
-                stream,
+                way,
                 dropped,
+                leased_reply,
             } => {
                 let own = Own {
                     session,
-                    stream,
+                    stream: way.stream,
                     dropped: &dropped,
                 };
-                execute(core, command, own).await
+                execute(core, command, own, leased_reply.then_some(way)).await
             }
             Self::LeasedQuery {
                 query,
@@ -396,6 +400,7 @@ async fn execute(
     core: &Core,
     command: meta_core::command::Command,
     own: Own<'_>,
+    way: Option<Way>,
 ) -> Result<Tell, Failure> {
     core.check_leading()?;
     if core.check_initialised().is_err() {
@@ -404,6 +409,7 @@ async fn execute(
         core.check_initialised()?;
     }
     core.check_generation(&command)?;
+    let making = way.and_then(|way| core.making(&command, own.session, way));
     let makes_mirror = matches!(command.body, CommandBody::CreateMirror(_));
     let change = core.leases.begin(core, &command, own).await?;
     let closes = match &command.body {
@@ -421,7 +427,11 @@ async fn execute(
     if made_orphan(&reply.outcome) {
         core.orphan_made.notify_one();
     }
-    Ok(Tell::Reply(codec::encode_reply(&reply).into()))
+    let bytes = codec::encode_reply(&reply);
+    Ok(match making {
+        Some(making) => Tell::LeasedReply(core.made(making, &reply, bytes)?),
+        None => Tell::Reply(bytes.into()),
+    })
 }
 
 /// Whether a file lost its last name.
