@@ -1,5 +1,7 @@
 //! Benchmarks, each beside the floor that the machine sets, measured in the same run.
 
+mod beats;
+mod density;
 mod engine;
 mod failover;
 mod floor;
@@ -36,6 +38,9 @@ enum Command {
     Fuse(fuse::FuseArgs),
     /// Measures the parts alone
     Floors(floors::FloorsArgs),
+    /// Makes a state of millions of files once, and measures what it takes on the disk and in memory, and how
+    /// soon it serves
+    Density(density::DensityArgs),
     /// Measures how late a mirror is at a steady load, and how fast it catches up
     Mirror(mirror::MirrorArgs),
     /// Removes trees as `curlew rmr` does, beside unlinking their files one by one
@@ -85,6 +90,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Floors(args) => floors::run(&args).await,
         Command::EchoServer(args) => floor::serve_echo(&args).await,
         Command::RaftNode(args) => floor::serve_raft(&args).await,
+        Command::Density(args) => density::run(&args).await,
         Command::Mirror(args) => mirror::run(&args).await,
         Command::Rmr(args) => rmr::run(&args).await,
     }

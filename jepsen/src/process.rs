@@ -162,6 +162,43 @@ pub fn cpu_seconds(pid: u32) -> Result<f64> {
     Ok(meta_client::bench::cpu_seconds(pid)?)
 }
 
+/// What a process has in memory, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Resident {
+    /// Now.
+    pub now: u64,
+    /// At most so far, or since [`forget_peak`].
+    pub peak: u64,
+}
+
+/// What a process has in memory.
+///
+/// # Errors
+/// When there is no such process.
+pub fn resident(pid: u32) -> Result<Resident> {
+    let path = format!("/proc/{pid}/status");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kib.map(|kib| kib * 1024)
+            .with_context(|| format!("no {name} in {path}"))
+    };
+    Ok(Resident {
+        now: field("VmRSS:")?,
+        peak: field("VmHWM:")?,
+    })
+}
+
+/// Lets a process's peak be what it has now.
+///
+/// # Errors
+/// When the system refuses.
+pub fn forget_peak(pid: u32) -> Result<()> {
+    let path = format!("/proc/{pid}/clear_refs");
+    fs::write(&path, "5").with_context(|| format!("cannot write {path}"))
+}
+
 /// Lets this process be told to end, by SIGTERM, when its parent ends, if that is this program too:
 /// then it is a long proof, and nobody else waits for what it started.
 ///

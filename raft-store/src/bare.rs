@@ -5,8 +5,17 @@ use crate::fault::Faults;
 use crate::options::StoreOptions;
 use crate::poison::Poison;
 use crate::state::{Remembered, RocksState};
-use meta_core::kv::{KvRead, Writes};
+use meta_core::kv::{Family, KvRead, Writes};
 use std::path::Path;
+
+/// Bytes of files.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TableBytes {
+    /// Of the rows.
+    pub state: u64,
+    /// Of the changelog.
+    pub changelog: u64,
+}
 
 /// A database with a node's settings. Nothing in it outlives a crash.
 #[derive(Debug)]
@@ -22,8 +31,20 @@ impl BareState {
     /// # Errors
     /// [`StoreError`] if it cannot be made.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        Self::open_with(dir, true)
+    }
+
+    /// Opens the one of a node that does not run.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be opened.
+    pub fn reopen(dir: &Path) -> Result<Self, StoreError> {
+        Self::open_with(dir, false)
+    }
+
+    fn open_with(dir: &Path, fresh: bool) -> Result<Self, StoreError> {
         Ok(Self {
-            rocks: RocksState::open(&StoreOptions::new(dir), true, Faults::default())?,
+            rocks: RocksState::open(&StoreOptions::new(dir), fresh, Faults::default())?,
             memory: Remembered::default(),
             poison: Poison::default(),
         })
@@ -44,5 +65,24 @@ impl BareState {
         self.memory.note(&writes);
         let written = self.rocks.write(writes);
         self.poison.guard(written)
+    }
+
+    /// Bytes of the files that rows are in, without what is still in memory.
+    ///
+    /// # Errors
+    /// [`StoreError::Rocks`] if they cannot be had.
+    pub fn table_bytes(&self) -> Result<TableBytes, StoreError> {
+        Ok(TableBytes {
+            state: self.rocks.table_bytes(Family::State)?,
+            changelog: self.rocks.table_bytes(Family::Changelog)?,
+        })
+    }
+
+    /// Rewrites all rows, so that nothing is there twice.
+    ///
+    /// # Errors
+    /// [`StoreError::Rocks`] if they cannot be written.
+    pub fn compact(&self) -> Result<(), StoreError> {
+        self.rocks.compact()
     }
 }

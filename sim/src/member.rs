@@ -87,6 +87,7 @@ impl Member {
             data_dir: "nowhere".into(),
             insecure_network: true,
             reserve_bytes: 1 << 20,
+            cache_bytes: 1 << 20,
             session_ttl: Duration::from_secs(10),
             changelog_retain_bytes: 1 << 20,
             changelog_retain: Duration::from_secs(3600),

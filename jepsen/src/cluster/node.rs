@@ -327,6 +327,14 @@ impl Node {
         self.alive()?.cpu_seconds()
     }
 
+    /// The id of its process.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pid(&mut self) -> Result<u32> {
+        Ok(self.alive()?.pid())
+    }
+
     /// Whether it, or one of its processes before, has said `text`.
     ///
     /// # Errors

@@ -24,6 +24,8 @@ pub struct ClusterOptions {
     pub session_ttl_ms: Option<u64>,
     /// Bytes of changelog that are kept.
     pub changelog_retain_bytes: Option<u64>,
+    /// Bytes of rows that a node keeps in memory.
+    pub cache_bytes: Option<u64>,
     /// Whether the nodes can be parted from each other.
     pub partitions: bool,
     /// Where the nodes keep their data, instead of the cluster's own directory.
@@ -55,6 +57,7 @@ impl ClusterOptions {
             reserve_bytes: 0,
             session_ttl_ms: None,
             changelog_retain_bytes: None,
+            cache_bytes: None,
             partitions: false,
             data_root: None,
             clocks: false,
@@ -144,6 +147,9 @@ pub(super) fn node_toml(options: &ClusterOptions, seat: &Seat, peers: &[(u64, St
     }
     if let Some(bytes) = options.changelog_retain_bytes {
         line(format!("changelog_retain_bytes = {bytes}"));
+    }
+    if let Some(bytes) = options.cache_bytes {
+        line(format!("cache_bytes = {bytes}"));
     }
     for (id, addr) in peers {
         line(format!("[[peers]]\nid = {id}\naddr = \"{addr}\""));

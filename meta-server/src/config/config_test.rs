@@ -29,6 +29,7 @@ fn a_full_file_is_read() {
         data_dir = "/var/lib/curlew/2"
         insecure_network = false
         reserve_bytes = 4096
+        cache_bytes = 16777216
         session_ttl_ms = 5000
         changelog_retain_bytes = 1048576
         [[peers]]
@@ -50,6 +51,7 @@ fn a_full_file_is_read() {
     let config = NodeConfig::parse(text).unwrap();
     assert_eq!(config.peers.len(), 2);
     assert_eq!(config.raft.election_max_ms, 400);
+    assert_eq!(config.cache_bytes, 16 << 20);
     assert_eq!(
         config.log,
         LogConfig {

@@ -38,6 +38,8 @@ pub struct NodeConfig {
     pub insecure_network: bool,
     /// Free bytes below which commands that grow the store are refused.
     pub reserve_bytes: u64,
+    /// Bytes of rows that are kept in memory.
+    pub cache_bytes: usize,
     /// How long a session may be silent.
     pub session_ttl: Duration,
     /// Bytes of changelog that each volume keeps.
@@ -130,6 +132,9 @@ impl NodeConfig {
         let reserve_bytes = fields
             .number("reserve_bytes", 0..=1 << 50)?
             .unwrap_or(1 << 30);
+        let cache_bytes = fields
+            .number("cache_bytes", 8 << 20..=1 << 40)?
+            .unwrap_or(256 << 20);
         let ttl_ms = fields
             .number("session_ttl_ms", 1000..=86_400_000)?
             .unwrap_or(60_000);
@@ -153,6 +158,7 @@ impl NodeConfig {
             data_dir: PathBuf::from(data_dir),
             insecure_network,
             reserve_bytes,
+            cache_bytes: usize::try_from(cache_bytes).unwrap_or(usize::MAX),
             session_ttl: Duration::from_millis(ttl_ms),
             changelog_retain_bytes,
             changelog_retain: Duration::from_secs(retain_seconds),

@@ -158,7 +158,10 @@ impl Node {
             None => None,
         };
         let incarnation = identity::claim(&config.data_dir, config.node_id)?;
-        let options = raft_store::StoreOptions::new(config.data_dir.clone());
+        let options = raft_store::StoreOptions {
+            cache_bytes: config.cache_bytes,
+            ..raft_store::StoreOptions::new(config.data_dir.clone())
+        };
         // Opening reads and checks the whole log.
         let applied = AppliedGeneration::default();
         let codec = applied.codec();

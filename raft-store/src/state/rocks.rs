@@ -22,7 +22,10 @@ use layout::Layout;
 use meta_core::failpoint::{self, Point};
 use meta_core::kv::{Family, KvRead, Writes};
 use parking_lot::{Mutex, RwLock};
-use rocksdb::{Cache, FlushOptions, ReadOptions, ReadTier, WriteBatch, WriteOptions};
+use rocksdb::{
+    BottommostLevelCompaction, Cache, CompactOptions, FlushOptions, ReadOptions, ReadTier,
+    WriteBatch, WriteOptions, properties,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -163,6 +166,31 @@ impl RocksState {
             .db()
             .flush_cfs_opt(&[&state, &changelog], &options);
         flushed.map_err(rocks::error("flush the state"))
+    }
+
+    /// Bytes of the files with a family's rows.
+    pub(crate) fn table_bytes(&self, family: Family) -> Result<u64, StoreError> {
+        let generation = self.generation();
+        let family = generation.family(family)?;
+        let asked = generation
+            .db()
+            .property_int_value_cf(&family, properties::TOTAL_SST_FILES_SIZE);
+        Ok(asked.map_err(rocks::error("ask for sizes"))?.unwrap_or(0))
+    }
+
+    /// Rewrites all rows into the last level.
+    pub(crate) fn compact(&self) -> Result<(), StoreError> {
+        let generation = self.generation();
+        let mut options = CompactOptions::default();
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        for family in [Family::State, Family::Changelog] {
+            let family = generation.family(family)?;
+            let all = None::<&[u8]>;
+            generation
+                .db()
+                .compact_range_cf_opt(&family, all, all, &options);
+        }
+        Ok(())
     }
 
     pub(crate) fn current_snapshot(&self) -> Option<SnapshotFiles> {
