@@ -9,8 +9,10 @@ use crate::command::{
 };
 use crate::ids::{ChunkIndex, DentryNumber, Ino, SessionId, SliceId, SlotIndex, Uuid};
 use crate::kv::MemKv;
+use crate::kv::{Family, KvRead, Visit};
 use crate::limits::REMOVE_ENTRIES_MAX;
 use crate::name::Name;
+use crate::outcome::Fatal;
 use crate::outcome::Removal;
 use crate::query::{Answer, Query, QueryBody, SliceCursor};
 use crate::testing::ListCodec;
@@ -791,4 +793,50 @@ fn old_records_are_dropped_and_the_chain_goes_on() {
     let records = read::records(&world.kv, world.volume, crate::ids::Seq(0), 9).expect("sound");
     assert_eq!(records.first().map(|(seq, _)| seq.0), Some(3));
     world.make(Ino::ROOT, "d", NewNode::Regular);
+}
+
+/// Rows of which the records before one may not be looked at.
+struct NoneBefore<'a>(&'a MemKv, Vec<u8>);
+
+impl KvRead for NoneBefore<'_> {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, Fatal> {
+        self.0.get(family, key)
+    }
+
+    fn scan(
+        &self,
+        family: Family,
+        begin: &[u8],
+        end: &[u8],
+        visit: &mut Visit<'_>,
+    ) -> Result<(), Fatal> {
+        assert!(family == Family::State || begin >= self.1.as_slice());
+        self.0.scan(family, begin, end, visit)
+    }
+}
+
+/// A node with ten million files looked through all records that it had dropped before, each time
+/// that it dropped more, and answered nobody meanwhile: its store passes by what was deleted.
+#[test]
+fn records_that_were_dropped_are_not_looked_through_again() {
+    use crate::ids::{Epoch, Seq};
+    let mut world = World::new();
+    for text in ["a", "b", "c"] {
+        world.make(Ino::ROOT, text, NewNode::Regular);
+    }
+    let trim = |keep_from| CommandBody::TrimChangelog {
+        keep_from: Seq(keep_from),
+    };
+    world.done(trim(3));
+    let command = Command {
+        volume: world.volume,
+        stamp: Timestamp::default(),
+        body: trim(4),
+    };
+    let first = crate::key::record(world.volume, Epoch(0), Seq(3));
+    let rows = NoneBefore(&world.kv, first.clone());
+    let mut pending = Overlay::new(&rows);
+    apply(&mut pending, &world.codec, &command).expect("a sound store");
+    let gone = pending.into_writes().remove(&(Family::Changelog, first));
+    assert_eq!(gone, Some(None));
 }

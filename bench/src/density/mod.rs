@@ -122,7 +122,7 @@ impl Report {
         line("mount: resident before", memory(served.walk.mount_before));
         line("mount: peak in the walk", memory(served.walk.mount_peak));
         line(
-            "first entry",
+            "slowest first entry of a directory",
             format!("{:.2} ms", served.walk.first_entry_ms),
         );
         line("entries", format!("{:.0} per s", served.walk.entries_per_s));

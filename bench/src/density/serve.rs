@@ -53,7 +53,8 @@ pub(super) async fn measure(kept: &Kept, args: &DensityArgs) -> Result<Served> {
     let mut cluster = kept.cluster(args.cache_bytes)?;
     start(&mut cluster).await?.close().await;
     let mut after_stop_s = Vec::new();
-    for _start in 0..STARTS {
+    for start_number in 1..=STARTS {
+        eprintln!("start {start_number} of {STARTS} after a stop");
         let ended = cluster.node(1)?.stop(PATIENCE).await?;
         ensure!(ended.success(), "the node ended with {ended}");
         let begin = Instant::now();
@@ -62,7 +63,8 @@ pub(super) async fn measure(kept: &Kept, args: &DensityArgs) -> Result<Served> {
         session.close().await;
     }
     let mut after_kill_s = Vec::new();
-    for round in 0..STARTS {
+    for round in 1..=STARTS {
+        eprintln!("start {round} of {STARTS} after a kill");
         let session = open(&cluster).await?;
         create(&session, round, args.replay).await?;
         cluster.node(1)?.kill()?;
@@ -71,6 +73,7 @@ pub(super) async fn measure(kept: &Kept, args: &DensityArgs) -> Result<Served> {
         after_kill_s.push(begin.elapsed().as_secs_f64());
         session.close().await;
     }
+    eprintln!("{STATS} stats");
     let session = restart(&mut cluster).await?;
     let started = resident(cluster.node(1)?.pid()?)?.now;
     let begin = Instant::now();
@@ -115,7 +118,8 @@ pub(super) async fn open(cluster: &Cluster) -> Result<MetaSession> {
         queries: IN_FLIGHT,
         ..SessionOptions::default()
     };
-    MetaSession::open(&url, options).await.context("no session")
+    let opened = MetaSession::open(&url, options).await;
+    opened.with_context(|| cluster.log_tails(30))
 }
 
 /// Makes so many files in the root.
@@ -159,6 +163,7 @@ async fn stat(session: &MetaSession, kept: &Kept) -> Result<()> {
 
 /// Reads every name through a mount.
 async fn walk(cluster: &mut Cluster, kept: &Kept) -> Result<Walk> {
+    eprintln!("a walk through a mount");
     let point = cluster.dir().join("mount");
     let log = cluster.dir().join("mount.log");
     let mut mount = Mount::start(&cluster.url(VOLUME), &point, &log, &["--no-worker"])?;

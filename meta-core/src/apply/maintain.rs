@@ -8,6 +8,7 @@ use crate::key::{self, Ids, PREFIX_BYTES, Table};
 use crate::kv::{Family, KvRead};
 use crate::limits::{CHUNK_BYTES, MAINTENANCE_ROWS_MAX, MIRROR_BYTES_MAX};
 use crate::outcome::{Fatal, Refusal, Stop, Success};
+use crate::read::records_begin;
 use crate::row::{Blob, Cut, Head, PendingDelete, SliceRow};
 use crate::tables::{Tables, cut_at, last_id};
 use crate::txn::Txn;
@@ -323,11 +324,12 @@ pub(super) fn oldest_records<K: KvRead>(
         keys: Vec::new(),
         more: false,
     };
+    let begin = records_begin(tables, head.changelog_first)?;
     let mut bytes = 0;
     let mut last = None;
     tables.scan(
         Family::Changelog,
-        &prefix,
+        &begin,
         &key::prefix_end(&prefix),
         |key, record| {
             let seq = last_id(key)?;

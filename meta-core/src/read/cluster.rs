@@ -104,6 +104,16 @@ fn info<K: KvRead>(tables: Tables<'_, K>) -> Result<VolumeInfo, Fatal> {
     })
 }
 
+/// The key of the record of a seq. What lies before it is not to be looked through: records that were
+/// dropped are in the store's way for long.
+pub(crate) fn records_begin<K: KvRead>(tables: Tables<'_, K>, from: Seq) -> Result<Vec<u8>, Fatal> {
+    // Seqs go on from epoch to epoch: the earlier ones hold lower ones only.
+    let opened = opened(tables)?.into_iter().rev();
+    let mut opened = opened.filter(|(_, row)| row.last < from);
+    let epoch = opened.next().map_or(Epoch(0), |(epoch, _)| epoch);
+    Ok(key::record(tables.volume(), epoch, from))
+}
+
 /// The volume's epochs, the oldest first.
 fn opened<K: KvRead>(tables: Tables<'_, K>) -> Result<Vec<(Epoch, EpochOpened)>, Fatal> {
     let prefix = Key::new(tables.volume(), Table::Epoch).done();
@@ -333,11 +343,7 @@ pub fn records<K: KvRead>(
 ) -> Result<Vec<(Seq, SealedRecord)>, Fatal> {
     let tables = Tables::new(view, volume);
     let prefix = volume.0.to_be_bytes();
-    // Seqs go on from epoch to epoch: the earlier ones hold lower ones only.
-    let opened = opened(tables)?.into_iter().rev();
-    let mut opened = opened.filter(|(_, row)| row.last < from);
-    let epoch = opened.next().map_or(Epoch(0), |(epoch, _)| epoch);
-    let begin = key::record(volume, epoch, from);
+    let begin = records_begin(tables, from)?;
     let mut found = Vec::new();
     let mut bytes = 0;
     tables.scan(

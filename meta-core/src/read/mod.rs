@@ -6,11 +6,11 @@ mod file;
 mod rows;
 
 pub use cached::{attr_of, leads_to, may_get_xattr, may_open, may_search, with_xattrs};
-pub(crate) use cluster::volume_ids;
 pub use cluster::{
     MirrorPlace, MirrorSummary, VolumeSummary, is_initialised, mirror_place, mirrors, records,
     summary,
 };
+pub(crate) use cluster::{records_begin, volume_ids};
 pub use rows::{RowsHash, SnapshotHead, SnapshotPage, rows_hash, snapshot_head, snapshot_page};
 
 use crate::ids::VolumeId;

@@ -125,7 +125,7 @@ impl Row for Settings {
 pub struct EpochOpened {
     /// The cluster that opened it.
     pub cluster: ClusterId,
-    /// Its last change; 0 while it is the current one.
+    /// The last change before it; 0 for the first.
     pub last: Seq,
 }
 

@@ -10,8 +10,8 @@ use crate::record_files;
 use crate::rocks::{self, Db};
 use meta_core::kv::Family;
 use rocksdb::{
-    BlockBasedOptions, BoundColumnFamily, ColumnFamilyDescriptor, DBCompressionType,
-    DataBlockIndexType, Options,
+    BlockBasedIndexType, BlockBasedOptions, BoundColumnFamily, ColumnFamilyDescriptor,
+    DBCompressionType, DataBlockIndexType, Options,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +19,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Of a memtable's bytes, for a filter of its keys: ten bits for a row of a hundred bytes.
 const MEMTABLE_BLOOM_RATIO: f64 = 0.0125;
+
+/// A file is compacted soon in which so many of so many rows in a row are deletions, or such a share of all.
+const DELETED_AMONG: usize = 4096;
+const DELETED_MANY: usize = 2048;
+const DELETED_SHARE: f64 = 0.5;
 
 /// The families' names in RocksDB.
 pub(super) const FAMILIES: [&str; 2] = ["state", "changelog"];
@@ -119,6 +124,11 @@ fn family(settings: &Settings) -> Options {
     table.set_bloom_filter(10.0, false);
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // A table of small rows has millions: one filter of all of them is larger than the part of the cache
+    // that it would have to fit into, and would be read and checked anew for each row that is looked for.
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_partition_filters(true);
+    table.set_pin_top_level_index_and_filter(true);
     table.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
     let mut options = rocks::common_options();
     options.create_missing_column_families(true);
@@ -131,5 +141,7 @@ fn family(settings: &Settings) -> Options {
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_bottommost_compression_type(DBCompressionType::Zstd);
     options.set_level_compaction_dynamic_level_bytes(true);
+    // Whoever lists a table passes by the rows that were deleted from it until they are compacted away.
+    options.add_compact_on_deletion_collector_factory(DELETED_AMONG, DELETED_MANY, DELETED_SHARE);
     options
 }
