@@ -12,6 +12,7 @@
 //! does by itself).
 #![warn(missing_docs)]
 
+mod answers;
 mod changelog;
 mod clock;
 pub mod config;
@@ -29,6 +30,7 @@ mod network;
 mod node;
 #[cfg(feature = "rocksdb")]
 pub mod offline;
+pub mod open_files;
 mod proposer;
 mod raft_config;
 mod reads;

@@ -1,5 +1,6 @@
 //! Where a node's connections come from: a TCP port, unless it was given something else.
 
+use crate::open_files;
 use futures::stream::{BoxStream, StreamExt as _};
 use meta_client::transport::Connection;
 use std::fmt;
@@ -7,11 +8,21 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
 use tonic::transport::Error;
-use tonic::transport::server::{Connected, Router, TcpIncoming};
+use tonic::transport::server::{Connected, Router, TcpConnectInfo, TcpIncoming};
+
+/// Bytes that every connection of HTTP/2 begins with (RFC 9113, section 3.4).
+const PREFACE_BYTES: usize = 24;
+/// How long they may take.
+const GREETING_LIMIT: Duration = Duration::from_secs(10);
 
 /// The port of a node.
 pub struct Listener {
@@ -70,6 +81,14 @@ impl Listener {
                 // The builder's own setting does not reach a listener that was bound elsewhere, and
                 // without it small frames wait for delayed acknowledgements: 40 ms each.
                 let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+                let door = Door::new(open_files::connections_max());
+                let incoming = incoming.filter_map(move |came| {
+                    let let_in = match came {
+                        Ok(stream) => door.let_in(stream).map(Ok),
+                        Err(error) => Some(Err(error)),
+                    };
+                    std::future::ready(let_in)
+                });
                 router.serve_with_incoming_shutdown(incoming, stop).await
             }
             Incoming::Other(incoming) => {
@@ -77,6 +96,119 @@ impl Listener {
                 router.serve_with_incoming_shutdown(incoming, stop).await
             }
         }
+    }
+}
+
+/// Lets in so many connections at once.
+struct Door {
+    places: Arc<Semaphore>,
+    max: usize,
+    /// Connections that were turned away in a row.
+    turned_away: AtomicU64,
+}
+
+impl Door {
+    fn new(max: usize) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(max)),
+            max,
+            turned_away: AtomicU64::new(0),
+        }
+    }
+
+    /// `None` ends the connection: its other side tries again, perhaps at another node.
+    fn let_in(&self, stream: TcpStream) -> Option<Guarded> {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            if self.turned_away.fetch_add(1, Ordering::Relaxed) == 0 {
+                let max = self.max;
+                tracing::warn!(
+                    max,
+                    "connections are turned away: as many as allowed are open"
+                );
+            }
+            return None;
+        };
+        self.turned_away.store(0, Ordering::Relaxed);
+        Some(Guarded {
+            stream,
+            greeting: Some(Greeting {
+                missing: PREFACE_BYTES,
+                limit: Box::pin(tokio::time::sleep(GREETING_LIMIT)),
+            }),
+            _place: place,
+        })
+    }
+}
+
+/// What HTTP/2 begins with is not there yet.
+struct Greeting {
+    missing: usize,
+    limit: Pin<Box<Sleep>>,
+}
+
+/// A connection that is let in. One that does not begin to speak is ended.
+struct Guarded {
+    stream: TcpStream,
+    greeting: Option<Greeting>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connected for Guarded {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.stream.connect_info()
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let came = buf.filled().len() - before;
+        if let Some(greeting) = &mut self.greeting {
+            greeting.missing = greeting.missing.saturating_sub(came);
+            if greeting.missing == 0 {
+                self.greeting = None;
+            } else if greeting.limit.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

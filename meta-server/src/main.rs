@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use meta_server::config::NodeConfig;
 use meta_server::members_command::{self, Cluster};
-use meta_server::{Node, logging};
+use meta_server::{Node, logging, open_files};
 use proto::v1;
 use proto::v1::admin_client::AdminClient;
 use std::path::{Path, PathBuf};
@@ -165,6 +165,7 @@ fn end(status: u8, message: &str) -> ExitCode {
 
 async fn serve(config: NodeConfig) -> anyhow::Result<()> {
     logging::init(&config.log);
+    open_files::raise_limit();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let node = Node::start(config).await?;

@@ -25,6 +25,8 @@ pub(crate) struct Metrics {
     pub(crate) proposals_in_flight: Gauge,
     /// Client streams.
     pub(crate) streams: Gauge,
+    /// Clients that were left because they took no answers.
+    pub(crate) streams_stuck: Counter,
     /// Sessions the leader follows.
     pub(crate) sessions: Gauge,
     /// Leases that clients hold.
@@ -101,6 +103,7 @@ impl Default for Metrics {
             read_rounds: Counter::default(),
             proposals_in_flight: Gauge::default(),
             streams: Gauge::default(),
+            streams_stuck: Counter::default(),
             sessions: Gauge::default(),
             leases: Gauge::default(),
             lease_recalls: Counter::default(),
@@ -164,6 +167,11 @@ impl Metrics {
                 "changelog_records",
                 "Records sent to followers",
                 &self.changelog_records,
+            ),
+            (
+                "streams_stuck",
+                "Clients that were left because they took no answers",
+                &self.streams_stuck,
             ),
             (
                 "mirror_streams",

@@ -4,15 +4,15 @@
 //! new leader gives each session a full time to live. The table also knows on which stream a
 //! session lives, so that the leader can ask it something.
 
+use crate::answers::{Out, WeakOut};
 use crate::leases::Way;
 use meta_core::ids::{SessionId, VolumeId};
 use parking_lot::Mutex;
-use proto::v1;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// Sessions in the table: those that exist, and some that were named and do not.
@@ -22,7 +22,7 @@ const ENTRIES_MAX: usize = 2 * meta_core::limits::SESSIONS_MAX;
 #[derive(Debug)]
 pub(crate) struct StreamLink {
     /// What the server sends on it. Weak, so that the table does not keep a stream open.
-    out: mpsc::WeakSender<v1::ServerFrame>,
+    out: WeakOut,
     born: Instant,
     heard_ms: AtomicU64,
     /// Of this stream, unlike any other of this process.
@@ -32,7 +32,7 @@ pub(crate) struct StreamLink {
 static STREAMS: AtomicU64 = AtomicU64::new(0);
 
 impl StreamLink {
-    pub(crate) fn new(out: &mpsc::Sender<v1::ServerFrame>) -> Arc<Self> {
+    pub(crate) fn new(out: &Out) -> Arc<Self> {
         let out = out.downgrade();
         Arc::new(Self {
             out,
@@ -61,7 +61,7 @@ impl StreamLink {
     }
 
     /// The way to the client, while it is connected.
-    pub(crate) fn out(&self) -> Option<mpsc::Sender<v1::ServerFrame>> {
+    pub(crate) fn out(&self) -> Option<Out> {
         self.out.upgrade().filter(|out| !out.is_closed())
     }
 }
@@ -222,7 +222,7 @@ impl SessionTable {
     }
 
     /// The way to the client of a session, if it is connected.
-    pub(crate) fn out(&self, session: SessionId) -> Option<mpsc::Sender<v1::ServerFrame>> {
+    pub(crate) fn out(&self, session: SessionId) -> Option<Out> {
         self.entries.lock().get(&session)?.link.as_ref()?.out()
     }
 }
@@ -230,6 +230,7 @@ impl SessionTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::sync::mpsc;
 
     const TTL: Duration = Duration::from_secs(60);
 

@@ -76,7 +76,7 @@ impl HeldRounds {
             body: Some(v1::server_frame::Body::AskHeld(body)),
         };
         let answered = tokio::time::timeout(ANSWER_TIMEOUT, async {
-            out.send(frame).await.ok()?;
+            out.send(frame.into()).await.ok()?;
             answer.await.ok()
         });
         let answered = answered.await.ok().flatten();
@@ -88,16 +88,17 @@ impl HeldRounds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answers::Outgoing;
     use crate::session_table::StreamLink;
     use std::sync::Arc;
     use tokio::sync::mpsc;
 
     /// A client that answers one question with what it holds.
-    fn client(rounds: &Arc<HeldRounds>, mut frames: mpsc::Receiver<v1::ServerFrame>, held: u64) {
+    fn client(rounds: &Arc<HeldRounds>, mut frames: mpsc::Receiver<Outgoing>, held: u64) {
         let rounds = Arc::clone(rounds);
         tokio::spawn(async move {
-            let Some(v1::server_frame::Body::AskHeld(asked)) = frames.recv().await.unwrap().body
-            else {
+            let frame = frames.recv().await.unwrap().into_frame();
+            let Some(v1::server_frame::Body::AskHeld(asked)) = frame.body else {
                 panic!("a question was expected");
             };
             let inos = asked.inos.into_iter().filter(|ino| *ino == held).collect();

@@ -323,7 +323,7 @@ impl Leases {
         let sending = async {
             if let Some(out) = out.upgrade() {
                 // A stream that has ended answers nothing: the time decides.
-                let _ended = out.send(frame).await;
+                let _ended = out.send(frame.into()).await;
             }
             (&mut answer).await
         };

@@ -5,12 +5,13 @@
 //! cached shows all changes before it, and every change after it meets the lease.
 
 use super::touched::Entry;
+use crate::answers::WeakOut;
 use meta_core::ids::{Ino, SessionId, VolumeId};
 use meta_core::seeded::{Bug, has};
 use proto::v1;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// Leases of one session. With more, the oldest are recalled.
@@ -56,7 +57,7 @@ struct Lessee {
     expires: Instant,
     /// The stream that the session lives on.
     stream: u64,
-    out: mpsc::WeakSender<v1::ServerFrame>,
+    out: WeakOut,
     held: HashSet<Ino>,
     /// The same by age; what is not held any more is skipped.
     by_age: VecDeque<Ino>,
@@ -115,7 +116,7 @@ pub(crate) struct Way {
     /// Of this stream, unlike any other.
     pub(crate) stream: u64,
     /// What the server sends on it. Weak, so that leases do not keep a stream open.
-    pub(crate) out: mpsc::WeakSender<v1::ServerFrame>,
+    pub(crate) out: WeakOut,
 }
 
 /// Who makes a change.
@@ -133,7 +134,7 @@ pub(crate) struct Own<'o> {
 pub(super) struct Ask {
     pub(super) session: SessionId,
     pub(super) number: u64,
-    pub(super) out: mpsc::WeakSender<v1::ServerFrame>,
+    pub(super) out: WeakOut,
     pub(super) frame: v1::ServerFrame,
     pub(super) answer: oneshot::Receiver<()>,
 }

@@ -1,5 +1,7 @@
 use super::*;
+use crate::answers::Outgoing;
 use meta_core::name::Name;
+use tokio::sync::mpsc;
 
 const TTL: Duration = Duration::from_secs(2);
 const VOLUME: VolumeId = VolumeId(1);
@@ -9,8 +11,8 @@ const FILE: Ino = Ino(7);
 struct Client {
     session: SessionId,
     way: Way,
-    _frames: mpsc::Receiver<v1::ServerFrame>,
-    _out: mpsc::Sender<v1::ServerFrame>,
+    _frames: mpsc::Receiver<Outgoing>,
+    _out: mpsc::Sender<Outgoing>,
 }
 
 fn client(number: u64) -> Client {

@@ -1,5 +1,6 @@
 //! What all parts of a running node share.
 
+use crate::answers::Budget;
 use crate::clock::{ClockCheck, WallClock};
 use crate::config::NodeConfig;
 use crate::failure::{Failure, FailureKind};
@@ -67,6 +68,7 @@ pub(crate) struct Core {
     pub(super) cluster: Mutex<Option<ClusterId>>,
     pub(super) failed: watch::Sender<Option<String>>,
     pub(super) listings: Semaphore,
+    pub(crate) budget: Budget,
 }
 
 impl fmt::Debug for Core {
@@ -553,7 +555,7 @@ fn behind(token: Token) -> Failure {
 }
 
 /// Whether a query reads a few rows only, so that it need not leave the thread it is on.
-fn is_point(body: &QueryBody) -> bool {
+pub(crate) fn is_point(body: &QueryBody) -> bool {
     match body {
         QueryBody::Lookup { .. }
         | QueryBody::GetAttr { .. }

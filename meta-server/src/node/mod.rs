@@ -9,9 +9,10 @@ mod leased;
 mod log_bound;
 pub(crate) mod members;
 
-pub(crate) use self::core::{Core, Raft, has_majority};
+pub(crate) use self::core::{Core, Raft, has_majority, is_point};
 use self::core::{MAJORITY_TIMEOUTS, listings};
 
+use crate::answers::Budget;
 use crate::changelog::ChangelogService;
 use crate::clock::{ClockCheck, WallClock};
 use crate::config::NodeConfig;
@@ -456,6 +457,7 @@ async fn assemble(
         cluster: Mutex::new(None),
         failed: watch::Sender::new(None),
         listings: listings(),
+        budget: Budget::default(),
     }))
 }
 

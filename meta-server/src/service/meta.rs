@@ -1,23 +1,20 @@
 //! Accepts clients: one bidirectional stream each.
 
 use super::stream::ClientStream;
+use crate::answers::answers;
 use crate::node::Core;
 use futures::Stream;
 use proto::v1;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use tokio::sync::{Semaphore, mpsc};
-use tokio_stream::StreamExt as _;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Clients connected to one node.
 const STREAMS_MAX: usize = 4096;
-/// Answers that wait for a slow client; then its requests wait.
-const ANSWERS_AHEAD: usize = 512;
 
 /// Answers clients.
 #[derive(Clone)]
@@ -58,15 +55,13 @@ impl v1::meta_server::Meta for MetaService {
             let message = format!("this node serves {STREAMS_MAX} clients already");
             return Err(Status::resource_exhausted(message));
         };
-        let (out, answers) = mpsc::channel(ANSWERS_AHEAD);
-        let stream = ClientStream::new(Arc::clone(&self.core), out, self.tasks.clone());
+        let (outbox, answers) = answers();
+        let stream = ClientStream::new(Arc::clone(&self.core), outbox, self.tasks.clone());
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
             stream.run(request.into_inner(), stop).await;
             drop(permit);
         });
-        Ok(Response::new(Box::pin(
-            ReceiverStream::new(answers).map(Ok),
-        )))
+        Ok(Response::new(Box::pin(answers)))
     }
 }

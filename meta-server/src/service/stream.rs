@@ -4,9 +4,10 @@
 //! frame is not read, and the client's HTTP/2 window closes. A stream has no state that outlives
 //! it: sessions, slots and their replies are replicated.
 
+use crate::answers::{Outbox, Room};
 use crate::failure::{Failure, FailureKind};
 use crate::leases::{Own, Way};
-use crate::node::Core;
+use crate::node::{Core, is_point};
 use crate::proposer::{Origin, clients_may_send};
 use crate::session_table::Came;
 use crate::session_table::StreamLink;
@@ -22,7 +23,7 @@ use proto::{codec, limits};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -41,7 +42,7 @@ const SESSIONS_MAX: usize = limits::HELLO_SESSIONS_MAX;
 pub(super) struct ClientStream {
     core: Arc<Core>,
     link: Arc<StreamLink>,
-    out: mpsc::Sender<v1::ServerFrame>,
+    outbox: Outbox,
     window: Arc<Semaphore>,
     tasks: TaskTracker,
     attached: HashSet<SessionId>,
@@ -50,17 +51,13 @@ pub(super) struct ClientStream {
 }
 
 impl ClientStream {
-    pub(super) fn new(
-        core: Arc<Core>,
-        out: mpsc::Sender<v1::ServerFrame>,
-        tasks: TaskTracker,
-    ) -> Self {
-        let link = StreamLink::new(&out);
+    pub(super) fn new(core: Arc<Core>, outbox: Outbox, tasks: TaskTracker) -> Self {
+        let link = StreamLink::new(outbox.out());
         let window = Arc::new(Semaphore::new(WINDOW));
         Self {
             core,
             link,
-            out,
+            outbox,
             window,
             tasks,
             attached: HashSet::new(),
@@ -68,15 +65,20 @@ impl ClientStream {
         }
     }
 
-    /// Serves until the client leaves, breaks the protocol, or the node stops.
+    /// Serves until the client leaves, breaks the protocol, takes no answers, or the node stops.
     pub(super) async fn run(
         mut self,
         mut frames: Streaming<v1::ClientFrame>,
         stop: CancellationToken,
     ) {
         self.core.metrics.streams.inc();
+        let outbox = self.outbox.clone();
         tokio::select! {
             () = self.serve(&mut frames) => {}
+            () = outbox.stuck() => {
+                self.core.metrics.streams_stuck.inc();
+                tracing::warn!("a client that takes no answers is left");
+            }
             () = stop.cancelled() => {}
         }
         self.core.metrics.streams.dec();
@@ -99,16 +101,11 @@ impl ClientStream {
                 continue;
             };
             let core = Arc::clone(&self.core);
-            let out = self.out.clone();
+            let outbox = self.outbox.clone();
             self.tasks.spawn(async move {
-                let body = work.run(&core).await;
-                // The client may have left; whoever resends finds the reply in its slot.
-                let _left = out
-                    .send(v1::ServerFrame {
-                        id,
-                        body: Some(body),
-                    })
-                    .await;
+                let (body, room) = work.answer(&core, &outbox).await;
+                let body = Some(body);
+                outbox.send(v1::ServerFrame { id, body }, room).await;
                 drop(permit);
             });
         }
@@ -163,13 +160,9 @@ impl ClientStream {
     }
 
     async fn tell(&self, id: u64, body: Tell) -> bool {
-        self.out
-            .send(v1::ServerFrame {
-                id,
-                body: Some(body),
-            })
-            .await
-            .is_ok()
+        let body = Some(body);
+        let frame = v1::ServerFrame { id, body };
+        self.outbox.out().send(frame.into()).await.is_ok()
     }
 
     /// Reads a frame. What needs no work of its own is dealt with here.
@@ -252,6 +245,7 @@ impl ClientStream {
             );
             return Err(Failure::bad_request(message));
         }
+        let taken = self.core.budget.take_in(bytes.len())?;
         let command = codec::decode_command(&bytes)
             .map_err(|error| Failure::bad_request(error.to_string()))?;
         if !clients_may_send(&command.body) {
@@ -273,6 +267,7 @@ impl ClientStream {
             way: self.link.way(),
             dropped,
             leased_reply,
+            taken,
         })
     }
 
@@ -330,6 +325,8 @@ enum Work {
         way: Way,
         dropped: Vec<u64>,
         leased_reply: bool,
+        /// Its share of what the node takes in at once.
+        taken: OwnedSemaphorePermit,
     },
     LeasedQuery {
         query: meta_core::query::Query,
@@ -342,6 +339,24 @@ enum Work {
 }
 
 impl Work {
+    /// The answer, with the room that it takes if it may be large.
+    async fn answer(self, core: &Arc<Core>, outbox: &Outbox) -> (Tell, Option<Room>) {
+        let large = match &self {
+            Self::Query(query)
+            | Self::LeasedQuery { query, .. }
+            | Self::MirrorQuery { query, .. } => !is_point(&query.body),
+            Self::Execute { .. } | Self::Renew(_) | Self::KeepAlive(_) => false,
+        };
+        let room = match large {
+            true => outbox.room(&core.budget).await.map(Some),
+            false => Ok(None),
+        };
+        match room {
+            Ok(room) => (self.run(core).await, room),
+            Err(failure) => (failed(failure), None),
+        }
+    }
+
     async fn run(self, core: &Arc<Core>) -> Tell {
         let told = match self {
             Self::Execute {
@@ -350,13 +365,17 @@ impl Work {
                 way,
                 dropped,
                 leased_reply,
+                taken,
             } => {
                 let own = Own {
                     session,
                     stream: way.stream,
                     dropped: &dropped,
                 };
-                execute(core, command, own, leased_reply.then_some(way)).await
+                let way = leased_reply.then_some(way);
+                let executed = execute(core, command, own, way).await;
+                drop(taken);
+                executed
             }
             Self::LeasedQuery {
                 query,

@@ -2,13 +2,13 @@
 //! node's memory nor the way of others.
 
 use crate::failure::Failure;
-use crate::node::Core;
 use futures::{FutureExt as _, Stream};
 use parking_lot::Mutex;
 use proto::v1;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -20,11 +20,44 @@ const AHEAD: usize = 128;
 /// Large answers of one client that are read or wait for it, 2 MiB each at most.
 const LARGE_MAX: usize = 8;
 /// The same of all clients.
-pub(crate) const LARGE_TOTAL_MAX: usize = 128;
+const LARGE_TOTAL_MAX: usize = 128;
+/// Commands of all clients that are taken in and not answered, in KiB.
+const TAKEN_KIB_MAX: usize = 128 << 10;
 /// How long a large answer waits for room that others use.
 const ROOM_WAIT: Duration = Duration::from_secs(5);
 /// A client that takes nothing for so long, while answers wait, is left.
 const STUCK_LIMIT: Duration = Duration::from_secs(10);
+/// How often that is looked for in this time.
+const LOOKS: u32 = 4;
+
+/// What all clients of a node share.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    large: Arc<Semaphore>,
+    taken_kib: Arc<Semaphore>,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            large: Arc::new(Semaphore::new(LARGE_TOTAL_MAX)),
+            taken_kib: Arc::new(Semaphore::new(TAKEN_KIB_MAX)),
+        }
+    }
+}
+
+impl Budget {
+    /// Takes in a command of so many bytes, until it is answered.
+    ///
+    /// # Errors
+    /// [`Failure`] of kind overloaded if too many are not answered yet.
+    pub(crate) fn take_in(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Failure> {
+        let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX);
+        Arc::clone(&self.taken_kib)
+            .try_acquire_many_owned(kib)
+            .map_err(|_full| Failure::overloaded("too many commands wait for their answers"))
+    }
+}
 
 /// A frame for a client.
 pub(crate) struct Outgoing {
@@ -37,6 +70,14 @@ pub(crate) struct Outgoing {
 pub(crate) type Out = mpsc::Sender<Outgoing>;
 /// The same, which does not keep its stream open.
 pub(crate) type WeakOut = mpsc::WeakSender<Outgoing>;
+
+impl Outgoing {
+    /// What is sent.
+    #[cfg(test)]
+    pub(crate) fn into_frame(self) -> v1::ServerFrame {
+        self.frame
+    }
+}
 
 impl From<v1::ServerFrame> for Outgoing {
     fn from(frame: v1::ServerFrame) -> Self {
@@ -67,33 +108,61 @@ pub(crate) struct Outbox {
     stuck: CancellationToken,
 }
 
+struct Queue {
+    /// Gone when the stream is.
+    frames: Mutex<Option<mpsc::Receiver<Outgoing>>>,
+    /// Frames that the transport has taken.
+    taken: AtomicU64,
+}
+
 /// The receiving side, for the transport.
 pub(crate) struct Answers {
-    queue: Arc<Mutex<Option<mpsc::Receiver<Outgoing>>>>,
+    queue: Arc<Queue>,
     stuck: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 /// Both sides of a new client.
 pub(crate) fn answers() -> (Outbox, Answers) {
     let (out, queue) = mpsc::channel(AHEAD);
+    let queue = Arc::new(Queue {
+        frames: Mutex::new(Some(queue)),
+        taken: AtomicU64::new(0),
+    });
     let stuck = CancellationToken::new();
-    let queue = Arc::new(Mutex::new(Some(queue)));
     let answers = Answers {
         queue: Arc::clone(&queue),
         stuck: Box::pin(stuck.clone().cancelled_owned()),
     };
-    // The transport asks for nothing while the client takes nothing, so what waits is let go here.
-    let emptied = stuck.clone().cancelled_owned();
-    tokio::spawn(async move {
-        emptied.await;
-        drop(queue.lock().take());
-    });
+    tokio::spawn(watch(queue, stuck.clone()));
     let outbox = Outbox {
         out,
         large: Arc::new(Semaphore::new(LARGE_MAX)),
         stuck,
     };
     (outbox, answers)
+}
+
+/// Leaves a client that takes nothing. The transport asks for nothing while the client does not, so
+/// what waits is let go here.
+async fn watch(queue: Arc<Queue>, stuck: CancellationToken) {
+    let (mut taken, mut silent) = (0, 0);
+    while silent < LOOKS {
+        tokio::time::sleep(STUCK_LIMIT / LOOKS).await;
+        let waiting = match &*queue.frames.lock() {
+            Some(frames) => frames.len(),
+            // The stream has ended.
+            None => return,
+        };
+        let now = queue.taken.load(Ordering::Relaxed);
+        silent = if waiting > 0 && now == taken {
+            silent + 1
+        } else {
+            0
+        };
+        taken = now;
+    }
+    stuck.cancel();
+    drop(queue.frames.lock().take());
 }
 
 impl Outbox {
@@ -110,10 +179,13 @@ impl Outbox {
     ///
     /// # Errors
     /// [`Failure`] of kind overloaded if other clients leave none.
-    pub(crate) async fn room(&self, core: &Core) -> Result<Room, Failure> {
+    pub(crate) async fn room(&self, budget: &Budget) -> Result<Room, Failure> {
         let gone = |_closed| Failure::unavailable("the client has left");
-        let own = Arc::clone(&self.large).acquire_owned().await.map_err(gone)?;
-        let total = Arc::clone(&core.large_answers).acquire_owned();
+        let own = Arc::clone(&self.large)
+            .acquire_owned()
+            .await
+            .map_err(gone)?;
+        let total = Arc::clone(&budget.large).acquire_owned();
         match tokio::time::timeout(ROOM_WAIT, total).await {
             Ok(total) => Ok(Room {
                 _own: own,
@@ -125,20 +197,17 @@ impl Outbox {
         }
     }
 
-    /// Sends a frame. A client that has not taken any for long is left.
+    /// Sends a frame, once there is a place for it.
     pub(crate) async fn send(&self, frame: v1::ServerFrame, room: Option<Room>) {
         let outgoing = Outgoing { frame, _room: room };
-        // It may have left; whoever resends finds the reply in its slot.
-        let sending = self.out.send(outgoing);
-        if tokio::time::timeout(STUCK_LIMIT, sending).await.is_err() {
-            self.stuck.cancel();
-        }
+        // The client may have left; whoever resends finds the reply in its slot.
+        let _left = self.out.send(outgoing).await;
     }
 }
 
 impl Drop for Answers {
     fn drop(&mut self) {
-        drop(self.queue.lock().take());
+        drop(self.queue.frames.lock().take());
     }
 }
 
@@ -153,17 +222,17 @@ impl Stream for Answers {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.stuck.poll_unpin(cx).is_ready() {
-            let why = Status::resource_exhausted("answers were not taken for too long");
-            let first = self.queue.lock().take().is_some();
-            return Poll::Ready(first.then_some(Err(why)));
+            return Poll::Ready(None);
         }
-        let mut queue = self.queue.lock();
+        let mut queue = self.queue.frames.lock();
         let Some(frames) = queue.as_mut() else {
             return Poll::Ready(None);
         };
-        frames
-            .poll_recv(cx)
-            .map(|outgoing| outgoing.map(|outgoing| Ok(outgoing.frame)))
+        let polled = frames.poll_recv(cx);
+        if matches!(polled, Poll::Ready(Some(_))) {
+            self.queue.taken.fetch_add(1, Ordering::Relaxed);
+        }
+        polled.map(|outgoing| outgoing.map(|outgoing| Ok(outgoing.frame)))
     }
 }
 
@@ -200,11 +269,7 @@ mod tests {
         let total = Arc::new(Semaphore::new(2));
         let (outbox, mut answers) = answers();
         outbox.send(frame(1), Some(room(&total))).await;
-        for id in 2..=AHEAD as u64 {
-            outbox.send(frame(id), None).await;
-        }
         // The transport does not ask.
-        outbox.send(frame(1000), None).await;
         outbox.stuck().await;
         outbox.out().closed().await;
         assert_eq!(total.available_permits(), 2, "what waited is gone");
@@ -212,18 +277,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_client_is_not_left() {
+    async fn a_slow_client_is_not_left_and_neither_is_one_that_asks_nothing() {
         let (outbox, mut answers) = answers();
-        for id in 0..AHEAD as u64 {
+        for id in 0..4 {
             outbox.send(frame(id), None).await;
         }
-        let sending = tokio::spawn({
-            let outbox = outbox.clone();
-            async move { outbox.send(frame(1000), None).await }
-        });
-        tokio::time::sleep(STUCK_LIMIT - Duration::from_secs(1)).await;
-        assert!(answers.next().await.is_some());
-        sending.await.expect("sent");
+        for _ in 0..4 {
+            tokio::time::sleep(STUCK_LIMIT / 2).await;
+            assert!(answers.next().await.is_some());
+        }
+        tokio::time::sleep(10 * STUCK_LIMIT).await;
         assert!(!outbox.stuck.is_cancelled());
+        outbox.send(frame(9), None).await;
+        assert!(answers.next().await.is_some());
     }
 }
