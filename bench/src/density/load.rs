@@ -31,13 +31,13 @@ pub(super) const VOLUME: &str = "bench";
 /// What stands in a kept directory once all of it is there.
 const ABOUT: &str = "about.json";
 /// Changed when what is made changes.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 /// Inodes are numbered from here on, one after the other: directories, then files.
 pub(super) const FIRST_INO: u64 = Ino::ROOT.0 + 1;
 /// Records of the changelog that stay: about as many bytes as files take otherwise.
 const RECORDS_KEPT: u64 = 200_000;
 /// Commands between two that drop old records.
-const TRIM_EVERY: u64 = 4096;
+const TRIM_EVERY: u64 = 1024;
 const FIRST: VolumeId = VolumeId(1);
 const UUID: Uuid = Uuid([7; 16]);
 const SESSION: SessionId = SessionId(1);
