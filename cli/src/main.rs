@@ -23,6 +23,7 @@ mod patience;
 mod playground;
 mod process;
 mod progress;
+mod read_from;
 mod rmr;
 mod runtime;
 mod size;

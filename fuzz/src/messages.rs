@@ -50,6 +50,7 @@ pub(crate) fn client_frame(bytes: &[u8]) {
         Some(Body::Execute(bytes)) => command(&bytes),
         Some(Body::Query(query)) => question(query),
         Some(Body::MirrorQuery(asked)) => asked.query.into_iter().for_each(question),
+        Some(Body::NearestQuery(asked)) => asked.query.into_iter().for_each(question),
         _ => {}
     }
 }

@@ -1,4 +1,5 @@
-//! The search for the leader: all nodes are greeted at once, and the first that leads is taken.
+//! The search for the leader: all nodes are greeted at once, and the first that leads is taken. Also
+//! how any one node is met.
 
 use crate::deadline::Deadline;
 use crate::endpoint;
@@ -121,7 +122,38 @@ async fn greet(addr: String, session: u64, shown: Duration) -> Result<Greeting, 
     limit.unwrap_or_else(|_elapsed| Err(Failure::Unreachable(format!("{addr}: no answer in time"))))
 }
 
+/// What a node says to a hello.
+enum Answered {
+    Hello(Box<Opened>, v1::HelloReply),
+    NotInitialised,
+}
+
+/// Opens a stream to a node, whether it leads or not.
+pub(crate) async fn meet(addr: &str) -> Result<(Opened, v1::HelloReply), Failure> {
+    let (session, shown) = (0, Duration::ZERO);
+    let met = tokio::time::timeout(GREETING_LIMIT, open_stream(addr, session, shown)).await;
+    match met {
+        Ok(Ok(Answered::Hello(opened, hello))) => Ok((*opened, hello)),
+        Ok(Ok(Answered::NotInitialised)) => Err(Failure::NotInitialised),
+        Ok(Err(failure)) => Err(failure),
+        Err(_elapsed) => Err(Failure::Unreachable(format!("{addr}: no answer in time"))),
+    }
+}
+
 async fn say_hello(addr: &str, session: u64, shown: Duration) -> Result<Greeting, Failure> {
+    match open_stream(addr, session, shown).await? {
+        Answered::NotInitialised => Ok(Greeting::NotInitialised),
+        Answered::Hello(opened, hello) if hello.leading => Ok(Greeting::Leads(opened)),
+        Answered::Hello(opened, hello) if hello.leader_hint.is_empty() => {
+            leaderless(opened.channel).await
+        }
+        Answered::Hello(_, hello) => Ok(Greeting::Follows {
+            hint: Some(hello.leader_hint),
+        }),
+    }
+}
+
+async fn open_stream(addr: &str, session: u64, shown: Duration) -> Result<Answered, Failure> {
     let failed = |words: String| Failure::Unreachable(format!("{addr}: {words}"));
     let channel = endpoint::connect(addr).await?;
     let (out, frames) = mpsc::channel(FRAMES_AHEAD);
@@ -158,21 +190,20 @@ async fn say_hello(addr: &str, session: u64, shown: Duration) -> Result<Greeting
                 hello.version
             )))
         }
-        Some(Tell::Hello(hello)) if hello.leading => Ok(Greeting::Leads(Box::new(Opened {
-            addr: addr.to_owned(),
-            out,
-            inbound,
-            broken,
-            channel,
-            features: hello.features,
-        }))),
-        Some(Tell::Hello(hello)) if hello.leader_hint.is_empty() => leaderless(channel).await,
-        Some(Tell::Hello(hello)) => Ok(Greeting::Follows {
-            hint: Some(hello.leader_hint),
-        }),
+        Some(Tell::Hello(hello)) => {
+            let opened = Opened {
+                addr: addr.to_owned(),
+                out,
+                inbound,
+                broken,
+                channel,
+                features: hello.features,
+            };
+            Ok(Answered::Hello(Box::new(opened), hello))
+        }
         Some(Tell::Failure(failure)) => match failure.kind() {
             v1::FailureKind::UnsupportedVersion => Err(Failure::VersionMismatch(failure.message)),
-            v1::FailureKind::NotInitialised => Ok(Greeting::NotInitialised),
+            v1::FailureKind::NotInitialised => Ok(Answered::NotInitialised),
             _ => Err(failed(failure.message)),
         },
         Some(_) => Err(failed("it answers a hello with something else".into())),

@@ -45,6 +45,8 @@ pub(crate) struct Lead {
 struct Shared {
     addrs: Vec<String>,
     state: watch::Sender<State>,
+    /// The address of the last leader that was found.
+    found: watch::Sender<Option<String>>,
     /// What the next hello attaches; 0 for none.
     session: AtomicU64,
     links: AtomicU64,
@@ -67,6 +69,7 @@ impl Lead {
         let shared = Arc::new(Shared {
             addrs: addrs.to_vec(),
             state: watch::Sender::new(State::Hunting(None)),
+            found: watch::Sender::new(None),
             session: AtomicU64::new(0),
             links: AtomicU64::new(0),
             retries: AtomicU64::new(0),
@@ -126,6 +129,11 @@ impl Lead {
             State::Found(link) if !link.is_broken() => Some(link.addr().to_owned()),
             _ => None,
         }
+    }
+
+    /// The address of the last leader that was found; it changes when another one is.
+    pub(crate) fn leaders(&self) -> watch::Receiver<Option<String>> {
+        self.shared.found.subscribe()
     }
 
     /// The session that lives on the streams to come.
@@ -200,6 +208,10 @@ impl Shared {
                     self.links.fetch_add(1, Ordering::Relaxed);
                     tracing::debug!(addr = link.addr(), "the leader is found");
                     self.state.send_replace(State::Found(Arc::clone(&link)));
+                    self.found.send_if_modified(|found| {
+                        let before = found.replace(link.addr().to_owned());
+                        before.as_deref() != Some(link.addr())
+                    });
                     let since = tokio::time::Instant::now();
                     link.broken().await;
                     self.answered.fetch_add(link.answers(), Ordering::Relaxed);

@@ -46,7 +46,10 @@ pub use node::{
     Initialised, Member, MirrorStatus, NodeStatus, VolumeStatus, init, node_status,
     transfer_leader, trigger_snapshot,
 };
-pub use options::{MirrorOptions, SessionOptions};
+pub use options::{MirrorOptions, ReadFrom, SessionOptions};
 pub use remove_tree::{Doomed, Stays, TreeEvent};
-pub use session::{ConnectionStatus, HeldInodes, MetaSession, MirrorCounts, MirrorRouteStatus};
+pub use session::{
+    ConnectionStatus, HeldInodes, MetaSession, MirrorCounts, MirrorRouteStatus, NearestCounts,
+    NearestStatus,
+};
 pub use url::{MetaUrl, UrlError};

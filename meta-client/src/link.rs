@@ -62,10 +62,12 @@ pub(crate) enum Ended {
     Lost,
 }
 
-/// A stream to a node that said it leads.
+/// A stream to a node that said it leads, or to any that answers some queries.
 #[derive(Debug)]
 pub(crate) struct Link {
     addr: String,
+    /// Whether it is left when the node says that it does not lead.
+    to_leader: bool,
     /// Of this link, unlike any other of this process.
     id: u64,
     /// What the node offers: bits of `v1::Feature`.
@@ -82,7 +84,7 @@ pub(crate) struct Link {
     /// Since when it only says that it cannot serve.
     unavailable: Mutex<Option<Instant>>,
     /// The connection lives as long as the link.
-    _channel: Channel,
+    channel: Channel,
 }
 
 #[derive(Debug, Default)]
@@ -101,9 +103,24 @@ pub(crate) struct Left {
 }
 
 impl Link {
-    /// Starts the tasks of an open stream. They end with the link.
+    /// Starts the tasks of an open stream to a leader. They end with the link.
     pub(crate) fn start(
         opened: Opened,
+        asked: mpsc::Sender<Asked>,
+        leases: Option<Arc<LeaseCache>>,
+    ) -> Arc<Self> {
+        Self::start_to(opened, true, asked, leases)
+    }
+
+    /// The same to a node that need not lead: it asks nothing.
+    pub(crate) fn start_to_member(opened: Opened) -> Arc<Self> {
+        let (asked, _nobody) = mpsc::channel(1);
+        Self::start_to(opened, false, asked, None)
+    }
+
+    fn start_to(
+        opened: Opened,
+        to_leader: bool,
         asked: mpsc::Sender<Asked>,
         leases: Option<Arc<LeaseCache>>,
     ) -> Arc<Self> {
@@ -121,6 +138,7 @@ impl Link {
         }
         let link = Arc::new(Self {
             addr,
+            to_leader,
             id,
             features,
             leases,
@@ -132,7 +150,7 @@ impl Link {
             broken,
             left: Mutex::default(),
             unavailable: Mutex::default(),
-            _channel: channel,
+            channel,
         });
         tokio::spawn(read(Arc::clone(&link), inbound, asked));
         tokio::spawn(watch(Arc::clone(&link)));
@@ -150,6 +168,11 @@ impl Link {
 
     pub(crate) fn addr(&self) -> &str {
         &self.addr
+    }
+
+    /// The connection that the stream is on.
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
     }
 
     /// Waits until the link is broken.
@@ -254,7 +277,10 @@ impl Link {
 
     fn answered(&self, id: u64, body: Tell) {
         if id == PING {
-            if let Tell::Failure(failure) = body {
+            // Any answer tells that the node runs.
+            if let Tell::Failure(failure) = body
+                && self.to_leader
+            {
                 let hint = Some(failure.leader_addr).filter(|addr| !addr.is_empty());
                 self.leave(&failure.message, hint);
             }

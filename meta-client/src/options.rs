@@ -18,8 +18,21 @@ pub struct SessionOptions {
     pub open_for: Duration,
     /// Whether answers are cached under leases of the leader. Not with a mirror.
     pub leases: bool,
+    /// Which member answers queries. Nothing is cached with [`ReadFrom::Nearest`]: leases come from
+    /// the leader. Not with a mirror.
+    pub read_from: ReadFrom,
     /// Where queries are answered, if not by the origin.
     pub mirror: Option<MirrorOptions>,
+}
+
+/// Which member of the cluster answers queries. The answers are linearizable in any case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ReadFrom {
+    /// The leader.
+    #[default]
+    Leader,
+    /// The one with the shortest way there and back; the leader where that one cannot.
+    Nearest,
 }
 
 /// A mirror that answers a session's queries.
@@ -40,6 +53,7 @@ impl Default for SessionOptions {
             retry_for: None,
             open_for: Duration::from_secs(10),
             leases: false,
+            read_from: ReadFrom::Leader,
             mirror: None,
         }
     }

@@ -473,7 +473,7 @@ fn a_file_that_cannot_be_reaped_does_not_hold_up_the_others() {
     let damaged = Ino(500);
     let row = key::by_ino(world.volume, key::Table::Orphan, damaged);
     let bytes = crate::row::Blob::default().encode(&row);
-    let damage = [((crate::kv::Family::State, row), Some(bytes))];
+    let damage = [((Family::State, row), Some(bytes))];
     world.kv.write(Writes::from(damage));
     let command = Command {
         volume: world.volume,
@@ -755,7 +755,7 @@ fn supplementary_groups_count_and_the_sticky_bit_holds() {
 #[test]
 fn a_closed_session_leaves_nothing_behind() {
     let mut world = World::new();
-    let before = world.kv.rows(crate::kv::Family::State).len();
+    let before = world.kv.rows(Family::State).len();
     let open = CommandBody::OpenSession {
         nonce: 8,
         slots: 2,
@@ -771,7 +771,7 @@ fn a_closed_session_leaves_nothing_behind() {
     world.session = session;
     world.sequence = sequence;
     world.done(CommandBody::CloseSession { session: id });
-    assert_eq!(world.kv.rows(crate::kv::Family::State).len(), before);
+    assert_eq!(world.kv.rows(Family::State).len(), before);
 }
 
 #[test]
@@ -833,7 +833,7 @@ fn records_that_were_dropped_are_not_looked_through_again() {
         stamp: Timestamp::default(),
         body: trim(4),
     };
-    let first = crate::key::record(world.volume, Epoch(0), Seq(3));
+    let first = key::record(world.volume, Epoch(0), Seq(3));
     let rows = NoneBefore(&world.kv, first.clone());
     let mut pending = Overlay::new(&rows);
     apply(&mut pending, &world.codec, &command).expect("a sound store");

@@ -56,6 +56,8 @@ bugs! {
     CrcNotChecked = "crc of the log not checked",
     /// A leader answers reads without asking whether it still leads.
     StaleRead = "stale leader read",
+    /// A follower answers reads without asking the leader how far it must be.
+    FollowerDoesNotAsk = "follower does not ask",
     /// A changelog that is resumed begins one record too late.
     ChangelogGap = "changelog gap",
     /// A mirror answers before it has applied what the reader has seen.

@@ -67,6 +67,10 @@ impl Failure {
         Self::new(FailureKind::Overloaded, message)
     }
 
+    pub(crate) fn behind(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Behind, message)
+    }
+
     pub(crate) fn not_initialised() -> Self {
         let message = "the cluster is not initialised; run `curlew-meta init` once";
         Self::new(FailureKind::NotInitialised, message)

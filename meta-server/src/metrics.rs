@@ -21,6 +21,8 @@ pub(crate) struct Metrics {
     pub(crate) proposal_seconds: Histogram,
     /// Read rounds, each for all queries that waited.
     pub(crate) read_rounds: Counter,
+    /// Questions of this node to its leader, each for all queries that waited.
+    pub(crate) follower_rounds: Counter,
     /// Commands between submission and reply.
     pub(crate) proposals_in_flight: Gauge,
     /// Client streams.
@@ -101,6 +103,7 @@ impl Default for Metrics {
             peer_failures,
             proposal_seconds,
             read_rounds: Counter::default(),
+            follower_rounds: Counter::default(),
             proposals_in_flight: Gauge::default(),
             streams: Gauge::default(),
             streams_stuck: Counter::default(),
@@ -121,6 +124,7 @@ impl Default for Metrics {
             registry: Registry::default(),
         };
         metrics.register_counts(&mut registry);
+        metrics.register_reads(&mut registry);
         metrics.register_leases(&mut registry);
         metrics.raft.register(&mut registry);
         metrics.mirrors.register(&mut registry);
@@ -132,6 +136,13 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    fn register_reads(&self, registry: &mut Registry) {
+        let help = "Rounds that confirmed leadership for reads";
+        registry.register("read_rounds", help, self.read_rounds.clone());
+        let help = "Questions to the leader how far a read must see";
+        registry.register("follower_rounds", help, self.follower_rounds.clone());
+    }
+
     fn register_leases(&self, registry: &mut Registry) {
         let help = "Files that clients may answer from their caches";
         registry.register("leases", help, self.leases.clone());
@@ -143,11 +154,6 @@ impl Metrics {
 
     fn register_counts(&self, registry: &mut Registry) {
         let counters = [
-            (
-                "read_rounds",
-                "Rounds that confirmed leadership for reads",
-                &self.read_rounds,
-            ),
             (
                 "sessions_expired",
                 "Sessions ended for their silence",

@@ -1,24 +1,30 @@
 //! Linearizable reads by ReadIndex, one round for all who wait.
 //!
-//! A round confirms with a majority that this node still leads, and waits until everything
-//! committed before the round began is applied. So a round answers exactly those reads that were
-//! waiting when it began; later ones wait for the next. A deposed leader gets no majority, and its
-//! rounds fail: it can never answer from an old state.
+//! A round tells up to where the log must be applied for a view to show everything that was answered
+//! before the round began. So a round answers exactly those reads that were waiting when it began;
+//! later ones wait for the next. The leader's rounds confirm with a majority that it still leads,
+//! and wait until it has applied so much: a deposed leader gets no majority, and can never answer
+//! from an old state. A follower's rounds ask the leader, which does such a round for it.
 
 use crate::failure::{self, Failure};
-use crate::metrics::Metrics;
+use crate::network::Network;
 use crate::node::Raft;
 use openraft::ReadPolicy;
+use openraft::async_runtime::WatchReceiver as _;
+use prometheus_client::metrics::counter::Counter;
+use raft_store::StateReader;
 use std::fmt;
-use std::sync::Arc;
+use std::future::Future;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Reads that may wait for a round.
 const WAITING_MAX: usize = 16_384;
 
-type Waiter = oneshot::Sender<Result<(), Failure>>;
+/// What a round found: the index up to which the log must be applied.
+type Waiter = oneshot::Sender<Result<u64, Failure>>;
 
 /// Where reads wait for the next round.
 #[derive(Clone)]
@@ -32,35 +38,9 @@ impl fmt::Debug for ReadGate {
     }
 }
 
-/// The rounds of one node.
-pub(crate) struct ReadRounds {
-    raft: Raft,
-    waiting: mpsc::Receiver<Waiter>,
-    metrics: Arc<Metrics>,
-    limit: Duration,
-}
-
-/// The gate and the rounds behind it. A round is given up after `limit`.
-pub(crate) fn read_gate(
-    raft: Raft,
-    metrics: Arc<Metrics>,
-    limit: Duration,
-) -> (ReadGate, ReadRounds) {
-    let (sender, waiting) = mpsc::channel(WAITING_MAX);
-    (
-        ReadGate { waiting: sender },
-        ReadRounds {
-            raft,
-            waiting,
-            metrics,
-            limit,
-        },
-    )
-}
-
 impl ReadGate {
-    /// Returns once a view taken now shows everything that was answered before the call.
-    pub(crate) async fn pass(&self) -> Result<(), Failure> {
+    /// Returns once a round that began after the call has ended, with the index that it found.
+    pub(crate) async fn index(&self) -> Result<u64, Failure> {
         let (waiter, answer) = oneshot::channel();
         self.waiting.try_send(waiter).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
@@ -74,9 +54,23 @@ impl ReadGate {
     }
 }
 
+/// The rounds behind a gate.
+struct ReadRounds {
+    waiting: mpsc::Receiver<Waiter>,
+    count: Counter,
+}
+
+fn gate(count: Counter) -> (ReadGate, ReadRounds) {
+    let (sender, waiting) = mpsc::channel(WAITING_MAX);
+    (ReadGate { waiting: sender }, ReadRounds { waiting, count })
+}
+
 impl ReadRounds {
     /// Runs rounds until `stop`.
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
+    async fn run<R>(mut self, stop: CancellationToken, round: impl Fn() -> R)
+    where
+        R: Future<Output = Result<u64, Failure>>,
+    {
         let mut batch = Vec::new();
         loop {
             let count = tokio::select! {
@@ -86,30 +80,135 @@ impl ReadRounds {
             if count == 0 {
                 return;
             }
-            self.metrics.read_rounds.inc();
-            let confirmed = tokio::select! {
-                confirmed = self.round() => confirmed,
+            self.count.inc();
+            let found = tokio::select! {
+                found = round() => found,
                 () = stop.cancelled() => Err(Failure::unavailable("the node is stopping")),
             };
             for waiter in batch.drain(..) {
                 // A waiter may have left: its client went away.
-                let _left = waiter.send(confirmed.clone());
+                let _left = waiter.send(found.clone());
             }
         }
     }
+}
 
-    async fn round(&self) -> Result<(), Failure> {
-        let confirming = async {
-            self.raft
-                .ensure_linearizable(ReadPolicy::ReadIndex)
-                .await
-                .map_err(failure::of_read)
-        };
-        match tokio::time::timeout(self.limit, confirming).await {
-            Ok(confirmed) => confirmed.map(|_read_log_id| ()),
-            Err(_elapsed) => Err(Failure::unavailable(
-                "the leader does not hear from a majority",
-            )),
+/// The ways to a linearizable read of one node.
+#[derive(Clone, Debug)]
+pub(crate) struct Reads {
+    leading: ReadGate,
+    following: ReadGate,
+    reader: StateReader,
+    /// How long a follower waits until it has applied what the leader named.
+    behind_limit: Duration,
+}
+
+/// What the rounds of a node need.
+pub(crate) struct ReadParts {
+    pub(crate) raft: Raft,
+    pub(crate) network: Network,
+    pub(crate) reader: StateReader,
+    /// A leader's round is given up after so long.
+    pub(crate) majority_limit: Duration,
+    /// A question to the leader is given up after so long, and so is the wait for what it names.
+    pub(crate) follow_limit: Duration,
+}
+
+impl Reads {
+    /// Starts the rounds in `tasks`, until `stop`.
+    pub(crate) fn start(parts: ReadParts, tasks: &TaskTracker, stop: &CancellationToken) -> Self {
+        let ReadParts {
+            raft,
+            network,
+            reader,
+            majority_limit,
+            follow_limit,
+        } = parts;
+        let (leading, rounds) = gate(network.metrics.read_rounds.clone());
+        let of_leader = raft.clone();
+        let confirm = move || confirmed(of_leader.clone(), majority_limit);
+        tasks.spawn(rounds.run(stop.clone(), confirm));
+        let (following, rounds) = gate(network.metrics.follower_rounds.clone());
+        let ask = move || told(raft.clone(), network.clone(), follow_limit);
+        tasks.spawn(rounds.run(stop.clone(), ask));
+        Self {
+            leading,
+            following,
+            reader,
+            behind_limit: follow_limit,
         }
+    }
+
+    /// For a leader: returns once a view taken now shows everything that was answered before the
+    /// call.
+    pub(crate) async fn pass(&self) -> Result<(), Failure> {
+        self.leading.index().await.map(|_index| ())
+    }
+
+    /// For a leader: the index up to which a log must be applied to show that.
+    pub(crate) async fn index(&self) -> Result<u64, Failure> {
+        self.leading.index().await
+    }
+
+    /// For a follower: as [`Self::pass`]. It has a bounded time to hear from the leader, and then
+    /// to catch up.
+    pub(crate) async fn pass_following(&self) -> Result<(), Failure> {
+        let index = self.following.index().await?;
+        let mut changes = self.reader.changes();
+        let waiting = async {
+            loop {
+                changes.borrow_and_update();
+                if self.applied() >= index {
+                    return Ok(());
+                }
+                if changes.changed().await.is_err() {
+                    return Err(Failure::unavailable("the node is stopping"));
+                }
+            }
+        };
+        let waited = tokio::time::timeout(self.behind_limit, waiting).await;
+        waited.unwrap_or_else(|_elapsed| {
+            let applied = self.applied();
+            Err(Failure::behind(format!(
+                "this node has applied {applied}, and the leader is at {index}"
+            )))
+        })
+    }
+
+    /// Entries are applied in order, and all that are applied are committed: an index is enough.
+    fn applied(&self) -> u64 {
+        self.reader.applied().map_or(0, |id| id.index)
+    }
+}
+
+/// A leader's round.
+async fn confirmed(raft: Raft, limit: Duration) -> Result<u64, Failure> {
+    let confirming = raft.ensure_linearizable(ReadPolicy::ReadIndex);
+    match tokio::time::timeout(limit, confirming).await {
+        Ok(confirmed) => confirmed
+            .map(|read| read.log_id().index)
+            .map_err(failure::of_read),
+        Err(_elapsed) => Err(Failure::unavailable(
+            "the leader does not hear from a majority",
+        )),
+    }
+}
+
+/// A follower's round.
+async fn told(raft: Raft, network: Network, limit: Duration) -> Result<u64, Failure> {
+    let leader = {
+        let watched = raft.server_metrics();
+        let metrics = watched.borrow_watched();
+        let members = metrics.membership_config.membership();
+        let leader = metrics.current_leader;
+        leader.and_then(|id| Some((id, members.get_node(&id)?.clone())))
+    };
+    match leader {
+        // It has lost touch with most of the others, or leads since a moment ago.
+        Some((id, _)) if id == network.node_id => Err(Failure::unavailable(
+            "this node is the leader, and cannot confirm it now",
+        )),
+        Some((id, node)) => network.read_index(id, &node, limit).await,
+        None => Err(Failure::unavailable("no leader is known")),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::history::{Asked, Call, Recorder, Told};
 use crate::ledger::Ledger;
-use meta_client::{ClientError, MetaSession, MetaUrl, MirrorOptions, SessionOptions};
+use meta_client::{ClientError, MetaSession, MetaUrl, MirrorOptions, ReadFrom, SessionOptions};
 use meta_core::attr::{Caller, Timestamp};
 use meta_core::command::{
     Append, AppendSlice, Create, Existing, NewNode, Operation, RenameMode, SetAttr, SetTime,
@@ -158,8 +158,12 @@ impl Client {
                 let pause = rng.random_range(0..=role.pause_ms());
                 tokio::time::sleep(Duration::from_millis(pause)).await;
             }
-            if let Some(leases) = session.status().leases {
+            let status = session.status();
+            if let Some(leases) = status.leases {
                 self.recorder.add_cached(leases.hits, leases.recalls);
+            }
+            if let Some(nearest) = status.nearest {
+                self.recorder.add_nearest(nearest.counts);
             }
             // One that just goes away is expired by the leader.
             if rng.random_bool(0.7) {
@@ -184,10 +188,17 @@ impl Client {
             }),
             None => None,
         };
+        // Half of them cache under leases, and half of the others read at the nearest member.
+        let is_nearest = self.seed % 4 == 1 && mirror.is_none();
         let options = SessionOptions {
             retry_for: Some(RETRY_FOR),
             open_for: OPEN_FOR,
             leases: self.seed.is_multiple_of(2),
+            read_from: if is_nearest {
+                ReadFrom::Nearest
+            } else {
+                ReadFrom::Leader
+            },
             mirror,
             ..SessionOptions::default()
         };

@@ -1,6 +1,6 @@
 //! What clients asked and were told.
 
-use meta_client::ClientError;
+use meta_client::{ClientError, NearestCounts};
 use meta_core::command::Operation;
 use meta_core::outcome::{Refusal, Success};
 use meta_core::query::{Answer, QueryBody};
@@ -87,6 +87,8 @@ struct Inner {
     answered: Vec<u64>,
     /// Queries that were answered from a cache, and recalls of what was cached.
     cached: (u64, u64),
+    /// Queries that nearest members answered, and that the leader did in their place.
+    nearest: (u64, u64),
 }
 
 impl Recorder {
@@ -126,6 +128,18 @@ impl Recorder {
     /// Queries answered from caches, and recalls.
     pub(crate) fn cached(&self) -> (u64, u64) {
         self.inner.lock().cached
+    }
+
+    /// Counts what a session that reads at the nearest member was answered where.
+    pub(crate) fn add_nearest(&self, counts: NearestCounts) {
+        let inner = &mut *self.inner.lock();
+        inner.nearest.0 += counts.served;
+        inner.nearest.1 += counts.behind + counts.unavailable;
+    }
+
+    /// Queries that nearest members answered, and that the leader did in their place.
+    pub(crate) fn nearest(&self) -> (u64, u64) {
+        self.inner.lock().nearest
     }
 
     /// How many calls of a client were answered.

@@ -61,6 +61,9 @@ pub struct RunReport {
     /// Queries that clients answered from their caches, and recalls that they answered.
     #[serde(default)]
     pub cached: (u64, u64),
+    /// Queries that nearest members answered, and that the leader did in their place.
+    #[serde(default)]
+    pub nearest: (u64, u64),
     /// Entries that the origin decided.
     pub decided: u64,
     /// Faults that happened, by kind.
@@ -435,6 +438,7 @@ impl Run {
             nodes: (nodes(Some(&self.stage.origin)), nodes(self.stage.mirror())),
             calls: (calls.len(), answered.count(), unknown.count()),
             cached: self.stage.recorder.cached(),
+            nearest: self.stage.recorder.nearest(),
             decided: self.stage.origin.ledger.highest(),
             faults: faults.map(|(kind, n)| ((*kind).to_owned(), *n)).collect(),
             ends: self.nemesis.ends().clone(),

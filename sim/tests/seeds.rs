@@ -73,6 +73,9 @@ fn nothing_that_was_promised_is_broken() {
     assert_eq!(ends, expected);
     assert!(sum(|report| report.calls.1) > 200_000);
     assert!(sum(|report| report.calls.2) > 100, "unknown ends are rare");
+    let nearest = |of: fn(&RunReport) -> u64| reports.iter().map(of).sum::<u64>();
+    assert!(nearest(|report| report.nearest.0) > 20_000, "by followers");
+    assert!(nearest(|report| report.nearest.1) > 2_000, "in their place");
     let with_mirror = reports.iter().filter(|report| report.nodes.1 > 0);
     assert!(with_mirror.count() > 60);
 }

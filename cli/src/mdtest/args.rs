@@ -2,6 +2,7 @@
 
 use super::plan::dirs_of;
 use crate::exit::Usage;
+use crate::read_from::ReadFromWord;
 use anyhow::Result;
 use meta_core::limits::SLOTS_PER_SESSION_MAX;
 use std::path::PathBuf;
@@ -40,6 +41,9 @@ pub(crate) struct MdtestArgs {
     /// Write so many bytes into each file, through the volume's object store
     #[arg(long, value_name = "BYTES", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=4 << 20))]
     pub(super) write: u32,
+    /// Which metadata node answers lookups and listings
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) read_from: ReadFromWord,
     /// What is told of; mkdir, create, unlink and rmdir are done in any case
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Op::ALL)]
     pub(super) ops: Vec<Op>,

@@ -47,6 +47,7 @@ async fn measure(args: &MdtestArgs, url: &MetaUrl, names: &[Name]) -> Result<Fig
     let options = SessionOptions {
         slots: args.threads,
         queries: args.threads,
+        read_from: args.read_from.into(),
         ..SessionOptions::default()
     };
     let session = MetaSession::open(url, options).await?;

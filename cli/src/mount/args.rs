@@ -1,6 +1,7 @@
 //! Arguments of `curlew mount`.
 
 use crate::duration;
+use crate::read_from::ReadFromWord;
 use fs_client::mount::BACKUP_META;
 use meta_client::MetaUrl;
 use std::ffi::OsString;
@@ -50,6 +51,10 @@ pub(crate) struct MountArgs {
     #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = duration::parse,
           requires = "mirror")]
     pub(super) mirror_wait: Duration,
+    /// Which metadata node answers reads. The nearest one asks the leader how far it must be, so that
+    /// its answers are as new; they are not cached
+    #[arg(long, value_enum, default_value_t, conflicts_with = "mirror")]
+    pub(super) read_from: ReadFromWord,
     /// How long after the last backup of the volume's metadata to its bucket the next one is due; this
     /// mount offers itself for it, and the cluster says which mount does it. 0 for never
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_backup_meta)]
@@ -74,6 +79,7 @@ impl MountArgs {
             options: Vec::new(),
             mirror: None,
             mirror_wait: MIRROR_WAIT,
+            read_from: ReadFromWord::Leader,
             backup_meta: BACKUP_META,
             no_worker: false,
             log: None,
@@ -98,6 +104,7 @@ impl MountArgs {
             options,
             mirror,
             mirror_wait,
+            read_from,
             backup_meta,
             no_worker,
             log: _,
@@ -113,6 +120,7 @@ impl MountArgs {
             words.extend(["--mirror".into(), mirror.to_string().into()]);
             words.extend(["--mirror-wait".into(), duration::text(*mirror_wait).into()]);
         }
+        words.extend(read_from.words());
         words.extend(["--backup-meta".into(), duration::text(*backup_meta).into()]);
         if *no_worker {
             words.push("--no-worker".into());
@@ -151,6 +159,27 @@ mod tests {
         assert_eq!(child.backup_meta, Duration::from_secs(1800));
         assert!(child.no_worker);
         assert!(child.mirror.is_some() && child.mirror_wait == Duration::from_secs(1));
+    }
+
+    #[test]
+    fn reads_go_to_the_nearest_node_only_without_a_mirror() {
+        let line = |words: &[&str]| {
+            let line = ["curlew", "mount", "curlew://h:1/v", "/m"];
+            Args::try_parse_from(line.iter().chain(words)).map(|args| args.command)
+        };
+        let Ok(Command::Mount(asked)) = line(&["--read-from", "nearest"]) else {
+            panic!("a mount");
+        };
+        assert_eq!(asked.read_from, ReadFromWord::Nearest);
+        let words = std::iter::once("curlew".into()).chain(asked.foreground());
+        let Command::Mount(child) = Args::parse_from(words).command else {
+            panic!("a mount")
+        };
+        assert_eq!(child.read_from, ReadFromWord::Nearest);
+        assert!(line(&["--mirror", "curlew://j:3/v"]).is_ok());
+        let both = ["--read-from", "nearest", "--mirror", "curlew://j:3/v"];
+        assert!(line(&both).is_err());
+        assert!(line(&["--read-from", "somewhere"]).is_err());
     }
 
     #[test]

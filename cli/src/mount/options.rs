@@ -28,6 +28,7 @@ const WITHOUT_MEANING: [&str; 10] = [
 pub(super) fn parse(args: &MountArgs) -> Result<MountOptions> {
     let mut options = MountOptions {
         read_only: args.read_only,
+        read_from: args.read_from.into(),
         backup_meta: Some(args.backup_meta).filter(|every| !args.no_worker && !every.is_zero()),
         ..MountOptions::default()
     };

@@ -2,6 +2,7 @@
 //! root. They open by name, are never listed, and their names cannot be taken.
 
 use crate::vfs::Vfs;
+use meta_client::NearestStatus;
 use meta_core::attr::{Attr, FileKind, Timestamp};
 use meta_core::ids::Ino;
 use parking_lot::Mutex;
@@ -160,6 +161,7 @@ impl VirtualFiles {
                 "reads_at_origin_behind": mirror.counts.behind,
                 "reads_at_origin_unavailable": mirror.counts.unavailable,
             })),
+            "nearest": meta.nearest.as_ref().map(nearest_json),
             "leases": meta.leases.map(|leases| serde_json::json!({
                 "files": leases.files,
                 "answers": leases.hits,
@@ -204,9 +206,25 @@ impl OpenVirtual {
     }
 }
 
+fn nearest_json(nearest: &NearestStatus) -> serde_json::Value {
+    let (node, addr) = nearest.node.clone().unzip();
+    serde_json::json!({
+        "node": node,
+        "addr": addr,
+        "round_trip_us": nearest.round_trip.map(|took| took.as_micros()),
+        "reads_at_nearest": nearest.counts.served,
+        "reads_at_leader_behind": nearest.counts.behind,
+        "reads_at_leader_unavailable": nearest.counts.unavailable,
+    })
+}
+
 fn stats(vfs: &Vfs) -> String {
     let meta = vfs.meta_status();
     let mirror = meta.mirror.map(|mirror| mirror.counts).unwrap_or_default();
+    let nearest = meta
+        .nearest
+        .map(|nearest| nearest.counts)
+        .unwrap_or_default();
     let leases = meta.leases.unwrap_or_default();
     vfs.stats().text(&[
         ("dirty_bytes", vfs.pending_bytes()),
@@ -221,6 +239,9 @@ fn stats(vfs: &Vfs) -> String {
         ("mirror_reads_total", mirror.served),
         ("mirror_fallbacks_behind_total", mirror.behind),
         ("mirror_fallbacks_unavailable_total", mirror.unavailable),
+        ("nearest_reads_total", nearest.served),
+        ("nearest_fallbacks_behind_total", nearest.behind),
+        ("nearest_fallbacks_unavailable_total", nearest.unavailable),
     ])
 }
 

@@ -111,6 +111,7 @@ async fn connect(
         retry_for: options.retry_for,
         open_for: options.connect_for,
         leases: true,
+        read_from: options.read_from,
         mirror: options.mirror.clone(),
         ..SessionOptions::default()
     };

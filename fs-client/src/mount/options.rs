@@ -2,7 +2,7 @@
 
 use crate::fuse::AdapterOptions;
 use crate::vfs::VfsOptions;
-use meta_client::MirrorOptions;
+use meta_client::{MirrorOptions, ReadFrom};
 use std::time::Duration;
 
 /// How long the cluster may take to answer when mounting: finding the leader may need an election.
@@ -50,6 +50,8 @@ pub struct MountOptions {
     pub connect_for: Duration,
     /// How long an operation is tried once mounted; `None` waits for the cluster without end.
     pub retry_for: Option<Duration>,
+    /// Which member of the cluster answers reads. Not with a mirror.
+    pub read_from: ReadFrom,
     /// A mirror that reads are answered by.
     pub mirror: Option<MirrorOptions>,
     /// How long after a backup of the volume's metadata this mount offers itself for the next one;
@@ -82,6 +84,7 @@ impl Default for MountOptions {
             flush_idle: vfs.flush_idle,
             connect_for: CONNECT_FOR,
             retry_for: None,
+            read_from: ReadFrom::Leader,
             mirror: None,
             backup_meta: Some(BACKUP_META),
             busy_grace: Duration::from_secs(5),
@@ -114,8 +117,14 @@ impl MountOptions {
 
     /// The part that the FUSE adapter takes.
     pub(super) fn adapter(&self) -> AdapterOptions {
+        let entry_ttl = match self.read_from {
+            ReadFrom::Leader => self.entry_ttl.min(ENTRY_TTL_MAX),
+            // Such answers are as new as the leader's, and come without leases: nothing tells the
+            // kernel when they are old.
+            ReadFrom::Nearest => Duration::ZERO,
+        };
         AdapterOptions {
-            entry_ttl: self.entry_ttl.min(ENTRY_TTL_MAX),
+            entry_ttl,
             background_max: self.background_max.max(1),
             direct_io: self.direct_io,
         }
@@ -142,6 +151,7 @@ impl MountOptions {
             flush_idle,
             connect_for: _,
             retry_for,
+            read_from,
             mirror,
             backup_meta,
             busy_grace: _,
@@ -164,6 +174,10 @@ impl MountOptions {
             "flush_idle_ms": ms(flush_idle),
             "retry_for_ms": retry_for.as_ref().map(ms),
             "backup_meta_ms": backup_meta.as_ref().map(ms),
+            "read_from": match read_from {
+                ReadFrom::Leader => "leader",
+                ReadFrom::Nearest => "nearest",
+            },
             "mirror": mirror.as_ref().map(|mirror| serde_json::json!({
                 "meta_url": mirror.url.to_string(),
                 "wait_ms": ms(&mirror.wait),
@@ -174,4 +188,21 @@ impl MountOptions {
 
 fn ms(time: &Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_keeps_nothing_of_what_the_nearest_member_answers() {
+        let mut options = MountOptions {
+            entry_ttl: Duration::from_secs(9),
+            ..MountOptions::default()
+        };
+        assert_eq!(options.adapter().entry_ttl, ENTRY_TTL_MAX);
+        options.read_from = ReadFrom::Nearest;
+        assert_eq!(options.adapter().entry_ttl, Duration::ZERO);
+        assert_eq!(options.to_json()["read_from"], "nearest");
+    }
 }

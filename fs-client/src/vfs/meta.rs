@@ -3,7 +3,7 @@
 
 use super::VfsError;
 use futures::future::BoxFuture;
-use meta_client::{Forgets, HandedOn, LeaseStatus, MirrorRouteStatus};
+use meta_client::{Forgets, HandedOn, LeaseStatus, MirrorRouteStatus, NearestStatus};
 use meta_core::attr::{Attr, Caller};
 use meta_core::command::Operation;
 use meta_core::ids::{ClusterId, Epoch, Ino, SessionId};
@@ -67,6 +67,8 @@ pub struct MetaStatus {
     pub leases: Option<LeaseStatus>,
     /// How the way to the mirror is, if one is read from.
     pub mirror: Option<MirrorRouteStatus>,
+    /// Which member answers, if it is the nearest one.
+    pub nearest: Option<NearestStatus>,
 }
 
 /// Files whose newest attributes are remembered. More than can be asked about or changed while a

@@ -42,6 +42,7 @@ impl MetaApi for MetaSession {
             retries: status.retries,
             leases: status.leases,
             mirror: status.mirror,
+            nearest: status.nearest,
         }
     }
 

@@ -6,7 +6,9 @@ use meta_client::meta_core::attr::Caller;
 use meta_client::meta_core::command::Operation;
 use meta_client::meta_core::outcome::{Refusal, Success};
 use meta_client::meta_core::query::{Answer, QueryBody};
-use meta_client::{ClientError, Failure, MetaSession, MetaUrl, MirrorOptions, SessionOptions};
+use meta_client::{
+    ClientError, Failure, MetaSession, MetaUrl, MirrorOptions, ReadFrom, SessionOptions,
+};
 use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
@@ -36,14 +38,19 @@ pub(super) struct Client {
 
 /// A session that gives up on a call after a while, so that a history has unknown ends too.
 pub(super) async fn open(url: &str) -> Result<MetaSession> {
-    open_with(url, None).await
+    open_with(url, ReadFrom::Leader, None).await
 }
 
-async fn open_with(url: &str, mirror: Option<MirrorOptions>) -> Result<MetaSession> {
+async fn open_with(
+    url: &str,
+    read_from: ReadFrom,
+    mirror: Option<MirrorOptions>,
+) -> Result<MetaSession> {
     let url: MetaUrl = url.parse().context("a META-URL of our own")?;
     let options = SessionOptions {
         retry_for: Some(RETRY_FOR),
         leases: true,
+        read_from,
         mirror,
         ..SessionOptions::default()
     };
@@ -57,13 +64,23 @@ impl Client {
         Ok(Self::new(open(url).await?, recorder))
     }
 
+    /// One whose reads a member of its choice answers.
+    pub(super) async fn connect_reading(
+        url: &str,
+        read_from: ReadFrom,
+        recorder: &Recorder,
+    ) -> Result<Self> {
+        Ok(Self::new(open_with(url, read_from, None).await?, recorder))
+    }
+
     /// One that reads at a mirror.
     pub(super) async fn connect_by_mirror(
         url: &str,
         mirror: MirrorOptions,
         recorder: &Recorder,
     ) -> Result<Self> {
-        Ok(Self::new(open_with(url, Some(mirror)).await?, recorder))
+        let session = open_with(url, ReadFrom::Leader, Some(mirror)).await?;
+        Ok(Self::new(session, recorder))
     }
 
     fn new(session: MetaSession, recorder: &Recorder) -> Self {

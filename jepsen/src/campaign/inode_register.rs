@@ -13,7 +13,7 @@ use meta_client::meta_core::command::{NewNode, Operation, SetAttr, SetTime};
 use meta_client::meta_core::ids::Ino;
 use meta_client::meta_core::outcome::Success;
 use meta_client::meta_core::query::{Answer, QueryBody};
-use meta_client::{ClientError, MetaSession};
+use meta_client::{ClientError, MetaSession, ReadFrom};
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use std::sync::OnceLock;
@@ -37,6 +37,15 @@ enum Role {
     /// Looks for the leader anew now and then, so that it finds a new one while others are still
     /// with the one before.
     Visitor,
+}
+
+/// A third of the clients read at the nearest member, and of each role some do not.
+fn read_from(index: usize) -> ReadFrom {
+    if matches!(index % 6, 3 | 4) {
+        ReadFrom::Nearest
+    } else {
+        ReadFrom::Leader
+    }
 }
 
 /// The workload.
@@ -71,14 +80,15 @@ impl Work for InodeRegister {
 
     async fn client(&self, index: usize, place: Place, mut rng: StdRng) -> Result<Vec<String>> {
         let role = [Role::Both, Role::Reader, Role::Visitor][index % 3];
-        let mut client = Client::connect(&place.url, &place.recorder).await?;
+        let (url, recorder) = (&place.url, &place.recorder);
+        let mut client = Client::connect_reading(url, read_from(index), recorder).await?;
         let mut problems = Vec::new();
         let mut calls = 0;
         while Instant::now() < place.end && problems.is_empty() {
             calls += 1;
             if role == Role::Visitor && calls % CALLS_PER_VISIT == 0 {
                 client.close().await;
-                client = connect(&place).await?;
+                client = connect(&place, read_from(index)).await?;
             }
             let registers = self.registers();
             let ino = registers[rng.random_range(0..registers.len())];
@@ -116,9 +126,9 @@ impl InodeRegister {
 }
 
 /// Connects as soon as there is a leader: there is one some time after the faults have ended.
-async fn connect(place: &Place) -> Result<Client> {
+async fn connect(place: &Place, read_from: ReadFrom) -> Result<Client> {
     loop {
-        match Client::connect(&place.url, &place.recorder).await {
+        match Client::connect_reading(&place.url, read_from, &place.recorder).await {
             Err(_no_leader) if Instant::now() < place.end + HEALING => {}
             connected => return connected,
         }

@@ -5,11 +5,12 @@ use super::era::Era;
 use super::held::{self, HeldInodes, QUESTIONS_AHEAD};
 use super::keeper;
 use super::mirror::{self, MirrorRoute};
+use super::nearest::NearestRoute;
 use crate::deadline::Deadline;
 use crate::error::{ClientError, Failure};
 use crate::lead::{Lead, Mood};
 use crate::leases::{LeaseCache, Told, renew_all};
-use crate::options::SessionOptions;
+use crate::options::{ReadFrom, SessionOptions};
 use crate::precheck;
 use crate::propose::Proposed;
 use crate::slots::Slot;
@@ -39,6 +40,7 @@ const ORIGIN_TURN: Duration = Duration::from_secs(2);
 pub(crate) struct Inner {
     pub(crate) lead: Lead,
     mirror: Option<MirrorRoute>,
+    nearest: Option<NearestRoute>,
     pub(super) volume: VolumeInfo,
     pub(super) options: SessionOptions,
     pub(super) eras: watch::Sender<Arc<Era>>,
@@ -70,8 +72,9 @@ impl Inner {
         check_options(&options)?;
         let deadline = Deadline::after(Some(options.open_for));
         let (asking, asked) = mpsc::channel(QUESTIONS_AHEAD);
-        // A mirror changes without asking.
-        let caches = options.leases && options.mirror.is_none();
+        // A mirror changes without asking, and a follower has no leases to give.
+        let is_nearest = options.read_from == ReadFrom::Nearest;
+        let caches = options.leases && options.mirror.is_none() && !is_nearest;
         let leases = caches.then(Arc::<LeaseCache>::default);
         let lead = Lead::start(&url.addrs, asking, leases.clone());
         let volume = find(&lead, &url.volume, deadline, Mood::Opening).await?;
@@ -81,10 +84,12 @@ impl Inner {
             .mirror
             .as_ref()
             .map(|options| MirrorRoute::start(options, volume.uuid));
+        let nearest = is_nearest.then(|| NearestRoute::start(&url.addrs, lead.leaders()));
         let stop = CancellationToken::new();
         let inner = Arc::new(Self {
             lead,
             mirror,
+            nearest,
             volume,
             eras: watch::Sender::new(era),
             holder: RwLock::new(None),
@@ -309,14 +314,19 @@ impl Inner {
         Ok(result?)
     }
 
-    /// An answer of the mirror, if one is read from and it can, else of the origin. An opening to
-    /// write is the origin's to answer while it can: its mode may have changed since, and the file
-    /// may be gone.
+    /// An answer of the mirror or the nearest member, if one of them is read from and it can, else of
+    /// the origin's leader. With a mirror, an opening to write is the origin's to answer while it
+    /// can: its mode may have changed since, and the file may be gone.
     async fn read(
         &self,
         query: &Query,
         deadline: Deadline,
     ) -> Result<(Token, Result<Answer, Refusal>), ClientError> {
+        if let Some(nearest) = &self.nearest
+            && let Some(read) = nearest.ask(query, self.token()).await
+        {
+            return Ok(read);
+        }
         let Some(route) = &self.mirror else {
             return self.read_origin(query, deadline).await;
         };
@@ -415,6 +425,9 @@ impl Inner {
         if let Some(mirror) = &self.mirror {
             mirror.stop();
         }
+        if let Some(nearest) = &self.nearest {
+            nearest.stop();
+        }
     }
 
     /// Nothing can be done any more; whoever waits is told.
@@ -428,6 +441,8 @@ impl Inner {
         let era = self.era();
         let leader = self.lead.addr();
         let ttl_ms = self.ttl_ms.load(Ordering::Relaxed);
+        let nearest = self.nearest.as_ref().map(NearestRoute::status);
+        let elsewhere = nearest.as_ref().map_or(0, |nearest| nearest.counts.served);
         ConnectionStatus {
             connected: leader.is_some(),
             leader,
@@ -436,11 +451,12 @@ impl Inner {
             session_ttl: Some(Duration::from_millis(ttl_ms)).filter(|ttl| !ttl.is_zero()),
             sessions_reopened: self.reopened.load(Ordering::Relaxed),
             streams: self.lead.links(),
-            answered: self.lead.answered(),
+            answered: self.lead.answered() + elsewhere,
             retries: self.lead.retries(),
             operations_in_flight: era.slots.in_use(),
             token: self.token(),
             mirror: self.mirror.as_ref().map(MirrorRoute::status),
+            nearest,
             leases: self.leases.as_ref().map(|leases| leases.status()),
         }
     }
@@ -459,6 +475,10 @@ fn in_doubt_in(era: &Era, slot: Slot, why: String) -> Attempt {
 fn check_options(options: &SessionOptions) -> Result<(), ClientError> {
     let slots = (1..=limits::SLOTS_PER_SESSION_MAX).contains(&options.slots);
     let info = options.info.len() <= limits::SESSION_INFO_BYTES_MAX;
+    if options.mirror.is_some() && options.read_from == ReadFrom::Nearest {
+        let why = "a session reads at a mirror or at the nearest member, not at both".to_owned();
+        return Err(Failure::BadRequest(why).into());
+    }
     if slots && info && options.queries > 0 {
         return Ok(());
     }

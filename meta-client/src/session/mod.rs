@@ -10,9 +10,11 @@ mod held;
 mod inner;
 mod keeper;
 mod mirror;
+mod nearest;
 
 pub use held::HeldInodes;
 pub use mirror::{MirrorCounts, MirrorRouteStatus};
+pub use nearest::{NearestCounts, NearestStatus};
 
 use crate::error::ClientError;
 use crate::leases::{Forgets, HandedOn, LeaseStatus};
@@ -63,6 +65,8 @@ pub struct ConnectionStatus {
     pub token: Token,
     /// How the way to the mirror is, if one is read from.
     pub mirror: Option<MirrorRouteStatus>,
+    /// Which member answers queries, if it is the nearest one.
+    pub nearest: Option<NearestStatus>,
     /// How the cache does, if the session has one.
     pub leases: Option<LeaseStatus>,
 }
@@ -120,8 +124,8 @@ impl MetaSession {
         work.await.unwrap_or_else(|error| Err(ended(error)))
     }
 
-    /// Asks the origin's leader, whose answer is linearizable; or, with a mirror, the mirror, whose
-    /// answer includes everything that this session has seen or done.
+    /// Asks the origin's leader, or its nearest member, whose answers are linearizable; or, with a
+    /// mirror, the mirror, whose answer includes everything that this session has seen or done.
     ///
     /// # Errors
     /// [`ClientError::Refused`] as the query's kind says, else [`ClientError::Failed`].

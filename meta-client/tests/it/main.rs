@@ -6,5 +6,6 @@ mod exactly_once;
 mod failover;
 mod fake;
 mod lost_session;
+mod nearest;
 mod queries;
 mod session;

@@ -8,6 +8,7 @@
 mod append;
 mod channels;
 mod link;
+mod read_index;
 mod snapshot;
 
 pub(crate) use channels::Channels;

@@ -11,7 +11,7 @@ use crate::metrics::{Metrics, MirrorNumbers, gauge};
 use crate::mirror::board::MirrorBoard;
 use crate::network::Channels;
 use crate::proposer::{Proposer, leading_term};
-use crate::reads::ReadGate;
+use crate::reads::Reads;
 use crate::session_table::SessionTable;
 use crate::space::SpaceWatch;
 use meta_core::attr::Caller;
@@ -54,7 +54,7 @@ pub(crate) struct Core {
     pub(crate) space: Arc<SpaceWatch>,
     pub(crate) generations: Arc<Generations>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) reads: ReadGate,
+    pub(crate) reads: Reads,
     pub(crate) proposer: Proposer,
     pub(crate) sessions: SessionTable,
     pub(crate) held: HeldRounds,
@@ -249,6 +249,28 @@ impl Core {
         self.check_leading()?;
         if !has(Bug::StaleRead) {
             self.reads.pass().await?;
+        }
+        self.check_initialised()?;
+        self.answer(query).await
+    }
+
+    /// Answers a query that any member may answer, as this node leads or not.
+    pub(crate) async fn query_nearest(self: &Arc<Self>, query: Query) -> QueryResult {
+        if self.check_leading().is_ok() {
+            return self.query(query).await;
+        }
+        let answered = self.query_following(query).await;
+        self.metrics.query(match &answered {
+            Ok((_, Ok(_))) => "answered_following",
+            Ok((_, Err(_))) => "refused",
+            Err(failure) => failure.label(),
+        });
+        answered
+    }
+
+    async fn query_following(self: &Arc<Self>, query: Query) -> QueryResult {
+        if !has(Bug::FollowerDoesNotAsk) {
+            self.reads.pass_following().await?;
         }
         self.check_initialised()?;
         self.answer(query).await
@@ -547,11 +569,10 @@ struct Reached {
 }
 
 fn behind(token: Token) -> Failure {
-    let message = format!(
+    Failure::behind(format!(
         "this copy of the volume is at {}:{}",
         token.epoch, token.seq
-    );
-    Failure::new(FailureKind::Behind, message)
+    ))
 }
 
 /// Whether a query reads a few rows only, so that it need not leave the thread it is on.

@@ -9,7 +9,7 @@ mod leased;
 mod log_bound;
 pub(crate) mod members;
 
-pub(crate) use self::core::{Core, Raft, has_majority, is_point};
+pub(crate) use self::core::{Answered, Core, Raft, has_majority, is_point};
 use self::core::{MAJORITY_TIMEOUTS, listings};
 
 use crate::answers::Budget;
@@ -25,7 +25,7 @@ use crate::mirror::board::MirrorBoard;
 use crate::network::{Channels, Network};
 use crate::proposer::Proposer;
 use crate::raft_config::raft_config;
-use crate::reads::read_gate;
+use crate::reads::{ReadParts, Reads};
 use crate::service::{
     MESSAGE_BYTES_MAX, admin::AdminService, meta::MetaService, raft::RaftService,
 };
@@ -388,6 +388,27 @@ struct Outside {
     incarnation: Incarnation,
 }
 
+/// How this node reaches its peers, and what it learns of them on the way.
+fn network(config: &NodeConfig, outside: Outside) -> Network {
+    let Outside {
+        space,
+        applied,
+        wall,
+        incarnation: _,
+    } = outside;
+    let lease = Duration::from_millis(config.raft.election_max_ms);
+    Network {
+        node_id: config.node_id,
+        channels: Arc::new(Channels::new(config.peers.clone())),
+        wall,
+        clock: Arc::new(ClockCheck::default()),
+        space,
+        generations: Arc::new(Generations::new(applied)),
+        metrics: Arc::new(Metrics::default()),
+        stall: (lease * 2).max(Duration::from_secs(2)),
+    }
+}
+
 /// Builds Raft and everything that shares it. Raft does not run yet.
 async fn assemble(
     config: NodeConfig,
@@ -396,33 +417,31 @@ async fn assemble(
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> Result<Arc<Core>, StartError> {
-    let Outside {
-        space,
-        applied,
-        wall,
-        incarnation,
-    } = outside;
+    let incarnation = outside.incarnation;
     let settings = Arc::new(raft_config(&config)?);
-    let metrics = Arc::new(Metrics::default());
-    let clock = Arc::new(ClockCheck::default());
-    let generations = Arc::new(Generations::new(applied));
-    let channels = Arc::new(Channels::new(config.peers.clone()));
     let lease = Duration::from_millis(config.raft.election_max_ms);
-    let network = Network {
-        node_id: config.node_id,
-        channels: Arc::clone(&channels),
-        wall: Arc::clone(&wall),
-        clock: Arc::clone(&clock),
-        space: Arc::clone(&space),
-        generations: Arc::clone(&generations),
-        metrics: Arc::clone(&metrics),
-        stall: (lease * 2).max(Duration::from_secs(2)),
-    };
-    let raft = Raft::build(config.node_id, settings, network, store.log, store.machine)
+    let network = network(&config, outside);
+    let peers = network.clone();
+    let raft = Raft::build(config.node_id, settings, peers, store.log, store.machine)
         .await
         .map_err(|fatal| StartError::Raft(fatal.to_string()))?;
-    let (reads, rounds) = read_gate(raft.clone(), Arc::clone(&metrics), lease * READ_TIMEOUTS);
-    tasks.spawn(rounds.run(stop.clone()));
+    let reads = ReadParts {
+        raft: raft.clone(),
+        network: network.clone(),
+        reader: store.reader.clone(),
+        majority_limit: lease * READ_TIMEOUTS,
+        follow_limit: lease,
+    };
+    let reads = Reads::start(reads, tasks, stop);
+    let Network {
+        channels,
+        wall,
+        clock,
+        space,
+        generations,
+        metrics,
+        ..
+    } = network;
     let proposer = Proposer::new(
         raft.clone(),
         Arc::new(ProstCodec),

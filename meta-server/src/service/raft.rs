@@ -2,6 +2,7 @@
 
 use super::snapshot_intake;
 use crate::clock::nanoseconds;
+use crate::failure::Failure;
 use crate::generations;
 use crate::node::Core;
 use proto::v1;
@@ -125,6 +126,23 @@ impl v1::raft_server::Raft for RaftService {
                 .await
                 .map_err(stopped)?,
         )
+    }
+
+    async fn read_index(
+        &self,
+        request: Request<v1::RaftRequest>,
+    ) -> Result<Response<v1::ReadIndexReply>, Status> {
+        let request = request.into_inner();
+        let data = Incarnation(request.target_incarnation);
+        self.check_target(request.group, request.target, data)?;
+        let core = &self.core;
+        let unavailable = |failure: Failure| Status::unavailable(failure.to_string());
+        core.check_leading().map_err(unavailable)?;
+        let index = core.reads.index().await.map_err(unavailable)?;
+        Ok(Response::new(v1::ReadIndexReply {
+            receiver_clock_ns: nanoseconds(core.wall.now()),
+            index,
+        }))
     }
 
     async fn install_snapshot(

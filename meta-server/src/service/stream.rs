@@ -7,14 +7,14 @@
 use crate::answers::{Outbox, Room};
 use crate::failure::{Failure, FailureKind};
 use crate::leases::{Own, Way};
-use crate::node::{Core, is_point};
+use crate::node::{Answered, Core, is_point};
 use crate::proposer::{Origin, clients_may_send};
 use crate::session_table::Came;
 use crate::session_table::StreamLink;
 use meta_core::command::CommandBody;
 use meta_core::ids::{SessionId, VolumeId};
 use meta_core::outcome::{Outcome, Removal, Success, Token};
-use meta_core::query::{Answer, QueryBody};
+use meta_core::query::{Answer, Query, QueryBody};
 use proto::convert::Convert as _;
 use proto::v1;
 use proto::v1::client_frame::Body as Ask;
@@ -154,7 +154,7 @@ impl ClientStream {
             node_id: self.core.config.node_id,
             leading: lead.leads && self.core.has_majority(),
             leader_hint: lead.leader.map(|(_, addr)| addr).unwrap_or_default(),
-            features: v1::Feature::Leases as u64,
+            features: v1::Feature::Leases as u64 | v1::Feature::Nearest as u64,
         };
         self.tell(first.id, Tell::Hello(reply)).await
     }
@@ -180,10 +180,8 @@ impl ClientStream {
                 self.accept_recalled(&recalled);
                 return None;
             }
-            Some(Ask::Query(query)) => match query.convert() {
-                Ok(query) => Ok(Work::Query(query)),
-                Err(error) => Err(Failure::bad_request(error.to_string())),
-            },
+            Some(Ask::Query(query)) => accept_query(Some(query)).map(Work::Query),
+            Some(Ask::NearestQuery(asked)) => accept_query(asked.query).map(Work::NearestQuery),
             Some(Ask::MirrorQuery(query)) => accept_mirror_query(query),
             Some(Ask::Held(held)) => {
                 self.accept_held(held);
@@ -210,12 +208,7 @@ impl ClientStream {
     }
 
     fn accept_leased_query(&self, leased: v1::LeasedQuery) -> Result<Work, Failure> {
-        let query = leased
-            .query
-            .ok_or_else(|| Failure::bad_request("a query without a question"))?;
-        let query = query
-            .convert()
-            .map_err(|error| Failure::bad_request(error.to_string()))?;
+        let query = accept_query(leased.query)?;
         let way = self.link.way();
         Ok(Work::LeasedQuery {
             query,
@@ -299,15 +292,26 @@ impl ClientStream {
     }
 }
 
+fn missing(what: &str) -> Failure {
+    Failure::bad_request(format!("a query without {what}"))
+}
+
+fn bad(error: &proto::ConvertError) -> Failure {
+    Failure::bad_request(error.to_string())
+}
+
+fn accept_query(query: Option<v1::Query>) -> Result<Query, Failure> {
+    let query = query.ok_or_else(|| missing("a question"))?;
+    query.convert().map_err(|error| bad(&error))
+}
+
 fn accept_mirror_query(message: v1::MirrorQuery) -> Result<Work, Failure> {
-    let missing = |what: &str| Failure::bad_request(format!("a query without {what}"));
-    let bad = |error: proto::ConvertError| Failure::bad_request(error.to_string());
-    let query = message.query.ok_or_else(|| missing("a question"))?;
+    let query = accept_query(message.query)?;
     let at_least = message.at_least.ok_or_else(|| missing("a token"))?;
     let wait = Duration::from_millis(u64::from(message.wait_ms)).min(BEHIND_WAIT_MAX);
     Ok(Work::MirrorQuery {
-        query: query.convert().map_err(bad)?,
-        at_least: at_least.convert().map_err(bad)?,
+        query,
+        at_least: at_least.convert().map_err(|error| bad(&error))?,
         wait,
     })
 }
@@ -315,7 +319,7 @@ fn accept_mirror_query(message: v1::MirrorQuery) -> Result<Work, Failure> {
 /// What one frame asks for.
 enum Work {
     MirrorQuery {
-        query: meta_core::query::Query,
+        query: Query,
         at_least: Token,
         wait: Duration,
     },
@@ -329,12 +333,13 @@ enum Work {
         taken: OwnedSemaphorePermit,
     },
     LeasedQuery {
-        query: meta_core::query::Query,
+        query: Query,
         session: SessionId,
         way: Way,
     },
     Renew(v1::RenewLease),
-    Query(meta_core::query::Query),
+    Query(Query),
+    NearestQuery(Query),
     KeepAlive(SessionId),
 }
 
@@ -343,6 +348,7 @@ impl Work {
     async fn answer(self, core: &Arc<Core>, outbox: &Outbox) -> (Tell, Option<Room>) {
         let large = match &self {
             Self::Query(query)
+            | Self::NearestQuery(query)
             | Self::LeasedQuery { query, .. }
             | Self::MirrorQuery { query, .. } => !is_point(&query.body),
             Self::Execute { .. } | Self::Renew(_) | Self::KeepAlive(_) => false,
@@ -386,29 +392,22 @@ impl Work {
                 .await
                 .map(Tell::LeasedAnswer),
             Self::Renew(renew) => core.renew_lease(renew).await.map(Tell::LeaseRenewed),
-            Self::Query(query) => core.query(query).await.map(|(token, result)| {
-                Tell::Answer(proto::convert::query_answer(
-                    token,
-                    result.as_ref().map_err(|r| *r),
-                ))
-            }),
+            Self::Query(query) => core.query(query).await.map(answer),
+            Self::NearestQuery(query) => core.query_nearest(query).await.map(answer),
             Self::MirrorQuery {
                 query,
                 at_least,
                 wait,
-            } => core
-                .query_at_least(query, at_least, wait)
-                .await
-                .map(|(token, result)| {
-                    Tell::Answer(proto::convert::query_answer(
-                        token,
-                        result.as_ref().map_err(|r| *r),
-                    ))
-                }),
+            } => core.query_at_least(query, at_least, wait).await.map(answer),
             Self::KeepAlive(session) => keep_alive(core, session).await.map(Tell::Alive),
         };
         told.unwrap_or_else(failed)
     }
+}
+
+fn answer((token, result): Answered) -> Tell {
+    let result = result.as_ref().map_err(|refusal| *refusal);
+    Tell::Answer(proto::convert::query_answer(token, result))
 }
 
 fn failed(failure: Failure) -> Tell {

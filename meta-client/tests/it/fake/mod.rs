@@ -4,7 +4,7 @@ mod model;
 mod node;
 
 pub(crate) use model::{Model, operation};
-pub(crate) use node::{Fault, Node};
+pub(crate) use node::{Fault, NearestFault, Node};
 
 use meta_client::{MetaSession, MetaUrl, SessionOptions};
 use meta_core::attr::Caller;

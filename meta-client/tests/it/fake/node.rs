@@ -2,6 +2,7 @@
 
 use super::model::Model;
 use meta_core::command::{Command, CommandBody};
+use meta_core::outcome::Token;
 use parking_lot::Mutex;
 use proto::convert::{Convert as _, query_answer};
 use proto::v1::client_frame::Body as Ask;
@@ -10,7 +11,7 @@ use proto::v1::{self, FailureKind};
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -35,6 +36,17 @@ pub(crate) enum Fault {
     Swallow,
     /// It is done, and bytes are answered that are no reply.
     Nonsense,
+}
+
+/// What happens to a query that any member may answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NearestFault {
+    /// This failure is answered.
+    Fail(FailureKind),
+    /// It is answered from the state that there was in the beginning.
+    Stale,
+    /// Nothing is answered.
+    Swallow,
 }
 
 /// A node that can be told what to do wrong.
@@ -65,6 +77,14 @@ pub(crate) struct Script {
     pub(crate) ttl_ms: AtomicU32,
     pub(crate) initialised: AtomicBool,
     pub(crate) hello_version: AtomicU32,
+    /// Whether it answers queries that any member may.
+    pub(crate) nearest: AtomicBool,
+    /// For these queries, one after the other.
+    nearest_queries: Mutex<VecDeque<NearestFault>>,
+    /// These queries that were answered.
+    pub(crate) nearest_answered: AtomicU32,
+    /// Milliseconds that it takes to say that it runs.
+    pub(crate) far_ms: AtomicU64,
     /// The streams' outgoing halves, for what the node asks by itself.
     outs: Mutex<Vec<mpsc::Sender<Result<v1::ServerFrame, Status>>>>,
     cut: Mutex<CancellationToken>,
@@ -88,6 +108,10 @@ impl Node {
             ttl_ms: AtomicU32::new(60_000),
             initialised: AtomicBool::new(true),
             hello_version: AtomicU32::new(1),
+            nearest: AtomicBool::new(true),
+            nearest_queries: Mutex::default(),
+            nearest_answered: AtomicU32::new(0),
+            far_ms: AtomicU64::new(0),
             outs: Mutex::default(),
             cut: Mutex::default(),
         });
@@ -126,6 +150,16 @@ impl Node {
     /// Scripts the next other commands and queries.
     pub(crate) fn on_others(&self, faults: impl IntoIterator<Item = Fault>) {
         self.script.others.lock().extend(faults);
+    }
+
+    /// Scripts the next queries that any member may answer.
+    pub(crate) fn on_nearest(&self, faults: impl IntoIterator<Item = NearestFault>) {
+        self.script.nearest_queries.lock().extend(faults);
+    }
+
+    /// How many of them it has answered.
+    pub(crate) fn nearest_answered(&self) -> u32 {
+        self.script.nearest_answered.load(Ordering::SeqCst)
     }
 
     /// Asks every client which inodes it holds.
@@ -234,7 +268,14 @@ impl Script {
                     .see(|seen| seen.held.push((held.round, held.session, held.inos)));
                 Act::Nothing
             }
-            Ask::KeepAlive(alive) => Act::Tell(Box::new(self.alive(alive.session))),
+            Ask::KeepAlive(alive) => {
+                let far = self.far_ms.load(Ordering::SeqCst);
+                if far > 0 {
+                    tokio::time::sleep(std::time::Duration::from_millis(far)).await;
+                }
+                Act::Tell(Box::new(self.alive(alive.session)))
+            }
+            Ask::NearestQuery(asked) => self.nearest(asked),
             Ask::LeasedQuery(_) | Ask::LeasedExecute(_) | Ask::Recalled(_) | Ask::RenewLease(_) => {
                 panic!("leases were not offered")
             }
@@ -256,6 +297,22 @@ impl Script {
         }
     }
 
+    fn nearest(&self, asked: v1::NearestQuery) -> Act {
+        assert!(self.nearest.load(Ordering::SeqCst), "that was not offered");
+        let query = asked.query.expect("a query").convert().expect("a query");
+        let fault = self.nearest_queries.lock().pop_front();
+        let (mut token, result) = self.model.answer(&query);
+        match fault {
+            Some(NearestFault::Swallow) => return Act::Nothing,
+            Some(NearestFault::Fail(kind)) => return Act::Tell(Box::new(self.failure(kind))),
+            Some(NearestFault::Stale) => token = Token::default(),
+            None => {}
+        }
+        self.nearest_answered.fetch_add(1, Ordering::SeqCst);
+        let result = result.as_ref().map_err(|r| *r);
+        Act::Tell(Box::new(Tell::Answer(query_answer(token, result))))
+    }
+
     fn hello(&self, hello: &v1::Hello) -> Tell {
         self.model.see(|seen| {
             seen.hellos += 1;
@@ -266,7 +323,10 @@ impl Script {
             node_id: self.id,
             leading: self.leading.load(Ordering::SeqCst),
             leader_hint: self.hint.lock().clone(),
-            features: 0,
+            features: match self.nearest.load(Ordering::SeqCst) {
+                true => v1::Feature::Nearest as u64,
+                false => 0,
+            },
         })
     }
 
