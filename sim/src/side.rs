@@ -18,7 +18,7 @@ pub(crate) struct Side {
 /// How disks usually behave.
 pub(crate) const MANNERS: DiskManners = DiskManners {
     round_max: Duration::from_millis(4),
-    flush_every: 60,
+    flush_every: 150,
 };
 
 impl Side {
