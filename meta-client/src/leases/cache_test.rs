@@ -545,3 +545,43 @@ async fn attributes_that_were_set_are_known_if_the_lease_was_kept() {
     drop(change);
     assert_eq!(get_attr(&cache, FILE), None);
 }
+
+/// A directory that a rename had replaced was listed, under a lease, until it was reaped; and after it.
+#[tokio::test(start_paused = true)]
+async fn a_directory_without_a_name_is_not_listed_from_memory() {
+    let cache = cache();
+    let list = QueryBody::ReadDir {
+        ino: FILE,
+        after: DentryNumber(0),
+        entries_max: 100,
+        with_attrs: false,
+    };
+    let empty = Ok(Answer::Entries {
+        parent: DIR,
+        entries: Vec::new(),
+        end: true,
+    });
+    let learn_listing = || {
+        let begun = cache.begin();
+        cache.learn(begun, &list, &empty, granted(Instant::now(), None, &[]));
+    };
+    let get = QueryBody::GetAttr { ino: FILE };
+    let learn_links = |nlink: u32| {
+        let mut attr = attr(FILE, FileKind::Directory, 0);
+        attr.nlink = nlink;
+        let answer = Ok(Answer::Attr(attr));
+        cache.learn(
+            cache.begin(),
+            &get,
+            &answer,
+            granted(Instant::now(), None, &[]),
+        );
+    };
+    learn_links(2);
+    learn_listing();
+    assert!(cache.answer(&Caller::root(), &list).is_some());
+    recall(&cache, FILE, &[]);
+    learn_links(0);
+    learn_listing();
+    assert_eq!(cache.answer(&Caller::root(), &list), None);
+}

@@ -590,6 +590,8 @@ impl State {
         with_attrs: bool,
     ) -> Option<Result<Answer, Refusal>> {
         let directory = self.files.get_mut(&ino)?;
+        // Attributes are kept only of what has a name: the leader deletes the rest without asking.
+        directory.access()?;
         let listing = directory.listing()?.clone();
         directory.touch();
         let from = listing
