@@ -1,6 +1,6 @@
 //! What is known of one leased file.
 
-use meta_core::attr::Attr;
+use meta_core::attr::{Attr, FileKind};
 use meta_core::ids::{DentryNumber, Ino};
 use meta_core::name::Name;
 use meta_core::query::DirEntry;
@@ -29,85 +29,128 @@ pub(super) enum Named {
     Unknown,
 }
 
-/// A file under a lease.
+/// A file under a lease. There may be a hundred thousand: what few have is apart.
 #[derive(Debug, Default)]
 pub(super) struct File {
-    /// All attributes.
-    attr: Option<Attr>,
     /// Attributes of which mode and owner are current.
-    access: Option<Attr>,
+    known: Option<Attr>,
+    /// Whether all of them are.
+    exact: bool,
+    /// Whether an extended attribute that is not known is not there.
+    no_more_xattrs: bool,
+    /// Since it was last looked at for eviction.
+    pub(super) used: bool,
+    /// Recalls since it was last of use.
+    recalls: u32,
+    /// Until when somebody else shows its attributes.
+    attr_handed: Option<Instant>,
+    directory: Option<Box<Directory>>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What is known of a directory's names.
+#[derive(Debug, Default)]
+struct Directory {
     names: HashMap<Name, Named>,
     /// Whether a name that is not among `names` does not exist.
     complete: bool,
     listing: Option<Listing>,
     /// Pages of a listing that has not come to its end.
     building: Option<Listing>,
-    xattrs: Xattrs,
-    /// A symlink's, which never changes.
-    target: Option<Vec<u8>>,
-    /// Recalls since it was last of use.
-    recalls: u32,
-    /// Until when somebody else shows its attributes.
-    attr_handed: Option<Instant>,
     /// Until when somebody else shows these names.
     names_handed: HashMap<Name, Instant>,
-    /// Since it was last looked at for eviction.
-    pub(super) used: bool,
 }
 
-/// Extended attributes that are known: there, or not there.
+/// What is known of few files.
 #[derive(Debug, Default)]
-struct Xattrs {
-    /// Whether one that is not among `values` is not there.
-    complete: bool,
-    values: HashMap<Vec<u8>, Option<Vec<u8>>>,
+struct Rare {
+    /// Extended attributes: their values, or that they are not there.
+    xattrs: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    /// A symlink's, which never changes.
+    target: Option<Vec<u8>>,
 }
 
 /// A directory's names in their order, without attributes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Listing {
     pub(super) parent: Ino,
-    pub(super) entries: Arc<Vec<DirEntry>>,
+    pub(super) entries: Arc<Vec<Listed>>,
+}
+
+/// A name in a listing.
+#[derive(Clone, Debug)]
+pub(super) struct Listed {
+    pub(super) number: DentryNumber,
+    name: Name,
+    pub(super) ino: Ino,
+    kind: FileKind,
+}
+
+impl Listed {
+    fn of(entry: &DirEntry) -> Self {
+        Self {
+            number: entry.number,
+            name: entry.name.clone(),
+            ino: entry.ino,
+            kind: entry.kind,
+        }
+    }
+
+    /// As an answer has it.
+    pub(super) fn entry(&self, attr: Option<Attr>) -> DirEntry {
+        DirEntry {
+            number: self.number,
+            name: self.name.clone(),
+            ino: self.ino,
+            kind: self.kind,
+            attr,
+        }
+    }
 }
 
 impl File {
     pub(super) fn attr(&self) -> Option<&Attr> {
-        self.attr.as_ref()
+        self.known.as_ref().filter(|_| self.exact)
     }
 
     pub(super) fn access(&self) -> Option<&Attr> {
-        self.access.as_ref()
+        self.known.as_ref()
     }
 
     pub(super) fn listing(&self) -> Option<&Listing> {
-        self.listing.as_ref()
+        self.directory.as_ref()?.listing.as_ref()
     }
 
     /// What is known of a name.
     pub(super) fn named(&self, name: &Name) -> Named {
-        let otherwise = if self.complete {
+        let Some(directory) = &self.directory else {
+            return Named::Unknown;
+        };
+        let otherwise = if directory.complete {
             Named::Absent
         } else {
             Named::Unknown
         };
-        self.names.get(name).copied().unwrap_or(otherwise)
+        directory.names.get(name).copied().unwrap_or(otherwise)
     }
 
     /// An extended attribute, if it is known: its value, if it has one.
     pub(super) fn xattr(&self, name: &[u8]) -> Option<Option<&[u8]>> {
-        match self.xattrs.values.get(name) {
+        let rare = self.rare.as_ref();
+        match rare.and_then(|rare| rare.xattrs.get(name)) {
             Some(value) => Some(value.as_deref()),
-            None => self.xattrs.complete.then_some(None),
+            None => self.no_more_xattrs.then_some(None),
         }
     }
 
     /// Whether it is known to have no extended attributes.
     pub(super) fn has_no_xattrs(&self) -> bool {
-        self.xattrs.complete && self.xattrs.values.values().all(Option::is_none)
+        let known = self.rare.iter().flat_map(|rare| rare.xattrs.values());
+        self.no_more_xattrs && known.into_iter().all(Option::is_none)
     }
 
     pub(super) fn target(&self) -> Option<&[u8]> {
-        self.target.as_deref()
+        self.rare.as_ref()?.target.as_deref()
     }
 
     /// Somebody else shows the attributes for so long.
@@ -117,15 +160,17 @@ impl File {
 
     /// Somebody else shows a name for so long.
     pub(super) fn hand_on_name(&mut self, name: &Name, until: Instant, now: Instant) {
-        if self.names_handed.len() >= HANDED_LOOK && !self.names_handed.contains_key(name) {
-            self.names_handed.retain(|_, until| *until > now);
+        let handed = &mut self.directory().names_handed;
+        if handed.len() >= HANDED_LOOK && !handed.contains_key(name) {
+            handed.retain(|_, until| *until > now);
         }
-        self.names_handed.insert(name.clone(), until);
+        handed.insert(name.clone(), until);
     }
 
     /// Whether somebody else still shows anything of it.
     pub(super) fn is_shown(&self, now: Instant) -> bool {
-        let names = self.names_handed.values();
+        let directory = self.directory.iter();
+        let names = directory.flat_map(|directory| directory.names_handed.values());
         names.chain(&self.attr_handed).any(|until| *until > now)
     }
 
@@ -133,14 +178,17 @@ impl File {
     /// those.
     pub(super) fn take_shown(&mut self, names: Option<&[Name]>, now: Instant) -> (bool, Vec<Name>) {
         let attr = self.attr_handed.take().is_some_and(|until| until > now);
-        let taken: Vec<(Name, Instant)> = match names {
-            Some(names) => {
-                let taken = names.iter();
-                taken
-                    .filter_map(|name| self.names_handed.remove_entry(name))
-                    .collect()
+        let handed = self
+            .directory
+            .as_mut()
+            .map(|directory| &mut directory.names_handed);
+        let taken: Vec<(Name, Instant)> = match (handed, names) {
+            (Some(handed), Some(names)) => {
+                let taken = names.iter().filter_map(|name| handed.remove_entry(name));
+                taken.collect()
             }
-            None => self.names_handed.drain().collect(),
+            (Some(handed), None) => handed.drain().collect(),
+            (None, _) => Vec::new(),
         };
         let alive = taken.into_iter().filter(|(_, until)| *until > now);
         (attr, alive.map(|(name, _)| name).collect())
@@ -154,27 +202,38 @@ impl File {
 
     /// What it counts for in the bound on all files.
     pub(super) fn weight(&self) -> usize {
-        1 + self.names.len() + self.xattrs.values.len()
+        let names = self.directory.as_ref().map_or(0, |known| known.names.len());
+        let xattrs = self.rare.as_ref().map_or(0, |rare| rare.xattrs.len());
+        1 + names + xattrs
+    }
+
+    fn directory(&mut self) -> &mut Directory {
+        self.directory.get_or_insert_default()
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 
     pub(super) fn learn_attr(&mut self, attr: &Attr) {
-        self.attr = Some(attr.clone());
-        self.access = Some(attr.clone());
+        self.known = Some(attr.clone());
+        self.exact = true;
     }
 
     pub(super) fn learn_name(&mut self, name: Name, named: Named) {
-        self.names.insert(name, named);
+        self.directory().names.insert(name, named);
     }
 
     /// The directory has no names.
     pub(super) fn learn_empty(&mut self) {
-        self.names.clear();
-        self.complete = true;
+        let directory = self.directory();
+        directory.names.clear();
+        directory.complete = true;
     }
 
     /// An extended attribute has this value, or is not there. What is large is not kept.
     pub(super) fn learn_xattr(&mut self, name: &[u8], value: Option<&[u8]>) {
-        let values = &mut self.xattrs.values;
+        let values = &mut self.rare().xattrs;
         let small = value.is_none_or(|value| value.len() <= XATTR_MAX);
         if small && (values.len() < XATTRS_MAX || values.contains_key(name)) {
             values.insert(name.to_vec(), value.map(<[u8]>::to_vec));
@@ -182,15 +241,13 @@ impl File {
     }
 
     pub(super) fn learn_no_xattrs(&mut self) {
-        self.xattrs = Xattrs {
-            complete: true,
-            values: HashMap::new(),
-        };
+        self.forget_xattrs();
+        self.no_more_xattrs = true;
     }
 
     pub(super) fn learn_target(&mut self, target: &[u8]) {
         if target.len() <= TARGET_MAX {
-            self.target = Some(target.to_vec());
+            self.rare().target = Some(target.to_vec());
         }
     }
 
@@ -202,10 +259,11 @@ impl File {
         page: &[DirEntry],
         end: bool,
     ) {
+        let directory = self.directory();
         let mut building = if after < DentryNumber::FIRST {
             Listing::default()
         } else {
-            match self.building.take() {
+            match directory.building.take() {
                 Some(building) if building.last() == Some(after) => building,
                 _ => return,
             }
@@ -215,48 +273,55 @@ impl File {
             return;
         }
         let entries = Arc::make_mut(&mut building.entries);
-        entries.extend(page.iter().map(|entry| DirEntry {
-            attr: None,
-            ..entry.clone()
-        }));
+        entries.extend(page.iter().map(Listed::of));
         if !end {
-            self.building = Some(building);
+            directory.building = Some(building);
             return;
         }
-        self.names = building
-            .entries
-            .iter()
+        let names = building.entries.iter();
+        directory.names = names
             .map(|entry| (entry.name.clone(), Named::Present(entry.ino)))
             .collect();
-        self.complete = true;
-        self.listing = Some(building);
+        directory.complete = true;
+        directory.listing = Some(building);
     }
 
     /// Names come or go: attributes and listing are old, permissions are not.
     pub(super) fn names_change<'n>(&mut self, names: impl Iterator<Item = &'n Name>) {
-        self.attr = None;
-        self.listing = None;
-        self.building = None;
+        self.exact = false;
+        let Some(directory) = &mut self.directory else {
+            return;
+        };
+        directory.listing = None;
+        directory.building = None;
         for name in names {
-            if self.complete {
-                self.names.insert(name.clone(), Named::Unknown);
+            if directory.complete {
+                directory.names.insert(name.clone(), Named::Unknown);
             } else {
-                self.names.remove(name);
+                directory.names.remove(name);
             }
         }
     }
 
     /// Attributes change.
     pub(super) fn attr_changes(&mut self) {
-        self.attr = None;
-        self.access = None;
-        self.xattrs = Xattrs::default();
+        self.known = None;
+        self.exact = false;
+        self.forget_xattrs();
+    }
+
+    fn forget_xattrs(&mut self) {
+        self.no_more_xattrs = false;
+        if let Some(rare) = &mut self.rare {
+            rare.xattrs.clear();
+        }
     }
 
     /// It was recalled. Says whether the lease is worth keeping.
     pub(super) fn recalled(&mut self) -> bool {
         self.recalls += 1;
-        let knows = self.complete || !self.names.is_empty();
+        let directory = self.directory.as_ref();
+        let knows = directory.is_some_and(|known| known.complete || !known.names.is_empty());
         knows && self.recalls <= USELESS_RECALLS
     }
 }

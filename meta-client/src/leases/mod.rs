@@ -21,7 +21,7 @@ use meta_core::ids::{DentryNumber, Ino, SessionId};
 use meta_core::limits::READDIR_ENTRIES_MAX;
 use meta_core::name::Name;
 use meta_core::outcome::{Refusal, Success};
-use meta_core::query::{Answer, DirEntry, QueryBody};
+use meta_core::query::{Answer, QueryBody};
 use meta_core::read::{may_get_xattr, may_open, may_search};
 use parking_lot::{Mutex, RwLock};
 use proto::convert::Convert as _;
@@ -34,7 +34,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Files and names cached, at most: about 300 bytes each.
+/// Files and names cached, at most: about 250 bytes each.
 const WEIGHT_MAX: usize = 262_144;
 
 /// What is handed on is shown by somebody else for so long at most. A leader that is new waits so
@@ -607,10 +607,7 @@ impl State {
             } else {
                 None
             };
-            entries.push(DirEntry {
-                attr,
-                ..entry.clone()
-            });
+            entries.push(entry.entry(attr));
         }
         Some(Ok(Answer::Entries {
             parent: listing.parent,

@@ -144,6 +144,13 @@ impl v1::raft_server::Raft for Heard {
         Err(Status::unimplemented("leadership stays where it is"))
     }
 
+    async fn read_index(
+        &self,
+        _request: Request<v1::RaftRequest>,
+    ) -> Result<Response<v1::ReadIndexReply>, Status> {
+        Err(Status::unimplemented("nothing is read here"))
+    }
+
     async fn install_snapshot(
         &self,
         _request: Request<Streaming<v1::SnapshotPart>>,
