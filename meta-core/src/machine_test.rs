@@ -8,8 +8,8 @@ use crate::command::{
     RenameMode, SetAttr,
 };
 use crate::ids::{ChunkIndex, DentryNumber, Ino, SessionId, SliceId, SlotIndex, Uuid};
+use crate::kv::Family;
 use crate::kv::MemKv;
-use crate::kv::{Family, KvRead, Visit};
 use crate::limits::REMOVE_ENTRIES_MAX;
 use crate::name::Name;
 use crate::outcome::Fatal;
@@ -774,69 +774,5 @@ fn a_closed_session_leaves_nothing_behind() {
     assert_eq!(world.kv.rows(Family::State).len(), before);
 }
 
-#[test]
-fn old_records_are_dropped_and_the_chain_goes_on() {
-    let mut world = World::new();
-    for text in ["a", "b", "c"] {
-        world.make(Ino::ROOT, text, NewNode::Regular);
-    }
-    let step = world.done(CommandBody::TrimChangelog {
-        keep_from: crate::ids::Seq(3),
-    });
-    assert_eq!(
-        step,
-        Success::Maintained {
-            rows: 2,
-            more: false
-        }
-    );
-    let records = read::records(&world.kv, world.volume, crate::ids::Seq(0), 9).expect("sound");
-    assert_eq!(records.first().map(|(seq, _)| seq.0), Some(3));
-    world.make(Ino::ROOT, "d", NewNode::Regular);
-}
-
-/// Rows of which the records before one may not be looked at.
-struct NoneBefore<'a>(&'a MemKv, Vec<u8>);
-
-impl KvRead for NoneBefore<'_> {
-    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, Fatal> {
-        self.0.get(family, key)
-    }
-
-    fn scan(
-        &self,
-        family: Family,
-        begin: &[u8],
-        end: &[u8],
-        visit: &mut Visit<'_>,
-    ) -> Result<(), Fatal> {
-        assert!(family == Family::State || begin >= self.1.as_slice());
-        self.0.scan(family, begin, end, visit)
-    }
-}
-
-/// A node with ten million files looked through all records that it had dropped before, each time
-/// that it dropped more, and answered nobody meanwhile: its store passes by what was deleted.
-#[test]
-fn records_that_were_dropped_are_not_looked_through_again() {
-    use crate::ids::{Epoch, Seq};
-    let mut world = World::new();
-    for text in ["a", "b", "c"] {
-        world.make(Ino::ROOT, text, NewNode::Regular);
-    }
-    let trim = |keep_from| CommandBody::TrimChangelog {
-        keep_from: Seq(keep_from),
-    };
-    world.done(trim(3));
-    let command = Command {
-        volume: world.volume,
-        stamp: Timestamp::default(),
-        body: trim(4),
-    };
-    let first = key::record(world.volume, Epoch(0), Seq(3));
-    let rows = NoneBefore(&world.kv, first.clone());
-    let mut pending = Overlay::new(&rows);
-    apply(&mut pending, &world.codec, &command).expect("a sound store");
-    let gone = pending.into_writes().remove(&(Family::Changelog, first));
-    assert_eq!(gone, Some(None));
-}
+#[path = "machine_changelog_test.rs"]
+mod changelog;

@@ -1,6 +1,7 @@
 use super::*;
 use meta_core::attr::{FileKind, Timestamp};
-use meta_core::command::SetAttr;
+use meta_core::command::{Operation, SetAttr};
+use meta_core::outcome::Success;
 use meta_core::query::DirEntry;
 
 const LINK: u64 = 4;

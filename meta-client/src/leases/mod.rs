@@ -6,6 +6,7 @@
 
 mod events;
 mod file;
+mod own;
 mod renew;
 
 pub(crate) use events::Moment;
@@ -15,12 +16,10 @@ use crate::link::Link;
 use events::Events;
 use file::{File, Named};
 use meta_core::attr::{Attr, Caller, FileKind};
-use meta_core::changes::Changes;
-use meta_core::command::Operation;
 use meta_core::ids::{DentryNumber, Ino, SessionId};
 use meta_core::limits::READDIR_ENTRIES_MAX;
 use meta_core::name::Name;
-use meta_core::outcome::{Refusal, Success};
+use meta_core::outcome::Refusal;
 use meta_core::query::{Answer, QueryBody};
 use meta_core::read::{may_get_xattr, may_open, may_search};
 use parking_lot::{Mutex, RwLock};
@@ -138,93 +137,6 @@ struct State {
     doubtful: Vec<Doubtful>,
 }
 
-/// A change of this client's own: until it is dropped, nothing that it changes is cached.
-#[derive(Debug)]
-pub(crate) struct OwnChange {
-    cache: Arc<LeaseCache>,
-    begun: Moment,
-    /// The leases that there were when it began.
-    link: Option<u64>,
-    generation: u64,
-    files: Vec<Ino>,
-    names: Vec<(Ino, Name)>,
-}
-
-impl OwnChange {
-    /// The files of which nothing is answered from the cache until the end.
-    pub(crate) fn dropped(&self) -> Vec<u64> {
-        self.files.iter().map(|ino| ino.0).collect()
-    }
-
-    /// It is done, and what was told with its reply is as current as the leases that it was told
-    /// under.
-    pub(crate) fn done(&self, success: &Success, told: Option<Told>) {
-        let mut state = self.cache.state.lock();
-        let Told {
-            granted,
-            directories,
-        } = told.unwrap_or_default();
-        if let Success::Entry { attr, created } = success {
-            if let Some(granted) = granted
-                && state.admit(&granted)
-                && state.events.remembers(self.begun)
-            {
-                state.learn_made(self.begun, attr, *created, &granted.grant);
-                state.bound();
-            }
-            self.learn_name(&mut state, attr.ino);
-        }
-        if let Success::Attr(attr) | Success::Appended { attr, .. } = success {
-            self.learn_attr(&mut state, attr);
-        }
-        for attr in &directories {
-            self.learn_attr(&mut state, attr);
-        }
-    }
-
-    /// Whether the leases are those that there were when it began: under others, what happened in
-    /// between was not told.
-    fn is_under_the_same(&self, state: &State) -> bool {
-        state.link == self.link && state.generation == self.generation
-    }
-
-    /// The one new name leads to this file. A directory under a lease knows that from now on.
-    fn learn_name(&self, state: &mut State, ino: Ino) {
-        if let [(parent, name)] = self.names.as_slice() {
-            let ours = state.events.name_is_ours(*parent, name, self.begun);
-            let kept = state.events.file_is_kept(*parent, self.begun);
-            if ours && kept && self.is_under_the_same(state) {
-                let named = Named::Present(ino);
-                state.with(*parent, |file| file.learn_name(name.clone(), named));
-            }
-        }
-    }
-
-    /// The attributes of what this alone has changed, of a file whose lease was kept.
-    fn learn_attr(&self, state: &mut State, attr: &Attr) {
-        let ours = state.events.file_is_ours(attr.ino, self.begun);
-        let kept = state.events.file_is_kept(attr.ino, self.begun);
-        if ours && kept && attr.nlink > 0 && self.is_under_the_same(state) {
-            state.with(attr.ino, |file| file.learn_attr(attr));
-        }
-    }
-
-    /// It may be done later yet: what it changes is not cached as long as this stream lasts.
-    pub(crate) fn in_doubt(mut self) {
-        let what = (
-            std::mem::take(&mut self.files),
-            std::mem::take(&mut self.names),
-        );
-        self.cache.state.lock().doubtful.push(what);
-    }
-}
-
-impl Drop for OwnChange {
-    fn drop(&mut self) {
-        self.cache.state.lock().events.end(&self.files, &self.names);
-    }
-}
-
 impl LeaseCache {
     pub(crate) fn status(&self) -> LeaseStatus {
         LeaseStatus {
@@ -267,43 +179,6 @@ impl LeaseCache {
     /// A question begins.
     pub(crate) fn begin(&self) -> Moment {
         self.state.lock().events.now()
-    }
-
-    /// A change of this client's own begins.
-    pub(crate) fn change(self: &Arc<Self>, operation: &Operation) -> OwnChange {
-        let mut changes = Changes::of(operation);
-        let mut state = self.state.lock();
-        if changes.behind {
-            changes.files = state.behind(&changes.names);
-        }
-        for ino in &changes.files {
-            if let Some(file) = state.files.get_mut(ino) {
-                file.attr_changes();
-            }
-        }
-        for ino in &changes.directories {
-            let names = changes.names.iter();
-            let names = names.filter(|(parent, _)| parent == ino).map(|(_, n)| n);
-            state.with(*ino, |file| file.names_change(names));
-        }
-        let Changes {
-            mut files,
-            directories,
-            names,
-            ..
-        } = changes;
-        files.extend(directories);
-        files.sort_unstable();
-        files.dedup();
-        state.events.begin(&files, &names);
-        OwnChange {
-            cache: Arc::clone(self),
-            begun: state.events.now(),
-            link: state.link,
-            generation: state.generation,
-            files,
-            names,
-        }
     }
 
     /// An answer from memory, if it is known to be current.
