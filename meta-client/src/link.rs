@@ -288,7 +288,7 @@ impl Link {
         }
         if matches!(
             body,
-            Tell::Reply(_) | Tell::Answer(_) | Tell::LeasedAnswer(_)
+            Tell::Reply(_) | Tell::LeasedReply(_) | Tell::Answer(_) | Tell::LeasedAnswer(_)
         ) {
             self.answers.fetch_add(1, Ordering::Relaxed);
             *self.unavailable.lock() = None;

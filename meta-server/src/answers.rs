@@ -2,9 +2,11 @@
 //! node's memory nor the way of others.
 
 use crate::failure::Failure;
+use crate::listener::Line;
 use futures::{FutureExt as _, Stream};
 use parking_lot::Mutex;
 use proto::v1;
+use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -29,6 +31,11 @@ const ROOM_WAIT: Duration = Duration::from_secs(5);
 const STUCK_LIMIT: Duration = Duration::from_secs(10);
 /// How often that is looked for in this time.
 const LOOKS: u32 = 4;
+/// What must have gone out since the last look, in bytes, or a whole frame: a client on a slow line is
+/// not left, one that reads a byte now and then is.
+const MOVED_BYTES: u64 = 16 << 10;
+/// Frames that the transport keeps after it has taken them.
+const TAKEN_AHEAD: usize = 2;
 
 /// What all clients of a node share.
 #[derive(Debug)]
@@ -62,8 +69,8 @@ impl Budget {
 /// A frame for a client.
 pub(crate) struct Outgoing {
     frame: v1::ServerFrame,
-    /// What it takes until the transport has it.
-    _room: Option<Room>,
+    /// What it takes until the transport has sent it.
+    room: Option<Room>,
 }
 
 /// The way to a client.
@@ -81,7 +88,7 @@ impl Outgoing {
 
 impl From<v1::ServerFrame> for Outgoing {
     fn from(frame: v1::ServerFrame) -> Self {
-        Self { frame, _room: None }
+        Self { frame, room: None }
     }
 }
 
@@ -118,11 +125,13 @@ struct Queue {
 /// The receiving side, for the transport.
 pub(crate) struct Answers {
     queue: Arc<Queue>,
+    /// Of the frames that were taken last.
+    rooms: VecDeque<Option<Room>>,
     stuck: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-/// Both sides of a new client.
-pub(crate) fn answers() -> (Outbox, Answers) {
+/// Both sides of a new client on a connection.
+pub(crate) fn answers(line: Option<Line>) -> (Outbox, Answers) {
     let (out, queue) = mpsc::channel(AHEAD);
     let queue = Arc::new(Queue {
         frames: Mutex::new(Some(queue)),
@@ -131,38 +140,51 @@ pub(crate) fn answers() -> (Outbox, Answers) {
     let stuck = CancellationToken::new();
     let answers = Answers {
         queue: Arc::clone(&queue),
+        rooms: VecDeque::new(),
         stuck: Box::pin(stuck.clone().cancelled_owned()),
     };
-    tokio::spawn(watch(queue, stuck.clone()));
     let outbox = Outbox {
         out,
         large: Arc::new(Semaphore::new(LARGE_MAX)),
         stuck,
     };
+    let (stuck, large) = (outbox.stuck.clone(), Arc::clone(&outbox.large));
+    tokio::spawn(async move {
+        if watch(&queue, line.as_ref()).await.is_err() {
+            stuck.cancel();
+            // Whoever waits to read more for it need not.
+            large.close();
+            drop(queue.frames.lock().take());
+            // What the transport has taken goes with the connection.
+            if let Some(line) = line {
+                line.end();
+            }
+        }
+    });
     (outbox, answers)
 }
 
-/// Leaves a client that takes nothing. The transport asks for nothing while the client does not, so
-/// what waits is let go here.
-async fn watch(queue: Arc<Queue>, stuck: CancellationToken) {
-    let (mut taken, mut silent) = (0, 0);
+/// A client takes nothing.
+struct Stuck;
+
+/// Looks at a client until its stream ends, or it takes nothing for too long. The transport asks for
+/// nothing while the client does not, so it cannot tell.
+async fn watch(queue: &Queue, line: Option<&Line>) -> Result<(), Stuck> {
+    let sent = || line.map_or(0, Line::sent);
+    let (mut taken, mut bytes, mut silent) = (0, sent(), 0);
     while silent < LOOKS {
         tokio::time::sleep(STUCK_LIMIT / LOOKS).await;
         let waiting = match &*queue.frames.lock() {
             Some(frames) => frames.len(),
             // The stream has ended.
-            None => return,
+            None => return Ok(()),
         };
-        let now = queue.taken.load(Ordering::Relaxed);
-        silent = if waiting > 0 && now == taken {
-            silent + 1
-        } else {
-            0
-        };
-        taken = now;
+        let now = (queue.taken.load(Ordering::Relaxed), sent());
+        let moved = now.0 != taken || now.1 >= bytes + MOVED_BYTES;
+        silent = if waiting == 0 || moved { 0 } else { silent + 1 };
+        (taken, bytes) = now;
     }
-    stuck.cancel();
-    drop(queue.frames.lock().take());
+    Err(Stuck)
 }
 
 impl Outbox {
@@ -199,7 +221,7 @@ impl Outbox {
 
     /// Sends a frame, once there is a place for it.
     pub(crate) async fn send(&self, frame: v1::ServerFrame, room: Option<Room>) {
-        let outgoing = Outgoing { frame, _room: room };
+        let outgoing = Outgoing { frame, room };
         // The client may have left; whoever resends finds the reply in its slot.
         let _left = self.out.send(outgoing).await;
     }
@@ -229,10 +251,16 @@ impl Stream for Answers {
             return Poll::Ready(None);
         };
         let polled = frames.poll_recv(cx);
-        if matches!(polled, Poll::Ready(Some(_))) {
+        drop(queue);
+        polled.map(|outgoing| {
+            let Outgoing { frame, room } = outgoing?;
             self.queue.taken.fetch_add(1, Ordering::Relaxed);
-        }
-        polled.map(|outgoing| outgoing.map(|outgoing| Ok(outgoing.frame)))
+            self.rooms.push_back(room);
+            if self.rooms.len() > TAKEN_AHEAD {
+                self.rooms.pop_front();
+            }
+            Some(Ok(frame))
+        })
     }
 }
 
@@ -256,18 +284,24 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_gives_its_room_back_when_it_is_taken() {
         let total = Arc::new(Semaphore::new(2));
-        let (outbox, mut answers) = answers();
+        let (outbox, mut answers) = answers(None);
         outbox.send(frame(7), Some(room(&total))).await;
         assert_eq!(total.available_permits(), 0);
         let taken = answers.next().await.expect("a frame").expect("no error");
         assert_eq!(taken.id, 7);
+        // The transport may not have sent it yet.
+        assert_eq!(total.available_permits(), 0);
+        for id in 8..10 {
+            outbox.send(frame(id), None).await;
+            answers.next().await.expect("a frame").expect("no error");
+        }
         assert_eq!(total.available_permits(), 2);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_is_left_and_holds_nothing() {
         let total = Arc::new(Semaphore::new(2));
-        let (outbox, mut answers) = answers();
+        let (outbox, mut answers) = answers(None);
         outbox.send(frame(1), Some(room(&total))).await;
         // The transport does not ask.
         outbox.stuck().await;
@@ -278,7 +312,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_client_is_not_left_and_neither_is_one_that_asks_nothing() {
-        let (outbox, mut answers) = answers();
+        let (outbox, mut answers) = answers(None);
         for id in 0..4 {
             outbox.send(frame(id), None).await;
         }

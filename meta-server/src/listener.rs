@@ -16,8 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::Error;
-use tonic::transport::server::{Connected, Router, TcpConnectInfo, TcpIncoming};
+use tonic::transport::server::{Connected, Router, TcpIncoming};
 
 /// Bytes that every connection of HTTP/2 begins with (RFC 9113, section 3.4).
 const PREFACE_BYTES: usize = 24;
@@ -129,8 +130,11 @@ impl Door {
             return None;
         };
         self.turned_away.store(0, Ordering::Relaxed);
+        let line = Line::default();
         Some(Guarded {
             stream,
+            ended: Box::pin(line.ended.clone().cancelled_owned()),
+            line,
             greeting: Some(Greeting {
                 missing: PREFACE_BYTES,
                 limit: Box::pin(tokio::time::sleep(GREETING_LIMIT)),
@@ -146,18 +150,46 @@ struct Greeting {
     limit: Pin<Box<Sleep>>,
 }
 
+/// A connection, as those know it who answer on it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Line {
+    sent: Arc<AtomicU64>,
+    ended: CancellationToken,
+}
+
+impl Line {
+    /// Bytes that have gone out.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Ends the connection.
+    pub(crate) fn end(&self) {
+        self.ended.cancel();
+    }
+
+    fn note(&self, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = written {
+            let bytes = u64::try_from(*bytes).unwrap_or(u64::MAX);
+            self.sent.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+}
+
 /// A connection that is let in. One that does not begin to speak is ended.
 struct Guarded {
     stream: TcpStream,
+    line: Line,
+    ended: Pin<Box<WaitForCancellationFutureOwned>>,
     greeting: Option<Greeting>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Connected for Guarded {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = Line;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+    fn connect_info(&self) -> Line {
+        self.line.clone()
     }
 }
 
@@ -167,6 +199,9 @@ impl AsyncRead for Guarded {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.ended.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         let came = buf.filled().len() - before;
@@ -188,7 +223,9 @@ impl AsyncWrite for Guarded {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.line.note(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -196,7 +233,9 @@ impl AsyncWrite for Guarded {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.line.note(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -12,7 +12,7 @@ use crate::node::Raft;
 use openraft::ReadPolicy;
 use openraft::async_runtime::WatchReceiver as _;
 use prometheus_client::metrics::counter::Counter;
-use raft_store::StateReader;
+use raft_store::{LogId, StateReader};
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
@@ -23,8 +23,25 @@ use tokio_util::task::TaskTracker;
 /// Reads that may wait for a round.
 const WAITING_MAX: usize = 16_384;
 
-/// What a round found: the index up to which the log must be applied.
-type Waiter = oneshot::Sender<Result<u64, Failure>>;
+/// Up to where a log must be applied.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub(crate) struct Place {
+    // First: what was applied of another history, which a recovery cut off, is of an earlier term.
+    pub(crate) term: u64,
+    pub(crate) index: u64,
+}
+
+impl Place {
+    fn of(id: &LogId) -> Self {
+        Self {
+            term: id.committed_leader_id().term,
+            index: id.index,
+        }
+    }
+}
+
+/// What a round found.
+type Waiter = oneshot::Sender<Result<Place, Failure>>;
 
 /// Where reads wait for the next round.
 #[derive(Clone)]
@@ -40,7 +57,7 @@ impl fmt::Debug for ReadGate {
 
 impl ReadGate {
     /// Returns once a round that began after the call has ended, with the index that it found.
-    pub(crate) async fn index(&self) -> Result<u64, Failure> {
+    pub(crate) async fn index(&self) -> Result<Place, Failure> {
         let (waiter, answer) = oneshot::channel();
         self.waiting.try_send(waiter).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
@@ -69,7 +86,7 @@ impl ReadRounds {
     /// Runs rounds until `stop`.
     async fn run<R>(mut self, stop: CancellationToken, round: impl Fn() -> R)
     where
-        R: Future<Output = Result<u64, Failure>>,
+        R: Future<Output = Result<Place, Failure>>,
     {
         let mut batch = Vec::new();
         loop {
@@ -146,7 +163,7 @@ impl Reads {
     }
 
     /// For a leader: the index up to which a log must be applied to show that.
-    pub(crate) async fn index(&self) -> Result<u64, Failure> {
+    pub(crate) async fn index(&self) -> Result<Place, Failure> {
         self.leading.index().await
     }
 
@@ -170,23 +187,24 @@ impl Reads {
         waited.unwrap_or_else(|_elapsed| {
             let applied = self.applied();
             Err(Failure::behind(format!(
-                "this node has applied {applied}, and the leader is at {index}"
+                "this node has applied {}, and the leader is at {}",
+                applied.index, index.index
             )))
         })
     }
 
-    /// Entries are applied in order, and all that are applied are committed: an index is enough.
-    fn applied(&self) -> u64 {
-        self.reader.applied().map_or(0, |id| id.index)
+    fn applied(&self) -> Place {
+        let applied = self.reader.applied();
+        applied.as_ref().map(Place::of).unwrap_or_default()
     }
 }
 
 /// A leader's round.
-async fn confirmed(raft: Raft, limit: Duration) -> Result<u64, Failure> {
+async fn confirmed(raft: Raft, limit: Duration) -> Result<Place, Failure> {
     let confirming = raft.ensure_linearizable(ReadPolicy::ReadIndex);
     match tokio::time::timeout(limit, confirming).await {
         Ok(confirmed) => confirmed
-            .map(|read| read.log_id().index)
+            .map(|read| Place::of(read.log_id()))
             .map_err(failure::of_read),
         Err(_elapsed) => Err(Failure::unavailable(
             "the leader does not hear from a majority",
@@ -195,7 +213,7 @@ async fn confirmed(raft: Raft, limit: Duration) -> Result<u64, Failure> {
 }
 
 /// A follower's round.
-async fn told(raft: Raft, network: Network, limit: Duration) -> Result<u64, Failure> {
+async fn told(raft: Raft, network: Network, limit: Duration) -> Result<Place, Failure> {
     let leader = {
         let watched = raft.server_metrics();
         let metrics = watched.borrow_watched();

@@ -587,3 +587,24 @@ async fn a_directory_without_a_name_is_not_listed_from_memory() {
     learn_listing();
     assert_eq!(cache.answer(&Caller::root(), &list), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_forgotten_is_not_counted_any_more() {
+    let cache = cache();
+    learn(&cache, cache.begin(), "a", true);
+    let missing = Err(Refusal::NoAttribute);
+    for attribute in ["user.a", "user.b"] {
+        let begun = cache.begin();
+        let leased = granted(Instant::now(), None, &[]);
+        cache.learn(begun, &get_xattr(attribute), &missing, leased);
+    }
+    let set = Operation::SetAttr(SetAttr {
+        ino: FILE,
+        mode: Some(0o640),
+        ..SetAttr::default()
+    });
+    drop(cache.change(&set));
+    let state = cache.state.lock();
+    let sum: usize = state.files.values().map(|file| file.weight()).sum();
+    assert_eq!(state.weight, sum);
+}

@@ -1,9 +1,9 @@
 //! Changes of this client's own.
 
 use super::events::Moment;
-use super::file::Named;
+use super::file::{File, Named};
 use super::{LeaseCache, State, Told};
-use meta_core::attr::Attr;
+use meta_core::attr::{Attr, FileKind};
 use meta_core::changes::Changes;
 use meta_core::command::Operation;
 use meta_core::ids::Ino;
@@ -47,7 +47,11 @@ impl OwnChange {
             }
             self.learn_name(&mut state, attr.ino);
         }
-        if let Success::Attr(attr) | Success::Appended { attr, .. } = success {
+        // A directory's lease outlives a recall, and the change that it was for may not be done yet: it
+        // is known from what the leader tells alone.
+        if let Success::Attr(attr) | Success::Appended { attr, .. } = success
+            && attr.kind != FileKind::Directory
+        {
             self.learn_attr(&mut state, attr);
         }
         for attr in &directories {
@@ -107,9 +111,7 @@ impl LeaseCache {
             changes.files = state.behind(&changes.names);
         }
         for ino in &changes.files {
-            if let Some(file) = state.files.get_mut(ino) {
-                file.attr_changes();
-            }
+            state.with(*ino, File::attr_changes);
         }
         for ino in &changes.directories {
             let names = changes.names.iter();

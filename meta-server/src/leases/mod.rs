@@ -175,9 +175,10 @@ impl Leases {
         Some(grant)
     }
 
-    /// Whether a session has a lease on a file, as far as it is known now.
-    pub(crate) fn holds(&self, session: SessionId, volume: VolumeId, ino: Ino) -> bool {
-        self.table.lock().holds(session, (volume, ino))
+    /// Whether a session has a lease on a file that nobody is about to change: whoever is from now on
+    /// asks it, and whoever was before is done.
+    pub(crate) fn holds_quietly(&self, session: SessionId, volume: VolumeId, ino: Ino) -> bool {
+        self.table.lock().holds_quietly(session, (volume, ino))
     }
 
     /// A session's answer to a recall.

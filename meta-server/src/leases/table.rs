@@ -219,9 +219,7 @@ impl Table {
 
     /// Views taken so far may not show what just ended.
     pub(super) fn forget(&mut self) {
-        if self.has_lessees() {
-            self.forget_events();
-        }
+        self.forget_events();
     }
 
     pub(super) fn has_lessees(&self) -> bool {
@@ -356,9 +354,13 @@ impl Table {
         self.lessees.insert(session, lessee);
     }
 
-    pub(super) fn holds(&self, session: SessionId, key: Key) -> bool {
+    /// Whether a session has a lease on a file that nobody is about to change.
+    pub(super) fn holds_quietly(&self, session: SessionId, key: Key) -> bool {
         let lessee = self.lessees.get(&session);
-        lessee.is_some_and(|lessee| lessee.volume == key.0 && lessee.held.contains(&key.1))
+        let holds =
+            lessee.is_some_and(|lessee| lessee.volume == key.0 && lessee.held.contains(&key.1));
+        let latched = self.events.get(&key).is_some_and(|event| event.latched > 0);
+        holds && !latched && self.unseen == 0
     }
 
     fn hold(&mut self, session: SessionId, key: Key) -> bool {

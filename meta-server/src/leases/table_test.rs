@@ -246,3 +246,37 @@ fn a_name_is_for_one_change_at_a_time() {
     table.give_name(&entry("a"));
     assert!(table.take_name(&entry("a")).is_none());
 }
+
+/// A holder may have answered the recall of a change that is not done yet, and keep its lease: the
+/// reply to a change of its own must not show it the directory as it was before.
+#[test]
+fn a_directory_that_somebody_is_about_to_change_is_not_shown_with_a_reply() {
+    let mut table = table();
+    let now = Instant::now();
+    let one = client(1);
+    grant(&mut table, &one, &[DIR], now);
+    let key = (VOLUME, DIR);
+    assert!(table.holds_quietly(one.session, key));
+    table.latch(&[key]);
+    assert!(!table.holds_quietly(one.session, key));
+    table.unlatch(&[key], true, now);
+    assert!(table.holds_quietly(one.session, key));
+    table.unseen = 1;
+    assert!(!table.holds_quietly(one.session, key));
+}
+
+#[test]
+fn a_view_from_before_the_end_of_a_change_that_nobody_was_asked_about_gives_no_lease() {
+    let mut table = table();
+    let (now, one) = (Instant::now(), client(1));
+    let seen = table.last_event();
+    // A change that began while nobody held a lease ends after the view was taken.
+    table.unseen = 1;
+    table.unseen = 0;
+    table.forget();
+    assert!(
+        table
+            .grant(one.session, VOLUME, &one.way, seen, &[FILE], now)
+            .is_none()
+    );
+}

@@ -4,19 +4,20 @@ use super::Network;
 use super::link::Link;
 use crate::clock::nanoseconds;
 use crate::failure::Failure;
+use crate::reads::Place;
 use proto::v1;
 use raft_store::{NodeId, NodeInfo};
 use std::time::Duration;
 
 impl Network {
-    /// The index up to which the log must be applied for a view to show everything that was answered
+    /// Up to where the log must be applied for a view to show everything that was answered
     /// before the call.
     pub(crate) async fn read_index(
         &self,
         leader: NodeId,
         node: &NodeInfo,
         limit: Duration,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Place, Failure> {
         let channel = self.channels.messages(leader, &node.addr);
         let link = Link::new(self.clone(), leader, node.incarnation, channel);
         let told = tokio::time::timeout(limit, ask(&link)).await;
@@ -30,7 +31,7 @@ impl Network {
     }
 }
 
-async fn ask(link: &Link) -> Result<u64, String> {
+async fn ask(link: &Link) -> Result<Place, String> {
     let network = &link.network;
     let sent = network.wall.now();
     let request = v1::RaftRequest {
@@ -49,5 +50,6 @@ async fn ask(link: &Link) -> Result<u64, String> {
         .into_inner();
     let (clock, received) = (&network.clock, network.wall.now());
     clock.observe(link.target, sent, received, answer.receiver_clock_ns);
-    Ok(answer.index)
+    let v1::ReadIndexReply { term, index, .. } = answer;
+    Ok(Place { term, index })
 }

@@ -576,7 +576,7 @@ fn behind(token: Token) -> Failure {
 }
 
 /// Whether a query reads a few rows only, so that it need not leave the thread it is on.
-pub(crate) fn is_point(body: &QueryBody) -> bool {
+fn is_point(body: &QueryBody) -> bool {
     match body {
         QueryBody::Lookup { .. }
         | QueryBody::GetAttr { .. }

@@ -197,19 +197,15 @@ impl Core {
     }
 
     /// The reply, with what the session would ask for next: the file that it made, and directories
-    /// that it has leases on. Nobody but itself can have changed those since without a recall.
-    pub(crate) fn made(
-        &self,
-        making: Making,
-        reply: &Reply,
-        bytes: Vec<u8>,
-    ) -> Result<v1::LeasedReply, Failure> {
+    /// that it has leases on, and that nobody was about to change when they were read: then whoever
+    /// does later asks it.
+    pub(crate) fn made(&self, making: Making, reply: &Reply, bytes: Vec<u8>) -> v1::LeasedReply {
         let mut leased = v1::LeasedReply {
             reply: bytes,
             ..v1::LeasedReply::default()
         };
         let Outcome::Done(success) = &reply.outcome else {
-            return Ok(leased);
+            return leased;
         };
         let (session, volume) = (making.session, making.volume);
         if let Success::Entry { attr, created } = success
@@ -223,17 +219,21 @@ impl Core {
             }
         }
         let mut directories = making.directories;
-        directories.retain(|ino| self.leases.holds(session, volume, *ino));
+        directories.retain(|ino| self.leases.holds_quietly(session, volume, *ino));
         if !directories.is_empty() {
             let read = self.reader.with_view(|view| {
                 let attrs = directories.iter().map(|ino| attr_of(view, volume, *ino));
                 attrs.collect::<Result<Vec<_>, Fatal>>()
             });
-            let attrs = read.and_then(|attrs| attrs);
-            let attrs = attrs.map_err(|fatal| self.fatal(&fatal))?;
-            leased.directories = attrs.iter().flatten().map(v1::Attr::from).collect();
+            match read.and_then(|attrs| attrs) {
+                Ok(attrs) => {
+                    leased.directories = attrs.iter().flatten().map(v1::Attr::from).collect()
+                }
+                // The node stops. What was done was done, and is answered.
+                Err(fatal) => drop(self.fatal(&fatal)),
+            }
         }
-        Ok(leased)
+        leased
     }
 }
 

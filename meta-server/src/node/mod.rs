@@ -9,7 +9,7 @@ mod leased;
 mod log_bound;
 pub(crate) mod members;
 
-pub(crate) use self::core::{Answered, Core, Raft, has_majority, is_point};
+pub(crate) use self::core::{Answered, Core, Raft, has_majority};
 use self::core::{MAJORITY_TIMEOUTS, listings};
 
 use crate::answers::Budget;

@@ -2,6 +2,7 @@
 
 use super::stream::ClientStream;
 use crate::answers::answers;
+use crate::listener::Line;
 use crate::node::Core;
 use futures::Stream;
 use proto::v1;
@@ -55,7 +56,8 @@ impl v1::meta_server::Meta for MetaService {
             let message = format!("this node serves {STREAMS_MAX} clients already");
             return Err(Status::resource_exhausted(message));
         };
-        let (outbox, answers) = answers();
+        let line = request.extensions().get::<Line>().cloned();
+        let (outbox, answers) = answers(line);
         let stream = ClientStream::new(Arc::clone(&self.core), outbox, self.tasks.clone());
         let stop = self.stop.clone();
         self.tasks.spawn(async move {

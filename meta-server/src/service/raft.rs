@@ -5,6 +5,7 @@ use crate::clock::nanoseconds;
 use crate::failure::Failure;
 use crate::generations;
 use crate::node::Core;
+use crate::reads::Place;
 use proto::v1;
 use raft_store::Incarnation;
 use raft_store::wire::{self, Message};
@@ -138,10 +139,11 @@ impl v1::raft_server::Raft for RaftService {
         let core = &self.core;
         let unavailable = |failure: Failure| Status::unavailable(failure.to_string());
         core.check_leading().map_err(unavailable)?;
-        let index = core.reads.index().await.map_err(unavailable)?;
+        let Place { term, index } = core.reads.index().await.map_err(unavailable)?;
         Ok(Response::new(v1::ReadIndexReply {
             receiver_clock_ns: nanoseconds(core.wall.now()),
             index,
+            term,
         }))
     }
 

@@ -7,7 +7,7 @@
 use crate::answers::{Outbox, Room};
 use crate::failure::{Failure, FailureKind};
 use crate::leases::{Own, Way};
-use crate::node::{Answered, Core, is_point};
+use crate::node::{Answered, Core};
 use crate::proposer::{Origin, clients_may_send};
 use crate::session_table::Came;
 use crate::session_table::StreamLink;
@@ -33,6 +33,8 @@ use tonic::Streaming;
 const BEHIND_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Frames of one client under way.
 const WINDOW: usize = 256;
+/// Names of a page that is not large.
+const SMALL_PAGE: u32 = 256;
 /// A client says hello in this time.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Sessions that live on one stream.
@@ -343,6 +345,29 @@ enum Work {
     KeepAlive(SessionId),
 }
 
+/// Whether an answer may take megabytes.
+fn may_be_large(body: &QueryBody) -> bool {
+    match body {
+        QueryBody::ReadDir { entries_max, .. } => *entries_max > SMALL_PAGE,
+        QueryBody::ReadSlices { .. }
+        | QueryBody::Sessions { .. }
+        | QueryBody::Volumes { .. }
+        | QueryBody::Orphans { .. }
+        | QueryBody::Cuts { .. }
+        | QueryBody::PathOf { .. } => true,
+        QueryBody::Lookup { .. }
+        | QueryBody::GetAttr { .. }
+        | QueryBody::Open { .. }
+        | QueryBody::ReadLink { .. }
+        | QueryBody::GetXattr { .. }
+        | QueryBody::ListXattr { .. }
+        | QueryBody::StatVolume
+        | QueryBody::Followers
+        | QueryBody::Backup
+        | QueryBody::FindVolume { .. } => false,
+    }
+}
+
 impl Work {
     /// The answer, with the room that it takes if it may be large.
     async fn answer(self, core: &Arc<Core>, outbox: &Outbox) -> (Tell, Option<Room>) {
@@ -350,7 +375,7 @@ impl Work {
             Self::Query(query)
             | Self::NearestQuery(query)
             | Self::LeasedQuery { query, .. }
-            | Self::MirrorQuery { query, .. } => !is_point(&query.body),
+            | Self::MirrorQuery { query, .. } => may_be_large(&query.body),
             Self::Execute { .. } | Self::Renew(_) | Self::KeepAlive(_) => false,
         };
         let room = match large {
@@ -447,7 +472,7 @@ async fn execute(
     }
     let bytes = codec::encode_reply(&reply);
     Ok(match making {
-        Some(making) => Tell::LeasedReply(core.made(making, &reply, bytes)?),
+        Some(making) => Tell::LeasedReply(core.made(making, &reply, bytes)),
         None => Tell::Reply(bytes.into()),
     })
 }
