@@ -1,12 +1,11 @@
 //! One writer without a pause, and when it was answered.
 
-use anyhow::{Context, Result, bail};
+use crate::files::create;
+use anyhow::{Context, Result};
 use jepsen::wait;
 use meta_client::MetaSession;
-use meta_core::attr::Caller;
-use meta_core::command::{Create, Existing, NewNode, Operation};
+use meta_core::command::NewNode;
 use meta_core::ids::Ino;
-use meta_core::name::Name;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -49,10 +48,15 @@ impl Beats {
 
     /// Waits until there were some more answers.
     pub(crate) async fn steady(&self) -> Result<()> {
+        self.more(STEADY).await
+    }
+
+    /// Waits for so many more answers.
+    pub(crate) async fn more(&self, enough: usize) -> Result<()> {
         let begin = self.count();
         wait::until("the writer to be answered", PATIENCE, async || {
             let more = self.count() - begin;
-            Ok(if more >= STEADY {
+            Ok(if more >= enough {
                 Ok(())
             } else {
                 Err(format!("{more} answers"))
@@ -97,20 +101,7 @@ impl Writer {
 /// Creates one name after the other, until told to stop.
 async fn write(session: MetaSession, beats: Arc<Beats>, mut number: u64) -> Result<u64> {
     while !beats.stop.load(Ordering::Relaxed) {
-        let Ok(name) = Name::new(format!("f{number}")) else {
-            bail!("a bad name of our own")
-        };
-        let create = Operation::Create(Create {
-            parent: Ino::ROOT,
-            name,
-            mode: 0o644,
-            node: NewNode::Regular,
-            existing: Existing::Refuse,
-        });
-        session
-            .execute(Caller::root(), create)
-            .await
-            .with_context(|| format!("create f{number} failed through a failover"))?;
+        create(&session, Ino::ROOT, &format!("f{number}"), NewNode::Regular).await?;
         beats.with(|answered| answered.push(Instant::now()));
         number += 1;
     }

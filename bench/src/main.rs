@@ -4,6 +4,7 @@ mod beats;
 mod density;
 mod engine;
 mod failover;
+mod files;
 mod floor;
 mod floors;
 mod fuse;

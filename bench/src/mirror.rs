@@ -1,14 +1,13 @@
 //! How late a mirror is, and how fast it catches up.
 
-use anyhow::{Context, Result, anyhow};
+use crate::files::create;
+use anyhow::{Context, Result};
 use clap::Args;
 use jepsen::pair::Pair;
 use jepsen::process::cpu_seconds;
 use meta_client::{Cluster, MetaSession, MetaUrl, SessionOptions};
-use meta_core::attr::Caller;
-use meta_core::command::{Create, Existing, NewNode, Operation};
+use meta_core::command::NewNode;
 use meta_core::ids::Ino;
-use meta_core::name::Name;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -58,7 +57,13 @@ async fn lag(pair: &mut Pair, session: &MetaSession, args: &MirrorArgs) -> Resul
         ticks.tick().await;
         let (session, mirror) = (session.clone(), Arc::clone(&mirror));
         running.push(tokio::spawn(async move {
-            create(&session, &format!("lag-{number}")).await?;
+            create(
+                &session,
+                Ino::ROOT,
+                &format!("lag-{number}"),
+                NewNode::Regular,
+            )
+            .await?;
             let acknowledged = Instant::now();
             mirror.reach(volume, session.token()).await?;
             Ok::<_, anyhow::Error>(acknowledged.elapsed())
@@ -131,7 +136,13 @@ async fn write(session: &MetaSession, count: usize) -> Result<()> {
                     if number >= count {
                         return Ok::<_, anyhow::Error>(());
                     }
-                    create(&session, &format!("behind-{number}")).await?;
+                    create(
+                        &session,
+                        Ino::ROOT,
+                        &format!("behind-{number}"),
+                        NewNode::Regular,
+                    )
+                    .await?;
                 }
             })
         })
@@ -139,20 +150,5 @@ async fn write(session: &MetaSession, count: usize) -> Result<()> {
     for task in tasks {
         task.await.context("a writer ended early")??;
     }
-    Ok(())
-}
-
-async fn create(session: &MetaSession, text: &str) -> Result<()> {
-    let name = Name::new(text).map_err(|refusal| anyhow!("{text}: {refusal}"))?;
-    let create = Create {
-        parent: Ino::ROOT,
-        name,
-        mode: 0o644,
-        node: NewNode::Regular,
-        existing: Existing::Refuse,
-    };
-    session
-        .execute(Caller::root(), Operation::Create(create))
-        .await?;
     Ok(())
 }

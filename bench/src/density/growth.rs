@@ -14,8 +14,8 @@ use serde::Serialize;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(600);
-/// How long the writer is watched while nothing else happens.
-const ALONE: Duration = Duration::from_secs(10);
+/// Creates of the writer while nothing else happens.
+const ALONE: usize = 10_000;
 
 /// What was found.
 #[derive(Debug, Serialize)]
@@ -88,7 +88,7 @@ pub(super) async fn measure(kept: &Kept, args: &DensityArgs) -> Result<Growth> {
     let first = start(&mut cluster).await?;
     let writer = Writer::begin(first.clone());
     let begin = Instant::now();
-    tokio::time::sleep(ALONE).await;
+    writer.beats().more(ALONE).await?;
     let before = Calls::since(writer.beats(), begin);
     let begin = Instant::now();
     let mut joined_s = Vec::new();

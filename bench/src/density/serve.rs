@@ -2,16 +2,16 @@
 
 use super::DensityArgs;
 use super::load::{FIRST_INO, Kept, VOLUME};
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use crate::files;
+use anyhow::{Context, Result, bail, ensure};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use jepsen::cluster::Cluster;
 use jepsen::mount::Mount;
 use jepsen::process::{forget_peak, resident};
 use meta_client::{MetaSession, MetaUrl, SessionOptions};
 use meta_core::attr::Caller;
-use meta_core::command::{Create, Existing, NewNode, Operation};
+use meta_core::command::NewNode;
 use meta_core::ids::Ino;
-use meta_core::name::Name;
 use meta_core::query::{Answer, QueryBody};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -126,21 +126,12 @@ pub(super) async fn open(cluster: &Cluster) -> Result<MetaSession> {
 async fn create(session: &MetaSession, round: u64, count: u64) -> Result<()> {
     let making = stream::iter(0..count).map(|number| async move {
         let text = format!("replay.{round}.{number}");
-        let name = Name::new(text.as_str()).map_err(|refusal| anyhow!("{text}: {refusal}"))?;
-        let create = Create {
-            parent: Ino::ROOT,
-            name,
-            mode: 0o644,
-            node: NewNode::Regular,
-            existing: Existing::Refuse,
-        };
-        session
-            .execute(Caller::root(), Operation::Create(create))
-            .await?;
-        Ok::<(), anyhow::Error>(())
+        files::create(session, Ino::ROOT, &text, NewNode::Regular).await
     });
     let in_flight = usize::try_from(IN_FLIGHT)?;
-    making.buffer_unordered(in_flight).try_collect().await
+    let mut making = making.buffer_unordered(in_flight);
+    while making.try_next().await?.is_some() {}
+    Ok(())
 }
 
 /// Asks for the attributes of files at random.
