@@ -11,6 +11,7 @@ mod fuse;
 mod mirror;
 mod report;
 mod rmr;
+mod steady;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -46,6 +47,8 @@ enum Command {
     Mirror(mirror::MirrorArgs),
     /// Removes trees as `curlew rmr` does, beside unlinking their files one by one
     Rmr(rmr::RmrArgs),
+    /// Creates files at a share of what the cluster can do, while its nodes flush, compact and take snapshots
+    Steady(steady::SteadyArgs),
     /// Answers an echo's requests, for the other commands
     #[command(hide = true)]
     EchoServer(floor::EchoServerArgs),
@@ -94,5 +97,6 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Density(args) => density::run(&args).await,
         Command::Mirror(args) => mirror::run(&args).await,
         Command::Rmr(args) => rmr::run(&args).await,
+        Command::Steady(args) => steady::run(&args).await,
     }
 }

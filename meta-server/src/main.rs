@@ -123,10 +123,11 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return end(USAGE, &format!("bad configuration: {error}")),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(config) = &config {
+        runtime.worker_threads(config.worker_threads);
+    }
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return end(FAILED, &format!("cannot start threads: {error}")),
     };

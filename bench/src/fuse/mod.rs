@@ -6,7 +6,7 @@ mod step;
 
 pub(crate) use null::{NullFuseArgs, serve_null};
 
-use crate::report;
+use crate::{floor, report};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use jepsen::cluster::{Cluster, ClusterOptions};
@@ -14,7 +14,7 @@ use jepsen::fuse::fuse_missing;
 use jepsen::mount::{Mount, is_mounted};
 use jepsen::process::{Process, cpu_seconds};
 use jepsen::wait;
-use meta_client::bench::{Figures, Sample};
+use meta_client::bench::{Figures, Floor, Sample};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -23,6 +23,8 @@ use step::Step;
 use tokio::task::spawn_blocking;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long an echo is measured in each round.
+const ECHO_TIME: Duration = Duration::from_secs(2);
 
 /// Arguments of `bench fuse`.
 #[derive(Args, Debug)]
@@ -106,7 +108,13 @@ fn unmount_null(point: &Path) -> Result<()> {
 async fn measure(args: &FuseArgs, null: &Path, own: &Path, served: &mut Served) -> Result<Figures> {
     let (mut operations, mut floors) = (Vec::new(), Vec::new());
     for step in Step::ALL {
-        floors.push(calls(args, step, null).await?.floor(step.null()));
+        let floor = calls(args, step, null).await?.floor(step.null());
+        floors.push(if step == Step::Cold {
+            served.remount()?;
+            behind_an_echo(floor, args, &served.cluster).await?
+        } else {
+            floor
+        });
         let before = served.cpu_seconds()?;
         let sample = calls(args, step, own).await?;
         operations.push(sample.operation(step.name(), served.cpu_seconds()? - before));
@@ -115,6 +123,17 @@ async fn measure(args: &FuseArgs, null: &Path, own: &Path, served: &mut Served) 
         threads: usize::from(args.threads),
         operations,
         floors,
+    })
+}
+
+/// What a call that has to ask a server can do at best: it does nothing here and nothing there.
+async fn behind_an_echo(here: Floor, args: &FuseArgs, cluster: &Cluster) -> Result<Floor> {
+    let echo = floor::echoed(cluster.dir(), usize::from(args.threads), ECHO_TIME).await?;
+    Ok(Floor {
+        ops_per_s: 1.0 / (1.0 / here.ops_per_s + 1.0 / echo.ops_per_s),
+        p50_us: here.p50_us + echo.p50_us,
+        p99_us: here.p99_us + echo.p99_us,
+        ..here
     })
 }
 
@@ -131,6 +150,15 @@ struct Served {
 }
 
 impl Served {
+    /// A mount that knows nothing takes the place of this one.
+    fn remount(&mut self) -> Result<()> {
+        let point = self.mount.path().to_owned();
+        self.mount.unmount()?;
+        let log = self.cluster.dir().join("mount.log");
+        self.mount = Mount::start(&self.cluster.url("bench"), &point, &log, &[])?;
+        Ok(())
+    }
+
     fn cpu_seconds(&mut self) -> Result<f64> {
         let mount = self.mount.process().cpu_seconds()?;
         Ok(self.cluster.cpu_seconds()? + mount + cpu_seconds(std::process::id())?)

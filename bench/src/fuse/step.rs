@@ -14,7 +14,9 @@ use std::time::Instant;
 pub(super) enum Step {
     /// Make a file and close it.
     Create,
-    /// Look its attributes up.
+    /// Look its attributes up, which the mount has never heard of.
+    Cold,
+    /// Look its attributes up again.
     Stat,
     /// Open it for reading and close it.
     Open,
@@ -25,8 +27,9 @@ pub(super) enum Step {
 }
 
 impl Step {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Create,
+        Self::Cold,
         Self::Stat,
         Self::Open,
         Self::List,
@@ -36,6 +39,7 @@ impl Step {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Create => "create",
+            Self::Cold => "cold stat",
             Self::Stat => "stat",
             Self::Open => "open",
             Self::List => "readdir",
@@ -47,6 +51,7 @@ impl Step {
     pub(super) fn null(self) -> &'static str {
         match self {
             Self::Create => "null create",
+            Self::Cold => "null stat and echo",
             Self::Stat => "null stat",
             Self::Open => "null open",
             Self::List => "null readdir",
@@ -99,7 +104,7 @@ impl Step {
     fn call(self, path: &Path) -> std::io::Result<()> {
         match self {
             Self::Create => File::create_new(path).map(drop),
-            Self::Stat | Self::List => fs::symlink_metadata(path).map(drop),
+            Self::Cold | Self::Stat | Self::List => fs::symlink_metadata(path).map(drop),
             Self::Open => File::open(path).map(drop),
             Self::Unlink => fs::remove_file(path),
         }

@@ -30,6 +30,7 @@ fn a_full_file_is_read() {
         insecure_network = false
         reserve_bytes = 4096
         cache_bytes = 16777216
+        worker_threads = 3
         session_ttl_ms = 5000
         changelog_retain_bytes = 1048576
         [[peers]]
@@ -52,6 +53,7 @@ fn a_full_file_is_read() {
     assert_eq!(config.peers.len(), 2);
     assert_eq!(config.raft.election_max_ms, 400);
     assert_eq!(config.cache_bytes, 16 << 20);
+    assert_eq!(config.worker_threads, 3);
     assert_eq!(
         config.log,
         LogConfig {
@@ -97,6 +99,10 @@ fn mistakes_behind_the_required_fields_name_theirs_too() {
         (
             "reserve_bytes = -1",
             "reserve_bytes: must be a number from 0",
+        ),
+        (
+            "worker_threads = 0",
+            "worker_threads: must be a number from 1",
         ),
         (
             "insecure_network = 1",

@@ -40,6 +40,9 @@ pub struct NodeConfig {
     pub reserve_bytes: u64,
     /// Bytes of rows that are kept in memory.
     pub cache_bytes: usize,
+    /// Threads that serve streams and run Raft, beside the one that applies, the one that writes the log,
+    /// and those that read much.
+    pub worker_threads: usize,
     /// How long a session may be silent.
     pub session_ttl: Duration,
     /// Bytes of changelog that each volume keeps.
@@ -135,6 +138,7 @@ impl NodeConfig {
         let cache_bytes = fields
             .number("cache_bytes", 8 << 20..=1 << 40)?
             .unwrap_or(256 << 20);
+        let worker_threads = fields.number("worker_threads", 1..=1024)?;
         let ttl_ms = fields
             .number("session_ttl_ms", 1000..=86_400_000)?
             .unwrap_or(60_000);
@@ -159,6 +163,9 @@ impl NodeConfig {
             insecure_network,
             reserve_bytes,
             cache_bytes: usize::try_from(cache_bytes).unwrap_or(usize::MAX),
+            worker_threads: worker_threads
+                .and_then(|threads| usize::try_from(threads).ok())
+                .unwrap_or_else(default_worker_threads),
             session_ttl: Duration::from_millis(ttl_ms),
             changelog_retain_bytes,
             changelog_retain: Duration::from_secs(retain_seconds),
@@ -228,6 +235,13 @@ fn same_place(peer: &str, listen: SocketAddr) -> bool {
 
 fn single(node_id: NodeId, listen: SocketAddr) -> BTreeMap<NodeId, String> {
     BTreeMap::from([(node_id, listen.to_string())])
+}
+
+/// Half of the processors, at least one: the other half is busy applying, with the log, and with
+/// clients' data on small machines. More threads than that mostly wake each other.
+fn default_worker_threads() -> usize {
+    let processors = std::thread::available_parallelism();
+    processors.map_or(1, |processors| (processors.get() / 2).max(1))
 }
 
 fn missing(field: &str) -> String {
