@@ -1,13 +1,13 @@
 //! Paths of a volume, which are followed by the engine and not by a mount.
 
 use crate::exit::Usage;
-use anyhow::{Result, anyhow, bail};
-use meta_client::{ClientError, MetaSession};
-use meta_core::attr::Caller;
+use anyhow::{Context as _, Result, anyhow, bail};
+use meta_client::MetaSession;
+use meta_core::attr::{Caller, FileKind};
 use meta_core::ids::Ino;
 use meta_core::name::Name;
 use meta_core::outcome::Refusal;
-use meta_core::query::{Answer, QueryBody};
+use meta_core::path::{Links, PathEnd, Resolve, Resolved};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
@@ -41,33 +41,56 @@ fn name_of(name: &OsStr) -> Result<Name> {
     Name::new(name.as_bytes()).map_err(refused)
 }
 
-/// The directory that names lead to from the root. Links are not followed.
-pub(crate) async fn directory(
-    session: &MetaSession,
-    caller: &Caller,
-    names: &[Name],
-) -> Result<Ino> {
-    let mut parent = Ino::ROOT;
-    for name in names {
-        let body = QueryBody::Lookup {
-            parent,
-            name: name.clone(),
-        };
-        match session.query(caller.clone(), body).await {
-            Ok(Answer::Attr(attr)) => parent = attr.ino,
-            Ok(other) => bail!("a directory is {other:?}"),
-            Err(ClientError::Refused(Refusal::NotFound)) => {
-                bail!("the volume has no directory {name}")
-            }
-            Err(error) => return Err(error.into()),
-        }
+/// The directory that holds the last of some names, which lead from the root, whether something has
+/// that name or not: with one question. Links are not followed.
+pub(crate) async fn holder(session: &MetaSession, caller: &Caller, names: &[Name]) -> Result<Ino> {
+    let path = names.iter().map(Name::as_bytes).collect::<Vec<_>>();
+    let asked = Resolve {
+        from: Ino::ROOT,
+        path: path.join(&b'/'),
+        links: Links::Stop,
+        open: None,
+    };
+    held_by(&session.resolve(caller, asked).await?, names)
+}
+
+fn held_by(found: &Resolved, names: &[Name]) -> Result<Ino> {
+    let passed = found.steps.len();
+    if passed == names.len() {
+        let last = found.steps.last().context("there is a name")?;
+        return Ok(last.parent);
     }
-    Ok(parent)
+    // What is wrong with the last one, whoever works with it is told.
+    let is_last = passed + 1 == names.len();
+    match &found.end {
+        PathEnd::Refused { .. } if is_last && found.last().kind == FileKind::Directory => {
+            Ok(found.place())
+        }
+        PathEnd::Symlink { .. } => bail!(
+            "{} is a symlink, and links are not followed: give the path that it leads to",
+            shown(&names[..passed])
+        ),
+        PathEnd::Refused {
+            refusal: Refusal::NotFound,
+            ..
+        } => bail!("the volume has no directory {}", shown(&names[..=passed])),
+        PathEnd::Refused { refusal, .. } => {
+            Err(anyhow!(*refusal).context(format!("cannot go to {}", shown(&names[..=passed]))))
+        }
+        PathEnd::Reached | PathEnd::Above { .. } => bail!("the path was not walked to its end"),
+    }
+}
+
+/// A path of a volume, for people.
+fn shown(names: &[Name]) -> String {
+    names.iter().map(|name| format!("/{name}")).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use meta_core::attr::{Attr, Timestamp};
+    use meta_core::path::PathStep;
 
     #[test]
     fn a_path_leads_down_from_the_root() {
@@ -77,6 +100,82 @@ mod tests {
         for path in ["/", "", ".", "/a/..", "../a"] {
             let error = names(path).expect_err(path);
             assert!(error.is::<Usage>(), "{path}: {error}");
+        }
+    }
+
+    /// A walk down directories with the inodes 2, 3 and so on, the last of which may be of another kind.
+    fn walked(steps: u64, last: FileKind, end: PathEnd) -> Resolved {
+        let attr = |ino: u64| Attr {
+            ino: Ino(ino),
+            kind: if ino == steps + 1 {
+                last
+            } else {
+                FileKind::Directory
+            },
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            nlink: 2,
+            length: 0,
+            atime: Timestamp::default(),
+            mtime: Timestamp::default(),
+            ctime: Timestamp::default(),
+            parent: Ino(ino - 1),
+        };
+        let step = |ino: u64| PathStep {
+            parent: Ino(ino - 1),
+            name: Some(Name::new("n").expect("a name")),
+            attr: attr(ino),
+        };
+        Resolved {
+            directory: attr(1),
+            steps: (2..steps + 2).map(step).collect(),
+            end,
+        }
+    }
+
+    #[test]
+    fn the_holder_of_a_name_is_told_or_where_the_way_ends() {
+        let of = |found: &Resolved| held_by(found, &names(Path::new("/a/b/c")).expect("names"));
+        let refused = |refusal| PathEnd::Refused {
+            refusal,
+            rest: Vec::new(),
+        };
+        let directory = FileKind::Directory;
+        let reached = walked(3, FileKind::Regular, PathEnd::Reached);
+        assert_eq!(of(&reached).expect("there"), Ino(3));
+        // Whether the name is there is not asked here.
+        for refusal in [Refusal::NotFound, Refusal::AccessDenied] {
+            let missing = walked(2, directory, refused(refusal));
+            assert_eq!(of(&missing).expect("there"), Ino(3));
+        }
+        let link = PathEnd::Symlink {
+            target: b"x".to_vec(),
+            rest: b"/c".to_vec(),
+        };
+        let wrong = [
+            (
+                walked(0, directory, refused(Refusal::NotFound)),
+                "no directory /a",
+            ),
+            (
+                walked(1, directory, refused(Refusal::NotFound)),
+                "no directory /a/b",
+            ),
+            (
+                walked(1, directory, refused(Refusal::AccessDenied)),
+                "cannot go to /a/b",
+            ),
+            (
+                walked(2, FileKind::Regular, refused(Refusal::NotDirectory)),
+                "cannot go to /a/b/c",
+            ),
+            (walked(2, FileKind::Symlink, link), "/a/b is a symlink"),
+        ];
+        for (found, expected) in wrong {
+            let error = format!("{:#}", of(&found).expect_err(expected));
+            assert!(error.contains(expected), "{error}");
         }
     }
 }

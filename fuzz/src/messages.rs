@@ -3,11 +3,11 @@
 use meta_client::MetaUrl;
 use meta_core::changelog::SealedRecord;
 use meta_core::command::Command;
-use meta_core::outcome::Reply;
+use meta_core::outcome::{Refusal, Reply, Token};
 use meta_core::query::{Answer, Query};
 use prost::Message as _;
 use proto::codec;
-use proto::convert::Convert;
+use proto::convert::{Convert, query_answer};
 use proto::frame::Framed;
 use proto::v1;
 use std::str::FromStr as _;
@@ -51,6 +51,7 @@ pub(crate) fn client_frame(bytes: &[u8]) {
         Some(Body::Query(query)) => question(query),
         Some(Body::MirrorQuery(asked)) => asked.query.into_iter().for_each(question),
         Some(Body::NearestQuery(asked)) => asked.query.into_iter().for_each(question),
+        Some(Body::LeasedQuery(asked)) => asked.query.into_iter().for_each(question),
         _ => {}
     }
 }
@@ -73,11 +74,18 @@ pub(crate) fn server_frame(bytes: &[u8]) {
     };
     match frame.body {
         Some(Body::Reply(bytes)) => reply(&bytes),
-        Some(Body::Answer(answer)) => {
-            let converted: Result<(_, Result<Answer, _>), _> = answer.convert();
-            let _refused_or_not = converted;
-        }
+        Some(Body::Answer(answer)) => told(answer),
+        Some(Body::LeasedAnswer(leased)) => leased.answer.into_iter().for_each(told),
         _ => {}
+    }
+}
+
+fn told(answer: v1::QueryAnswer) {
+    let converted: Result<(Token, Result<Answer, Refusal>), _> = answer.convert();
+    if let Ok((token, result)) = converted {
+        let again = query_answer(token, result.as_ref().map_err(|refusal| *refusal));
+        let again = again.convert().expect("what was written can be read");
+        assert_eq!(again, (token, result));
     }
 }
 

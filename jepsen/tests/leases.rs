@@ -6,6 +6,7 @@ use jepsen::cluster::{Cluster, ClusterOptions};
 use jepsen::fuse::skip_unless_fuse;
 use jepsen::mount::Mount;
 use jepsen::scratch::notice;
+use jepsen::wait;
 use rustix::fs::{XattrFlags, lgetxattr, removexattr, setxattr};
 use rustix::io::Errno;
 use rustix::process::Signal;
@@ -147,6 +148,54 @@ async fn a_tree_that_was_walked_once_is_walked_again_without_a_question() {
         "leases: {cold} questions for a walk of 1,040 files, {warm} for 3 more"
     ));
     assert_eq!(warm, 0);
+    one.unmount().expect("unmounted");
+    two.unmount().expect("unmounted");
+}
+
+/// The kernel asks for one component after the other; what is found is leased with all that an opening
+/// must know, so that the opening itself is no question.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_looked_up_and_opened_costs_a_question_for_each_name() {
+    let test = "a_file_that_is_looked_up_and_opened_costs_a_question_for_each_name";
+    if skip_unless_fuse(test) {
+        return;
+    }
+    let _turn = beside_others().expect("the turn");
+    let (_cluster, one, two) = two_mounts("opens").await;
+    let asked = || counter(two.path(), "meta_queries_total").expect("a counter");
+    let deep = "a/b/c/d/e/f/g";
+    fs::create_dir_all(one.path().join(deep)).expect("directories");
+    for file in 0..10 {
+        File::create_new(one.path().join(format!("{deep}/f{file}"))).expect("a file");
+    }
+    // What was changed a moment ago is not leased yet.
+    let known = wait::until("a path that is leased", PATIENCE, async || {
+        let before = asked();
+        fs::symlink_metadata(two.path().join(deep))?;
+        let questions = asked() - before;
+        Ok((questions == 0)
+            .then_some(())
+            .ok_or(format!("{questions} questions")))
+    });
+    known.await.expect("leased");
+    let mut costs = Vec::new();
+    for file in 0..10 {
+        let path = two.path().join(format!("{deep}/f{file}"));
+        let before = asked();
+        File::options()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .expect("opened");
+        costs.push(asked() - before);
+        let before = asked();
+        File::open(&path).expect("opened again");
+        assert_eq!(asked(), before, "f{file} is known");
+    }
+    notice(&format!(
+        "leases: questions for 10 first openings: {costs:?}"
+    ));
+    assert!(costs.iter().all(|cost| *cost <= 1), "{costs:?}");
     one.unmount().expect("unmounted");
     two.unmount().expect("unmounted");
 }

@@ -11,8 +11,7 @@ use meta_client::meta_core::attr::Caller;
 use meta_client::meta_core::command::NewNode;
 use meta_client::meta_core::ids::Ino;
 use meta_client::meta_core::outcome::Refusal;
-use meta_client::meta_core::query::QueryBody;
-use meta_client::{ClientError, MetaSession, SessionOptions};
+use meta_client::{MetaSession, SessionOptions};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -286,13 +285,9 @@ async fn nothing_that_the_lost_members_gave_is_given_again() {
         "{names:?}"
     );
     // The same session goes on, and is told what is gone.
-    for ino in &lost {
-        let asked = session
-            .query(Caller::root(), QueryBody::GetAttr { ino: *ino })
-            .await;
-        let gone = matches!(asked, Err(ClientError::Refused(Refusal::Stale)));
-        assert!(gone, "{ino}: {asked:?}");
-    }
+    let asked = session.get_attrs(&Caller::root(), &lost).await;
+    let gone = vec![Err(Refusal::Stale); lost.len()];
+    assert_eq!(asked, Ok(gone));
     for n in 0..50 {
         let made = make(&session, Ino::ROOT, &format!("new{n}"), NewNode::Regular).await;
         let made = made.expect("one of one is enough").ino;

@@ -9,10 +9,12 @@ use jepsen::mount::Mount;
 use jepsen::pair::Pair;
 use jepsen::scratch::notice;
 use jepsen::seed::seed;
-use jepsen::writer::{Crew, Written, check};
+use jepsen::writer::{Crew, Written, check, make};
 use meta_client::meta_core::attr::Caller;
-use meta_client::meta_core::command::Operation;
-use meta_client::meta_core::outcome::Success;
+use meta_client::meta_core::command::{NewNode, Operation};
+use meta_client::meta_core::ids::Ino;
+use meta_client::meta_core::outcome::{Refusal, Success};
+use meta_client::meta_core::path::{Links, PathEnd, Resolve};
 use meta_client::meta_core::task::Task;
 use meta_client::{ClientError, MetaSession, MetaUrl, SessionOptions};
 use std::collections::BTreeSet;
@@ -166,6 +168,62 @@ async fn what_only_this_build_reads_waits_until_all_members_are_of_it() {
     session.close().await;
     let written = crew.stop(PATIENCE).await.expect("the writers end");
     end(&mut cluster, &written).await;
+}
+
+/// A leader that does not know the question is asked for one name after the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_is_walked_through_a_leader_of_either_build() {
+    let name = "a_path_is_walked_through_a_leader_of_either_build";
+    if skip(name) {
+        return;
+    }
+    let _alone = alone().expect("the turn");
+    let cluster = Cluster::start(options("paths", 3, Build::Previous)).await;
+    let mut cluster = cluster.expect("a cluster");
+    cluster.format("vol").await.expect("a volume");
+    change(&mut cluster, 1, Build::This).await;
+    let url: MetaUrl = cluster.url("vol").parse().expect("our own URL");
+    let session = MetaSession::open(&url, SessionOptions::default()).await;
+    let session = session.expect("a session");
+    let mut made = vec![Ino::ROOT];
+    for level in 0..6 {
+        let name = format!("d{level}");
+        let dir = make(&session, made[level], &name, NewNode::Directory).await;
+        made.push(dir.expect("made").ino);
+    }
+    made.push(Ino(1 << 50));
+    let root = Caller::root();
+    for leader in [1, 2, 1] {
+        cluster.make_lead(leader, PATIENCE).await.expect("it leads");
+        let before = session.status().answered;
+        let asked = Resolve {
+            from: Ino::ROOT,
+            path: b"d0/d1/../d1/d2/d3/d4/d5/x/y".to_vec(),
+            links: Links::All,
+            open: None,
+        };
+        let found = session.resolve(&root, asked).await.expect("walked");
+        let path = session.status().answered - before;
+        let end = PathEnd::Refused {
+            refusal: Refusal::NotFound,
+            rest: b"x/y".to_vec(),
+        };
+        assert_eq!((found.end.clone(), found.last().ino), (end, made[6]));
+        let each = session.get_attrs(&root, &made).await.expect("answered");
+        let files = session.status().answered - before - path;
+        for (ino, attr) in made.iter().zip(each) {
+            let expected = if ino.0 == 1 << 50 {
+                Err(Refusal::Stale)
+            } else {
+                Ok(*ino)
+            };
+            assert_eq!(attr.map(|attr| attr.ino), expected);
+        }
+        notice(&format!(
+            "upgrade: node {leader} leads: {path} questions for a path, {files} for 8 files"
+        ));
+    }
+    session.close().await;
 }
 
 /// A node is away until the leader's log does not reach back to it: what it then gets is a snapshot

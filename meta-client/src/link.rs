@@ -5,6 +5,7 @@
 //! call under way ends with [`Ended::Lost`], and whoever made it decides what that means.
 
 use crate::leases::LeaseCache;
+use meta_core::query::QueryBody;
 use parking_lot::Mutex;
 use proto::v1;
 use proto::v1::client_frame::Body as Ask;
@@ -164,6 +165,12 @@ impl Link {
     /// Whether the node gives leases to this session.
     pub(crate) fn leases(&self) -> bool {
         self.leases.is_some() && self.features & v1::Feature::Leases as u64 != 0
+    }
+
+    /// Whether the node answers such questions: one of an earlier version may not know them.
+    pub(crate) fn knows(&self, body: &QueryBody) -> bool {
+        let of_paths = matches!(body, QueryBody::Resolve(_) | QueryBody::GetAttrs { .. });
+        !of_paths || self.features & v1::Feature::Paths as u64 != 0
     }
 
     pub(crate) fn addr(&self) -> &str {

@@ -89,6 +89,13 @@ pub(crate) fn query(caller: &Caller, body: QueryBody) -> Result<QueryBody, Refus
             xattr_name(&name)?;
             Ok(QueryBody::GetXattr { ino, name })
         }
+        QueryBody::GetAttrs { inos } => {
+            check(inos.len() <= limits::GET_ATTRS_MAX)?;
+            Ok(QueryBody::GetAttrs { inos })
+        }
+        QueryBody::Resolve(asked) if asked.path.len() > limits::PATH_BYTES_MAX => {
+            Err(Refusal::NameTooLong)
+        }
         QueryBody::FindVolume { name } if name.len() > limits::VOLUME_NAME_BYTES_MAX => {
             Err(Refusal::UnknownVolume)
         }

@@ -131,8 +131,8 @@ impl Lead {
         deadline: Deadline,
         mood: Mood,
     ) -> Result<(Token, Result<Answer, Refusal>), Failure> {
-        let query = v1::Query::from(query);
-        let body = |_link: &Link| Ask::Query(query.clone());
+        let message = v1::Query::from(query);
+        let body = asker(query, |_link| Ask::Query(message.clone()));
         let (answer, _) = self.ask_body(body, None, deadline, mood).await?;
         Ok(answer)
     }
@@ -144,9 +144,9 @@ impl Lead {
         session: SessionId,
         deadline: Deadline,
     ) -> Result<(Answered, Option<Granted>), Failure> {
-        let query = v1::Query::from(query);
-        let body = |link: &Link| {
-            let query = query.clone();
+        let message = v1::Query::from(query);
+        let body = asker(query, |link| {
+            let query = message.clone();
             if link.leases() {
                 Ask::LeasedQuery(v1::LeasedQuery {
                     query: Some(query),
@@ -155,7 +155,7 @@ impl Lead {
             } else {
                 Ask::Query(query)
             }
-        };
+        });
         self.ask_body(body, Some(session), deadline, Mood::Steady)
             .await
     }
@@ -172,14 +172,14 @@ impl Lead {
             at_least: Some(at_least.into()),
             wait_ms: u32::try_from(REACH_TURN.as_millis()).unwrap_or(u32::MAX),
         });
-        let body = |_link: &Link| body.clone();
+        let body = asker(query, |_link| body.clone());
         let (answer, _) = self.ask_body(body, None, deadline, Mood::Steady).await?;
         Ok(answer)
     }
 
     async fn ask_body(
         &self,
-        body: impl Fn(&Link) -> Ask,
+        body: impl Fn(&Link) -> Result<Ask, Failure>,
         session: Option<SessionId>,
         deadline: Deadline,
         mood: Mood,
@@ -190,7 +190,7 @@ impl Lead {
         loop {
             let link = self.link(deadline, mood).await?;
             let asked = Instant::now();
-            let last = match call(&link, body(&link), deadline).await {
+            let last = match call(&link, body(&link)?, deadline).await {
                 Ok(Tell::Answer(answer)) => return Ok((answer.convert().map_err(bad)?, None)),
                 Ok(Tell::LeasedAnswer(leased)) => {
                     let answer = leased.answer.ok_or_else(unexpected)?;
@@ -294,6 +294,18 @@ impl Proposing {
         } else {
             Proposed::NotRun(failure.into())
         }
+    }
+}
+
+/// Makes the frame for a question. A node that does not know it would say so: it need not be asked.
+fn asker(query: &Query, frame: impl Fn(&Link) -> Ask) -> impl Fn(&Link) -> Result<Ask, Failure> {
+    move |link| {
+        if link.knows(&query.body) {
+            return Ok(frame(link));
+        }
+        let addr = link.addr();
+        let why = format!("{addr} runs an earlier version, which does not know the question");
+        Err(Failure::BadRequest(why))
     }
 }
 

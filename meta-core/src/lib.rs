@@ -34,6 +34,7 @@ pub mod limits;
 pub mod machine;
 pub mod name;
 pub mod outcome;
+pub mod path;
 pub mod query;
 pub mod read;
 pub mod row;

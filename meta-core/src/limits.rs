@@ -42,6 +42,14 @@ pub const STORAGE_BYTES_MAX: usize = 16_384;
 pub const SESSION_INFO_BYTES_MAX: usize = 4096;
 /// Names in one page of readdir.
 pub const READDIR_ENTRIES_MAX: u32 = 4096;
+/// Files in one [`crate::query::QueryBody::GetAttrs`].
+pub const GET_ATTRS_MAX: usize = 4096;
+/// Bytes of a path that is walked in one go, also with the targets of symlinks in it.
+pub const PATH_BYTES_MAX: usize = 4095;
+/// Steps of such a walk.
+pub const PATH_STEPS_MAX: usize = 4096;
+/// Symlinks that one walk follows, as on Linux.
+pub const PATH_LINKS_MAX: u32 = 40;
 /// Slice rows in one page of a read.
 pub const READ_SLICES_MAX: u32 = 4096;
 /// Bytes of one page of any query, after which it ends early and says where to go on.

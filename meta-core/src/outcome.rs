@@ -90,6 +90,9 @@ pub enum Refusal {
     /// The task was given to another session meanwhile, or to none.
     #[error("the task is not this session's any more")]
     ClaimLost = 26,
+    /// One symlink too many in a path (ELOOP). Only an answer to a question, never stored.
+    #[error("too many levels of symbolic links")]
+    Loop = 27,
 }
 
 impl Refusal {
@@ -122,6 +125,7 @@ impl Refusal {
             24 => Self::MirrorLoading,
             25 => Self::MirrorGap,
             26 => Self::ClaimLost,
+            27 => Self::Loop,
             _ => return None,
         })
     }

@@ -5,7 +5,8 @@ use crate::attr::{Attr, Caller};
 use crate::ids::{ChunkIndex, ClusterId, DentryNumber, Ino, Level, SessionId, SliceId, SliceOrder};
 use crate::ids::{Seq, VolumeId, VolumeUuid};
 use crate::name::Name;
-use crate::outcome::Token;
+use crate::outcome::{Refusal, Token};
+use crate::path::{Resolve, Resolved};
 use crate::task::BackupStatus;
 
 /// A question about a volume.
@@ -34,6 +35,13 @@ pub enum QueryBody {
         /// The file.
         ino: Ino,
     },
+    /// The attributes of many files.
+    GetAttrs {
+        /// The files, up to [`crate::limits::GET_ATTRS_MAX`].
+        inos: Vec<Ino>,
+    },
+    /// All files along a path.
+    Resolve(Resolve),
     /// A file's attributes, if the caller may open it so.
     Open {
         /// The file.
@@ -233,6 +241,10 @@ pub struct SessionInfo {
 pub enum Answer {
     /// To `Lookup`, `GetAttr` and `Open`.
     Attr(Attr),
+    /// To `GetAttrs`: of each file, in the order of the question, what `GetAttr` would answer.
+    Attrs(Vec<Result<Attr, Refusal>>),
+    /// To `Resolve`.
+    Resolved(Resolved),
     /// To `ReadDir`.
     Entries {
         /// The directory that holds this one.

@@ -11,6 +11,7 @@ use meta_core::command::{
 use meta_core::ids::{ChunkIndex, DentryNumber, Ino, SliceId};
 use meta_core::name::Name;
 use meta_core::outcome::Success;
+use meta_core::path::{Access, Links, Resolve};
 use meta_core::query::{Answer, QueryBody, SliceCursor};
 use rand::Rng as _;
 use rand::rngs::StdRng;
@@ -388,8 +389,31 @@ fn append(rng: &mut StdRng, seen: &mut Seen) -> Operation {
     })
 }
 
+/// Some of the names are there, some are symlinks, and some lead up again.
+fn resolve(rng: &mut StdRng, seen: &Seen) -> Resolve {
+    let components = (0..rng.random_range(1..5)).map(|_| match rng.random_range(0..8) {
+        0 => "..".to_owned(),
+        _ => name(rng).to_string(),
+    });
+    let path = components.collect::<Vec<_>>().join("/");
+    let links = [Links::Stop, Links::Above, Links::All];
+    Resolve {
+        from: dir(rng, seen),
+        path: path.into_bytes(),
+        links: links[rng.random_range(0..links.len())],
+        open: rng.random_bool(0.3).then_some(Access {
+            read: true,
+            write: false,
+        }),
+    }
+}
+
 fn query(rng: &mut StdRng, seen: &Seen) -> QueryBody {
-    match rng.random_range(0..10) {
+    match rng.random_range(0..12) {
+        10 => QueryBody::Resolve(resolve(rng, seen)),
+        11 => QueryBody::GetAttrs {
+            inos: (0..4).map(|_| file(rng, seen)).collect(),
+        },
         0..4 => QueryBody::Lookup {
             parent: dir(rng, seen),
             name: name(rng),

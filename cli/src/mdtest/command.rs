@@ -72,9 +72,8 @@ async fn in_session(
     session: &MetaSession,
     progress: &Progress,
 ) -> Result<Vec<OperationReport>> {
-    let (last, above) = names.split_last().context("there is a name")?;
-    let parent = volume_path::directory(session, &Caller::root(), above).await?;
-    let name = last.clone();
+    let name = names.last().context("there is a name")?.clone();
+    let parent = volume_path::holder(session, &Caller::root(), names).await?;
     let made = make(session, parent, name.clone(), NewNode::Directory).await;
     let root = made.with_context(|| format!("cannot make {}", args.path.display()))?;
     let data = match args.write {

@@ -44,9 +44,8 @@ impl At {
                 name: name.clone(),
             }),
             Way::Names(names) => {
-                let (last, above) = names.split_last().context("there is a name")?;
-                let parent = volume_path::directory(session, caller, above).await?;
-                let name = last.clone();
+                let name = names.last().context("there is a name")?.clone();
+                let parent = volume_path::holder(session, caller, names).await?;
                 Ok(Doomed { parent, name })
             }
         }

@@ -41,6 +41,7 @@ fn of_refusal(refusal: Refusal) -> Errno {
         // The kernel then looks the path up anew.
         Refusal::Stale => Errno::ESTALE,
         Refusal::LimitReached => Errno::ENFILE,
+        Refusal::Loop => Errno::ELOOP,
         Refusal::GrantRevoked
         | Refusal::UnknownVolume
         | Refusal::VolumeExists

@@ -4,7 +4,7 @@
 //! Whoever does not know whether it took or freed a lock leaves it: a removal under way may remove
 //! whatever has the name by then. All go on with a new name.
 
-use super::client::{Client, Ended, execute, query};
+use super::client::{Client, Ended, execute};
 use super::work::{Place, Work, Wrong, linearizable};
 use crate::checker::Verdict;
 use crate::history::{Entry, Recorder};
@@ -12,11 +12,12 @@ use crate::model::{Mutex, MutexInput, MutexOutput};
 use crate::writer::{make, name};
 use anyhow::{Result, bail};
 use async_trait::async_trait;
+use meta_client::meta_core::attr::Caller;
 use meta_client::meta_core::command::{Create, Existing, NewNode, Operation};
 use meta_client::meta_core::ids::Ino;
 use meta_client::meta_core::name::Name;
 use meta_client::meta_core::outcome::{Refusal, Success};
-use meta_client::meta_core::query::{Answer, QueryBody};
+use meta_client::meta_core::path::{Links, PathEnd, Resolve};
 use meta_client::{ClientError, MetaSession};
 use rand::Rng as _;
 use rand::rngs::StdRng;
@@ -210,23 +211,32 @@ impl ExclusiveCreate {
     async fn look(&self, client: &mut Client, key: String, name: Option<Name>) -> Option<String> {
         let (parent, name) = (self.dir(), name?);
         let call = client.call(key, MutexInput::Look, async |session| {
-            let ino = match query(session, QueryBody::Lookup { parent, name }).await {
-                Ok(Answer::Attr(attr)) => attr.ino,
-                Err(ClientError::Refused(Refusal::NotFound)) => {
-                    return Ended::Ok(MutexOutput::Holder(None));
-                }
-                Ok(other) => return Ended::Wrong(format!("a lookup gave {other:?}")),
+            // The slash has the walk stop at the symlink: the name and its target, of one moment.
+            let asked = Resolve {
+                from: parent,
+                path: [name.as_bytes(), b"/"].concat(),
+                links: Links::Stop,
+                open: None,
+            };
+            let found = match session.resolve(&Caller::root(), asked).await {
+                Ok(found) => found,
                 Err(_) => return Ended::Fail,
             };
-            // Whose it is never changes, so it is what it was when the name was looked up.
-            match query(session, QueryBody::ReadLink { ino }).await {
-                Ok(Answer::Bytes(bytes)) => match String::from_utf8_lossy(&bytes).parse() {
+            match found.end {
+                PathEnd::Symlink { target, .. } => match String::from_utf8_lossy(&target).parse() {
                     Ok(holder) => Ended::Ok(MutexOutput::Holder(Some(holder))),
-                    Err(_) => Ended::Wrong(format!("a lock is held by {bytes:?}")),
+                    Err(_) => Ended::Wrong(format!("a lock is held by {target:?}")),
                 },
-                Ok(other) => Ended::Wrong(format!("a lock's target is {other:?}")),
-                // Freed meanwhile: then nobody can say whose it was.
-                Err(_) => Ended::Fail,
+                PathEnd::Refused {
+                    refusal: Refusal::NotFound,
+                    ..
+                } => Ended::Ok(MutexOutput::Holder(None)),
+                // It was freed between two questions to a leader of an earlier build.
+                PathEnd::Refused {
+                    refusal: Refusal::Stale,
+                    ..
+                } => Ended::Fail,
+                other => Ended::Wrong(format!("the way to a lock ends with {other:?}")),
             }
         });
         call.await

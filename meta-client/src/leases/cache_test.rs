@@ -4,15 +4,15 @@ use meta_core::command::{Operation, SetAttr};
 use meta_core::outcome::Success;
 use meta_core::query::DirEntry;
 
-const LINK: u64 = 4;
-const DIR: Ino = Ino(1);
-const FILE: Ino = Ino(7);
+pub(super) const LINK: u64 = 4;
+pub(super) const DIR: Ino = Ino(1);
+pub(super) const FILE: Ino = Ino(7);
 
-fn name(text: &str) -> Name {
+pub(super) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-fn attr(ino: Ino, kind: FileKind, names: u64) -> Attr {
+pub(super) fn attr(ino: Ino, kind: FileKind, names: u64) -> Attr {
     Attr {
         ino,
         kind,
@@ -29,13 +29,13 @@ fn attr(ino: Ino, kind: FileKind, names: u64) -> Attr {
     }
 }
 
-fn cache() -> Arc<LeaseCache> {
+pub(super) fn cache() -> Arc<LeaseCache> {
     let cache = Arc::new(LeaseCache::default());
     cache.attach(LINK);
     cache
 }
 
-fn granted(asked: Instant, names: Option<u64>, refused: &[Ino]) -> Granted {
+pub(super) fn granted(asked: Instant, names: Option<u64>, refused: &[Ino]) -> Granted {
     Granted {
         grant: v1::LeaseGrant {
             generation: 9,
@@ -72,7 +72,7 @@ fn look(cache: &LeaseCache, text: &str) -> Option<Result<Answer, Refusal>> {
     cache.answer(&Caller::root(), &lookup(text))
 }
 
-fn recall(cache: &LeaseCache, ino: Ino, names: &[&str]) -> (bool, Option<Forgotten>) {
+pub(super) fn recall(cache: &LeaseCache, ino: Ino, names: &[&str]) -> (bool, Option<Forgotten>) {
     let names: Vec<Name> = names.iter().map(|text| name(text)).collect();
     cache.state.lock().recall(ino, false, &names)
 }

@@ -7,6 +7,7 @@
 mod events;
 mod file;
 mod own;
+mod paths;
 mod renew;
 
 pub(crate) use events::Moment;
@@ -191,21 +192,7 @@ impl LeaseCache {
         if !state.is_alive(Instant::now()) {
             return None;
         }
-        let answer = match body {
-            QueryBody::Lookup { parent, name } => state.lookup(caller, *parent, name),
-            QueryBody::GetAttr { ino } => state.attr(*ino).map(|attr| Ok(Answer::Attr(attr))),
-            QueryBody::Open { ino, read, write } => state.open(caller, *ino, *read, *write),
-            QueryBody::ReadDir {
-                ino,
-                after,
-                entries_max,
-                with_attrs,
-            } => state.list(*ino, *after, *entries_max, *with_attrs),
-            QueryBody::GetXattr { ino, name } => state.xattr(caller, *ino, name),
-            QueryBody::ListXattr { ino } => state.no_xattrs(*ino),
-            QueryBody::ReadLink { ino } => state.target(*ino),
-            _ => None,
-        }?;
+        let answer = state.answer(caller, body)?;
         drop(state);
         self.hits.fetch_add(1, Ordering::Relaxed);
         Some(answer)
@@ -385,6 +372,26 @@ impl State {
         Some(done)
     }
 
+    fn answer(&mut self, caller: &Caller, body: &QueryBody) -> Option<Result<Answer, Refusal>> {
+        match body {
+            QueryBody::Lookup { parent, name } => self.lookup(caller, *parent, name),
+            QueryBody::GetAttr { ino } => self.attr(*ino).map(|attr| Ok(Answer::Attr(attr))),
+            QueryBody::GetAttrs { inos } => self.attrs(inos),
+            QueryBody::Resolve(asked) => self.resolve(caller, asked),
+            QueryBody::Open { ino, read, write } => self.open(caller, *ino, *read, *write),
+            QueryBody::ReadDir {
+                ino,
+                after,
+                entries_max,
+                with_attrs,
+            } => self.list(*ino, *after, *entries_max, *with_attrs),
+            QueryBody::GetXattr { ino, name } => self.xattr(caller, *ino, name),
+            QueryBody::ListXattr { ino } => self.no_xattrs(*ino),
+            QueryBody::ReadLink { ino } => self.target(*ino),
+            _ => None,
+        }
+    }
+
     fn attr(&mut self, ino: Ino) -> Option<Attr> {
         let file = self.files.get_mut(&ino)?;
         let attr = file.attr()?.clone();
@@ -531,6 +538,13 @@ impl State {
                     self.with(*ino, |file| file.learn_page(*after, *parent, entries, *end));
                 }
             }
+            (_, Ok(Answer::Attrs(each))) => {
+                let attrs = each.iter().flatten();
+                for attr in attrs.filter(|attr| leased(attr.ino)) {
+                    self.learn_attr(begun, attr);
+                }
+            }
+            (_, Ok(Answer::Resolved(found))) => self.learn_path(begun, found, &leased),
             (QueryBody::GetXattr { ino, name }, Ok(Answer::Bytes(value))) if leased(*ino) => {
                 self.learn_more(begun, *ino, |file| file.learn_xattr(name, Some(value)));
             }

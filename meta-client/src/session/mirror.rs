@@ -41,7 +41,8 @@ pub struct MirrorCounts {
     pub served: u64,
     /// By the origin, because the mirror had not applied enough in time.
     pub behind: u64,
-    /// By the origin, because the mirror did not answer or could not be read.
+    /// By the origin, because the mirror did not answer, could not be read, or is of an earlier
+    /// version that does not know the question.
     pub unavailable: u64,
 }
 
@@ -154,6 +155,9 @@ impl MirrorRoute {
         at_least: Token,
     ) -> Result<Read, Declined> {
         let link = self.lead.current().ok_or(Declined::Unavailable)?;
+        if !link.knows(body) {
+            return Err(Declined::Unavailable);
+        }
         let volume = self.volume(&link).await?;
         // Once it is known to lag, every read would wait in vain.
         let lagging = self

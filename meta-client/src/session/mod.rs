@@ -11,6 +11,7 @@ mod inner;
 mod keeper;
 mod mirror;
 mod nearest;
+mod paths;
 
 pub use held::HeldInodes;
 pub use mirror::{MirrorCounts, MirrorRouteStatus};

@@ -7,5 +7,6 @@ mod failover;
 mod fake;
 mod lost_session;
 mod nearest;
+mod paths;
 mod queries;
 mod session;

@@ -7,9 +7,12 @@ use crate::attr::{Caller, FileKind};
 use crate::ids::{ChunkIndex, DentryNumber, Ino, SliceOrder};
 use crate::key::{self, Ids, Key, PREFIX_BYTES, Table};
 use crate::kv::{Family, KvRead};
-use crate::limits::{DEPTH_MAX, PAGE_BYTES_MAX, READ_SLICES_MAX, READDIR_ENTRIES_MAX};
+use crate::limits::{
+    DEPTH_MAX, GET_ATTRS_MAX, PAGE_BYTES_MAX, READ_SLICES_MAX, READDIR_ENTRIES_MAX,
+};
 use crate::name::Name;
 use crate::outcome::{Fatal, Refusal, Stop};
+use crate::path::{Resolve, Walk};
 use crate::query::{Answer, DirEntry, QueryBody, Slice, SliceCursor};
 use crate::row::{Blob, Named, Row, SliceRow};
 use crate::tables::{Tables, cut_at, last_id};
@@ -31,6 +34,8 @@ pub(super) fn answer<K: KvRead>(
             Ok(Answer::Attr(tables.inode_of(&dentry)?.attr(dentry.ino)))
         }
         QueryBody::GetAttr { ino } => Ok(Answer::Attr(tables.inode(*ino)?.attr(*ino))),
+        QueryBody::GetAttrs { inos } => get_attrs(tables, inos),
+        QueryBody::Resolve(asked) => resolve(tables, caller, asked),
         QueryBody::Open { ino, read, write } => {
             let inode = tables.inode(*ino)?;
             // Nobody may take hold of what is about to be reaped. Who holds it already knows it.
@@ -63,6 +68,44 @@ pub(super) fn answer<K: KvRead>(
         | QueryBody::Backup
         | QueryBody::Volumes { .. } => Err(Refusal::InvalidArgument.into()),
     }
+}
+
+fn get_attrs<K: KvRead>(tables: Tables<'_, K>, inos: &[Ino]) -> Result<Answer, Stop> {
+    if inos.len() > GET_ATTRS_MAX {
+        return Err(Refusal::InvalidArgument.into());
+    }
+    let each = inos.iter().map(|ino| match tables.inode(*ino) {
+        Ok(inode) => Ok(Ok(inode.attr(*ino))),
+        Err(Stop::Refused(refusal)) => Ok(Err(refusal)),
+        Err(Stop::Fatal(fatal)) => Err(fatal),
+    });
+    Ok(Answer::Attrs(each.collect::<Result<_, Fatal>>()?))
+}
+
+fn resolve<K: KvRead>(
+    tables: Tables<'_, K>,
+    caller: &Caller,
+    asked: &Resolve,
+) -> Result<Answer, Stop> {
+    let directory = tables.inode(asked.from)?.attr(asked.from);
+    let mut walk = Walk::new(caller, directory, asked);
+    while let Some(question) = walk.question() {
+        let answer = match &question {
+            // The directory was read, and found good, one step before.
+            QueryBody::Lookup { parent, name } => match tables.dentry(*parent, name)? {
+                Some(dentry) => Ok(Answer::Attr(tables.inode_of(&dentry)?.attr(dentry.ino))),
+                None => Err(Refusal::NotFound),
+            },
+            other => match answer(tables, caller, other) {
+                Ok(answer) => Ok(answer),
+                Err(Stop::Refused(refusal)) => Err(refusal),
+                Err(fatal) => return Err(fatal),
+            },
+        };
+        let fits = walk.answer(answer);
+        fits.map_err(|_other| Fatal::Invariant("a walk was answered something else"))?;
+    }
+    Ok(Answer::Resolved(walk.found()))
 }
 
 fn read_dir<K: KvRead>(

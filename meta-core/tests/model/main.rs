@@ -8,6 +8,7 @@ mod engine;
 mod filesystem;
 mod listing;
 mod operation;
+mod paths;
 
 use driver::Driver;
 use meta_core::changelog::{Record, SealedRecord};

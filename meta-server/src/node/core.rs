@@ -575,6 +575,9 @@ fn behind(token: Token) -> Failure {
     ))
 }
 
+/// Files that are read one after the other without leaving the thread.
+const POINTS_MAX: usize = 16;
+
 /// Whether a query reads a few rows only, so that it need not leave the thread it is on.
 fn is_point(body: &QueryBody) -> bool {
     match body {
@@ -585,6 +588,8 @@ fn is_point(body: &QueryBody) -> bool {
         | QueryBody::GetXattr { .. }
         | QueryBody::Backup
         | QueryBody::FindVolume { .. } => true,
+        QueryBody::GetAttrs { inos } => inos.len() <= POINTS_MAX,
+        QueryBody::Resolve(asked) => asked.is_short(),
         QueryBody::ReadDir { .. }
         | QueryBody::Followers
         | QueryBody::ReadSlices { .. }

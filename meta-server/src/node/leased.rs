@@ -237,25 +237,33 @@ impl Core {
     }
 }
 
-/// The file or directory that a question is about, if its answer can be cached.
-fn named(body: &QueryBody) -> Option<Ino> {
+/// The files that a question is about, if its answer can be cached, as far as it names them.
+fn named(body: &QueryBody) -> Option<Vec<Ino>> {
     match body {
-        QueryBody::Lookup { parent, .. } => Some(*parent),
-        QueryBody::GetAttr { ino }
+        QueryBody::Lookup { parent: ino, .. }
+        | QueryBody::GetAttr { ino }
         | QueryBody::Open { ino, .. }
         | QueryBody::ReadDir { ino, .. }
         | QueryBody::GetXattr { ino, .. }
         | QueryBody::ListXattr { ino }
-        | QueryBody::ReadLink { ino } => Some(*ino),
+        | QueryBody::ReadLink { ino } => Some(vec![*ino]),
+        // Those that are there are in the answer.
+        QueryBody::GetAttrs { .. } | QueryBody::Resolve(_) => Some(Vec::new()),
         _ => None,
     }
 }
 
-/// All files that an answer shows, the one that was asked about first.
-fn shown(asked: Ino, result: &Result<Answer, Refusal>) -> Option<Vec<Ino>> {
-    let mut inos = vec![asked];
+/// All files that an answer shows, those that were asked about first.
+fn shown(asked: Vec<Ino>, result: &Result<Answer, Refusal>) -> Option<Vec<Ino>> {
+    let mut inos = asked;
     match result {
         Ok(Answer::Attr(attr)) => inos.push(attr.ino),
+        Ok(Answer::Attrs(each)) => inos.extend(each.iter().flatten().map(|attr| attr.ino)),
+        // Directories, and with them that the name is not there at which the path ended.
+        Ok(Answer::Resolved(found)) => {
+            inos.push(found.directory.ino);
+            inos.extend(found.steps.iter().map(|step| step.attr.ino));
+        }
         Ok(Answer::Entries { entries, .. }) => {
             let with_attrs = entries.iter().filter(|entry| entry.attr.is_some());
             inos.extend(with_attrs.map(|entry| entry.ino));

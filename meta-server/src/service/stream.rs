@@ -156,7 +156,9 @@ impl ClientStream {
             node_id: self.core.config.node_id,
             leading: lead.leads && self.core.has_majority(),
             leader_hint: lead.leader.map(|(_, addr)| addr).unwrap_or_default(),
-            features: v1::Feature::Leases as u64 | v1::Feature::Nearest as u64,
+            features: v1::Feature::Leases as u64
+                | v1::Feature::Nearest as u64
+                | v1::Feature::Paths as u64,
         };
         self.tell(first.id, Tell::Hello(reply)).await
     }
@@ -349,6 +351,8 @@ enum Work {
 fn may_be_large(body: &QueryBody) -> bool {
     match body {
         QueryBody::ReadDir { entries_max, .. } => *entries_max > SMALL_PAGE,
+        QueryBody::GetAttrs { inos } => inos.len() > SMALL_PAGE as usize,
+        QueryBody::Resolve(asked) => !asked.is_short(),
         QueryBody::ReadSlices { .. }
         | QueryBody::Sessions { .. }
         | QueryBody::Volumes { .. }

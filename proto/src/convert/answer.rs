@@ -10,9 +10,9 @@ use meta_core::ids::{
     VolumeId,
 };
 use meta_core::limits::{
-    DEPTH_MAX, FOLLOWERS_MAX, MESSAGE_BYTES_MAX, READ_SLICES_MAX, READDIR_ENTRIES_MAX,
-    SESSION_INFO_BYTES_MAX, STORAGE_BYTES_MAX, VOLUME_NAME_BYTES_MAX, XATTR_LIST_BYTES_MAX,
-    XATTR_VALUE_BYTES_MAX,
+    DEPTH_MAX, FOLLOWERS_MAX, GET_ATTRS_MAX, MESSAGE_BYTES_MAX, READ_SLICES_MAX,
+    READDIR_ENTRIES_MAX, SESSION_INFO_BYTES_MAX, STORAGE_BYTES_MAX, VOLUME_NAME_BYTES_MAX,
+    XATTR_LIST_BYTES_MAX, XATTR_VALUE_BYTES_MAX,
 };
 use meta_core::name::Name;
 use meta_core::outcome::{Refusal, Token};
@@ -98,6 +98,10 @@ impl From<&Answer> for v1::Answer {
                 Message::Followers(v1::Followers { followers })
             }
             Answer::Backup(status) => Message::Backup(status.into()),
+            Answer::Resolved(found) => Message::Resolved(found.into()),
+            Answer::Attrs(each) => Message::Attrs(v1::Attrs {
+                attrs: each.iter().map(Into::into).collect(),
+            }),
         };
         Self {
             answer: Some(answer),
@@ -145,6 +149,8 @@ impl Convert<Answer> for v1::Answer {
                     Answer::Followers(followers.map(|m| (m.name, m.info)).collect())
                 }
                 Message::Backup(m) => Answer::Backup(m.convert()?),
+                Message::Resolved(m) => Answer::Resolved(m.convert()?),
+                Message::Attrs(m) => Answer::Attrs(list(m.attrs, "Attrs.attrs", GET_ATTRS_MAX)?),
             },
         )
     }

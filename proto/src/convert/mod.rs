@@ -7,6 +7,7 @@ mod answer;
 mod command;
 mod mirror;
 mod operation;
+mod path;
 mod query;
 mod record;
 mod reply;

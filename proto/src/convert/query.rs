@@ -4,7 +4,9 @@ use super::{Convert, bounded, name, narrow, need, text, within};
 use crate::error::ConvertError;
 use crate::v1::{self, query::Body};
 use meta_core::ids::{ChunkIndex, DentryNumber, Ino, SessionId, SliceOrder, VolumeId};
-use meta_core::limits::{READDIR_ENTRIES_MAX, VOLUME_NAME_BYTES_MAX, XATTR_NAME_BYTES_MAX};
+use meta_core::limits::{
+    GET_ATTRS_MAX, READDIR_ENTRIES_MAX, VOLUME_NAME_BYTES_MAX, XATTR_NAME_BYTES_MAX,
+};
 use meta_core::query::{Query, QueryBody, SliceCursor};
 
 impl From<&Query> for v1::Query {
@@ -41,6 +43,10 @@ impl From<&QueryBody> for Body {
                 name: name.as_bytes().to_vec(),
             }),
             QueryBody::GetAttr { ino } => Self::GetAttr(v1::GetAttr { ino: ino.0 }),
+            QueryBody::GetAttrs { inos } => Self::GetAttrs(v1::GetAttrs {
+                inos: inos.iter().map(|ino| ino.0).collect(),
+            }),
+            QueryBody::Resolve(asked) => Self::Resolve(asked.into()),
             QueryBody::Open { ino, read, write } => Self::Open(v1::Open {
                 ino: ino.0,
                 read: *read,
@@ -97,6 +103,12 @@ impl Convert<QueryBody> for Body {
                 name: name(m.name, "Lookup.name")?,
             },
             Self::GetAttr(m) => QueryBody::GetAttr { ino: Ino(m.ino) },
+            Self::GetAttrs(m) => {
+                let inos = bounded(m.inos, "GetAttrs.inos", GET_ATTRS_MAX)?;
+                let inos = inos.into_iter().map(Ino).collect();
+                QueryBody::GetAttrs { inos }
+            }
+            Self::Resolve(m) => QueryBody::Resolve(m.convert()?),
             Self::Open(m) => QueryBody::Open {
                 ino: Ino(m.ino),
                 read: m.read,

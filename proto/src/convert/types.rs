@@ -83,6 +83,7 @@ impl From<Refusal> for v1::Refusal {
             Refusal::MirrorLoading => Self::MirrorLoading,
             Refusal::MirrorGap => Self::MirrorGap,
             Refusal::ClaimLost => Self::ClaimLost,
+            Refusal::Loop => Self::Loop,
         }
     }
 }

@@ -4,8 +4,10 @@ use meta_core::attr::{Caller, Timestamp};
 use meta_core::command::{Command, CommandBody, Operation, Request, XattrMode};
 use meta_core::ids::{Ino, SessionId, SlotIndex, VolumeId};
 use meta_core::limits;
+use meta_core::query::Query;
 use prost::Message;
 use proto::codec::{FORMAT_VERSION, decode_command, encode_command};
+use proto::convert::Convert as _;
 use proto::{ConvertError, v1};
 
 fn request(operation: Operation) -> Command {
@@ -173,6 +175,68 @@ fn names_that_cannot_be_are_refused() {
             "{name:?}: {result:?}"
         );
     }
+}
+
+#[test]
+fn paths_and_questions_for_many_files_are_bounded_and_checked() {
+    let asked = |body| {
+        let query = v1::Query {
+            volume: 1,
+            caller: Some(v1::Caller::default()),
+            body: Some(body),
+        };
+        let query: Result<Query, ConvertError> = query.convert();
+        query.map(drop)
+    };
+    let resolve = |length: usize, links: i32| {
+        asked(v1::query::Body::Resolve(v1::Resolve {
+            from: 1,
+            path: vec![b'a'; length],
+            links,
+            open: None,
+        }))
+    };
+    assert!(resolve(limits::PATH_BYTES_MAX, 1).is_ok());
+    let long = resolve(limits::PATH_BYTES_MAX + 1, 1);
+    assert!(
+        matches!(long, Err(ConvertError::PastLimit { .. })),
+        "{long:?}"
+    );
+    for links in [0, 4, -1] {
+        let unknown = resolve(1, links);
+        let refused = matches!(unknown, Err(ConvertError::UnknownNumber { .. }));
+        assert!(refused, "{links}: {unknown:?}");
+    }
+    let many = |count| {
+        asked(v1::query::Body::GetAttrs(v1::GetAttrs {
+            inos: vec![7; count],
+        }))
+    };
+    assert!(many(limits::GET_ATTRS_MAX).is_ok());
+    let too_many = many(limits::GET_ATTRS_MAX + 1);
+    assert!(
+        matches!(too_many, Err(ConvertError::PastLimit { .. })),
+        "{too_many:?}"
+    );
+}
+
+/// What a node of an earlier version makes of a question that it does not know.
+#[test]
+fn a_question_of_a_later_version_is_a_question_without_a_body() {
+    let mut bytes = v1::Query {
+        volume: 1,
+        caller: Some(v1::Caller::default()),
+        body: None,
+    }
+    .encode_to_vec();
+    // Field 1000, of no bytes.
+    bytes.extend([0xc2, 0x3e, 0x00]);
+    let query = v1::Query::decode(&bytes[..]).expect("a message");
+    let query: Result<Query, ConvertError> = query.convert();
+    assert!(
+        matches!(query, Err(ConvertError::Missing("Query.body"))),
+        "{query:?}"
+    );
 }
 
 #[test]

@@ -44,8 +44,8 @@ pub struct NearestCounts {
     pub served: u64,
     /// By the leader, because that member had not applied enough in time.
     pub behind: u64,
-    /// By the leader, because there was no such member, it did not answer, or it could not ask the
-    /// leader.
+    /// By the leader, because there was no such member, it did not answer, it could not ask the
+    /// leader, or it is of an earlier version that does not know the question.
     pub unavailable: u64,
 }
 
@@ -159,6 +159,10 @@ impl Shared {
 
     async fn try_ask(&self, query: &Query, seen: Token) -> Result<Read, Declined> {
         let chosen = self.chosen().ok_or(Declined::Unavailable)?;
+        // One of an earlier version is as good as before for what it knows.
+        if !chosen.link.knows(&query.body) {
+            return Err(Declined::Unavailable);
+        }
         let asked = ask(&chosen.link, query, seen).await;
         if asked.is_err() {
             self.give_up(&chosen);

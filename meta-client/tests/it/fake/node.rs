@@ -3,6 +3,7 @@
 use super::model::Model;
 use meta_core::command::{Command, CommandBody};
 use meta_core::outcome::Token;
+use meta_core::query::{Query, QueryBody};
 use parking_lot::Mutex;
 use proto::convert::{Convert as _, query_answer};
 use proto::v1::client_frame::Body as Ask;
@@ -79,7 +80,9 @@ pub(crate) struct Script {
     pub(crate) hello_version: AtomicU32,
     /// Whether it answers queries that any member may.
     pub(crate) nearest: AtomicBool,
-    /// For these queries, one after the other.
+    /// Whether it knows questions about paths and many files.
+    pub(crate) paths: AtomicBool,
+    /// For queries that any member may answer, one after the other.
     nearest_queries: Mutex<VecDeque<NearestFault>>,
     /// These queries that were answered.
     pub(crate) nearest_answered: AtomicU32,
@@ -109,6 +112,7 @@ impl Node {
             initialised: AtomicBool::new(true),
             hello_version: AtomicU32::new(1),
             nearest: AtomicBool::new(true),
+            paths: AtomicBool::new(true),
             nearest_queries: Mutex::default(),
             nearest_answered: AtomicU32::new(0),
             far_ms: AtomicU64::new(0),
@@ -288,6 +292,7 @@ impl Script {
             Ask::Query(query) => {
                 self.model.see(|seen| seen.queries += 1);
                 let query = query.convert().expect("a query");
+                self.check_known(&query);
                 let faults = &self.others;
                 self.do_with(faults, || {
                     let (token, result) = self.model.answer(&query);
@@ -300,6 +305,7 @@ impl Script {
     fn nearest(&self, asked: v1::NearestQuery) -> Act {
         assert!(self.nearest.load(Ordering::SeqCst), "that was not offered");
         let query = asked.query.expect("a query").convert().expect("a query");
+        self.check_known(&query);
         let fault = self.nearest_queries.lock().pop_front();
         let (mut token, result) = self.model.answer(&query);
         match fault {
@@ -313,6 +319,15 @@ impl Script {
         Act::Tell(Box::new(Tell::Answer(query_answer(token, result))))
     }
 
+    fn check_known(&self, query: &Query) {
+        let of_paths = matches!(
+            query.body,
+            QueryBody::Resolve(_) | QueryBody::GetAttrs { .. }
+        );
+        let known = self.paths.load(Ordering::SeqCst);
+        assert!(known || !of_paths, "that was not offered");
+    }
+
     fn hello(&self, hello: &v1::Hello) -> Tell {
         self.model.see(|seen| {
             seen.hellos += 1;
@@ -323,11 +338,16 @@ impl Script {
             node_id: self.id,
             leading: self.leading.load(Ordering::SeqCst),
             leader_hint: self.hint.lock().clone(),
-            features: match self.nearest.load(Ordering::SeqCst) {
-                true => v1::Feature::Nearest as u64,
-                false => 0,
-            },
+            features: self.features(),
         })
+    }
+
+    fn features(&self) -> u64 {
+        let offered = |flag: &AtomicBool, feature: v1::Feature| match flag.load(Ordering::SeqCst) {
+            true => feature as u64,
+            false => 0,
+        };
+        offered(&self.nearest, v1::Feature::Nearest) | offered(&self.paths, v1::Feature::Paths)
     }
 
     fn alive(&self, session: u64) -> Tell {

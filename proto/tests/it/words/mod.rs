@@ -42,7 +42,7 @@ pub(crate) fn kind() -> impl Strategy<Value = FileKind> {
 }
 
 pub(crate) fn refusal() -> impl Strategy<Value = Refusal> {
-    (1..=26_u16).prop_map(|number| Refusal::from_number(number).expect("1 to 26 are refusals"))
+    (1..=27_u16).prop_map(|number| Refusal::from_number(number).expect("1 to 27 are refusals"))
 }
 
 pub(crate) fn backup() -> impl Strategy<Value = NewBackup> {

@@ -1,10 +1,13 @@
 //! Queries and answers of every kind.
 
-use super::{attr, bytes, caller, crcs, ino, kind, name, timestamp, token, uuid};
+use super::{attr, bytes, caller, crcs, ino, kind, name, refusal, timestamp, token, uuid};
+use meta_core::attr::Attr;
 use meta_core::ids::{
     ChunkIndex, DentryNumber, Epoch, Level, Seq, SessionId, SliceId, SliceOrder, VolumeId,
 };
 use meta_core::limits::READDIR_ENTRIES_MAX;
+use meta_core::outcome::Refusal;
+use meta_core::path::{Access, Links, PathEnd, PathStep, Resolve, Resolved};
 use meta_core::query::{
     Answer, DirEntry, Query, QueryBody, SessionInfo, Slice, SliceCursor, VolumeInfo, VolumeStat,
 };
@@ -28,6 +31,15 @@ fn on_files() -> impl Strategy<Value = QueryBody> {
     prop_oneof![
         (ino(), name()).prop_map(|(parent, name)| QueryBody::Lookup { parent, name }),
         ino().prop_map(|ino| QueryBody::GetAttr { ino }),
+        prop::collection::vec(ino(), 0..9).prop_map(|inos| QueryBody::GetAttrs { inos }),
+        (ino(), bytes(300), links(), prop::option::of(access())).prop_map(
+            |(from, path, links, open)| QueryBody::Resolve(Resolve {
+                from,
+                path,
+                links,
+                open,
+            })
+        ),
         (ino(), any::<(bool, bool)>()).prop_map(|(ino, (read, write))| QueryBody::Open {
             ino,
             read,
@@ -51,6 +63,35 @@ fn on_files() -> impl Strategy<Value = QueryBody> {
         ino().prop_map(|ino| QueryBody::ListXattr { ino }),
         ino().prop_map(|ino| QueryBody::PathOf { ino }),
     ]
+}
+
+fn links() -> impl Strategy<Value = Links> {
+    prop::sample::select(vec![Links::Stop, Links::Above, Links::All])
+}
+
+fn access() -> impl Strategy<Value = Access> {
+    any::<(bool, bool)>().prop_map(|(read, write)| Access { read, write })
+}
+
+fn resolved() -> impl Strategy<Value = Resolved> {
+    let step = (ino(), prop::option::of(name()), attr());
+    let step = step.prop_map(|(parent, name, attr)| PathStep { parent, name, attr });
+    let end = prop_oneof![
+        Just(PathEnd::Reached),
+        (bytes(300), bytes(300)).prop_map(|(target, rest)| PathEnd::Symlink { target, rest }),
+        bytes(300).prop_map(|rest| PathEnd::Above { rest }),
+        (refusal(), bytes(300)).prop_map(|(refusal, rest)| PathEnd::Refused { refusal, rest }),
+    ];
+    (attr(), prop::collection::vec(step, 0..5), end).prop_map(|(directory, steps, end)| Resolved {
+        directory,
+        steps,
+        end,
+    })
+}
+
+fn attrs() -> impl Strategy<Value = Vec<Result<Attr, Refusal>>> {
+    let each = prop_oneof![attr().prop_map(Ok), refusal().prop_map(Err)];
+    prop::collection::vec(each, 0..5)
 }
 
 fn on_lists() -> impl Strategy<Value = QueryBody> {
@@ -106,6 +147,8 @@ pub(crate) fn answer() -> impl Strategy<Value = Answer> {
         prop::collection::vec(ino(), 0..9).prop_map(Answer::Inodes),
         prop::collection::vec(session(), 0..4).prop_map(Answer::Sessions),
         backup_status().prop_map(Answer::Backup),
+        resolved().prop_map(Answer::Resolved),
+        attrs().prop_map(Answer::Attrs),
     ]
 }
 

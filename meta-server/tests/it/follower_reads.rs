@@ -1,8 +1,6 @@
 //! What a follower answers, and what it does not.
 
-mod cluster;
-
-use cluster::{Stream, Three, create, lookup, until};
+use crate::cluster::{Stream, Three, create, lookup, until};
 use meta_client::meta_core::attr::Caller;
 use meta_client::meta_core::outcome::Refusal;
 use meta_client::meta_core::query::Answer;

@@ -1,0 +1,5 @@
+//! Clients against three real nodes in one process.
+
+mod cluster;
+mod follower_reads;
+mod paths;
