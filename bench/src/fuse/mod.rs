@@ -58,7 +58,10 @@ pub(crate) async fn run(args: &FuseArgs) -> Result<ExitCode> {
     cluster.format("bench").await?;
     let mut serving = start_null(&dir, &null, args.count).await?;
     let mount = Mount::start(&cluster.url("bench"), &own, &dir.join("mount.log"), &[])?;
-    let mut served = Served { cluster, mount };
+    let mut served = Served {
+        cluster,
+        mount: Some(mount),
+    };
     let mut rounds = Vec::new();
     for round in 1..=args.rounds {
         if !args.json {
@@ -72,7 +75,7 @@ pub(crate) async fn run(args: &FuseArgs) -> Result<ExitCode> {
             }
         }
     }
-    served.mount.unmount()?;
+    served.unmount()?;
     unmount_null(&null)?;
     serving.wait(PATIENCE).await?;
     let figures = Figures::median(rounds).context("there is a round")?;
@@ -146,21 +149,30 @@ async fn calls(args: &FuseArgs, step: Step, point: &Path) -> Result<Sample> {
 /// The processes behind the mount, and this one.
 struct Served {
     cluster: Cluster,
-    mount: Mount,
+    /// Always there, but between two mounts.
+    mount: Option<Mount>,
 }
 
 impl Served {
     /// A mount that knows nothing takes the place of this one.
     fn remount(&mut self) -> Result<()> {
-        let point = self.mount.path().to_owned();
-        self.mount.unmount()?;
+        let point = self.mounted()?.path().to_owned();
+        self.unmount()?;
         let log = self.cluster.dir().join("mount.log");
-        self.mount = Mount::start(&self.cluster.url("bench"), &point, &log, &[])?;
+        self.mount = Some(Mount::start(&self.cluster.url("bench"), &point, &log, &[])?);
         Ok(())
     }
 
+    fn unmount(&mut self) -> Result<()> {
+        self.mount.take().map_or(Ok(()), Mount::unmount)
+    }
+
+    fn mounted(&mut self) -> Result<&mut Mount> {
+        self.mount.as_mut().context("there is a mount")
+    }
+
     fn cpu_seconds(&mut self) -> Result<f64> {
-        let mount = self.mount.process().cpu_seconds()?;
+        let mount = self.mounted()?.process().cpu_seconds()?;
         Ok(self.cluster.cpu_seconds()? + mount + cpu_seconds(std::process::id())?)
     }
 }
