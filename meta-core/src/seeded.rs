@@ -56,6 +56,9 @@ bugs! {
     CrcNotChecked = "crc of the log not checked",
     /// A leader answers reads without asking whether it still leads.
     StaleRead = "stale leader read",
+    /// A node that was started votes and stands for election at once, although a leader may rely on
+    /// what it has forgotten.
+    StartedNodeVotes = "started node votes",
     /// A follower answers reads without asking the leader how far it must be.
     FollowerDoesNotAsk = "follower does not ask",
     /// A changelog that is resumed begins one record too late.

@@ -7,6 +7,7 @@
 use meta_core::attr::Timestamp;
 use parking_lot::Mutex;
 use raft_store::NodeId;
+use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 #[cfg(feature = "rocksdb")]
@@ -25,6 +26,36 @@ const SAMPLE_AGE_MAX: Duration = Duration::from_secs(10);
 pub trait WallClock: Send + Sync + Debug {
     /// Time since 1970.
     fn now(&self) -> Duration;
+
+    /// How long the machine was suspended since it was started.
+    fn suspended(&self) -> Suspended {
+        suspended()
+    }
+}
+
+/// How long a machine was suspended, as far as can be known: the time that its monotonic clock, by
+/// which all waiting is done, does not count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Suspended {
+    /// At least so long.
+    pub least: Duration,
+    /// At most so long: two clocks cannot be read at one instant.
+    pub most: Duration,
+}
+
+fn suspended() -> Suspended {
+    let read = |clock| {
+        let time = clock_gettime(clock);
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+    };
+    let before = read(ClockId::Monotonic);
+    let boot = read(ClockId::Boottime);
+    let after = read(ClockId::Monotonic);
+    Suspended {
+        least: boot.saturating_sub(after),
+        most: boot.saturating_sub(before),
+    }
 }
 
 /// The machine's clock.

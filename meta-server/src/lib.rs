@@ -20,6 +20,7 @@ mod failure;
 mod generations;
 mod http;
 mod leader;
+mod leader_lease;
 mod leases;
 mod listener;
 pub mod logging;
@@ -40,7 +41,7 @@ mod service;
 mod session_table;
 mod space;
 
-pub use clock::{SystemClock, WallClock};
+pub use clock::{Suspended, SystemClock, WallClock};
 pub use generations::AppliedGeneration;
 pub use listener::Listener;
 pub use node::{Node, NodeParts, StartError};

@@ -21,6 +21,8 @@ pub(crate) struct Metrics {
     pub(crate) proposal_seconds: Histogram,
     /// Read rounds, each for all queries that waited.
     pub(crate) read_rounds: Counter,
+    /// Reads that this node's lease as a leader answered, without a word to the others.
+    pub(crate) lease_reads: Counter,
     /// Questions of this node to its leader, each for all queries that waited.
     pub(crate) follower_rounds: Counter,
     /// Commands between submission and reply.
@@ -103,6 +105,7 @@ impl Default for Metrics {
             peer_failures,
             proposal_seconds,
             read_rounds: Counter::default(),
+            lease_reads: Counter::default(),
             follower_rounds: Counter::default(),
             proposals_in_flight: Gauge::default(),
             streams: Gauge::default(),
@@ -139,6 +142,8 @@ impl Metrics {
     fn register_reads(&self, registry: &mut Registry) {
         let help = "Rounds that confirmed leadership for reads";
         registry.register("read_rounds", help, self.read_rounds.clone());
+        let help = "Reads that were answered under the leader's lease";
+        registry.register("lease_reads", help, self.lease_reads.clone());
         let help = "Questions to the leader how far a read must see";
         registry.register("follower_rounds", help, self.follower_rounds.clone());
     }

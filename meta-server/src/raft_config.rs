@@ -1,6 +1,7 @@
 //! What openraft is told.
 
 use crate::config::{NodeConfig, RaftTimes};
+use meta_core::seeded::{Bug, has};
 use openraft::{Config, SnapshotPolicy, StepDownPolicy};
 
 /// Entries taken from the log for one append; [`crate::network`] bounds their bytes.
@@ -21,6 +22,7 @@ pub(crate) fn raft_config(config: &NodeConfig) -> Result<Config, openraft::Confi
         election_max_ms,
         snapshot_entries,
         keep_entries,
+        lease_reads,
     } = config.raft;
     let settings = Config {
         cluster_name: "curlew".to_owned(),
@@ -35,6 +37,8 @@ pub(crate) fn raft_config(config: &NodeConfig) -> Result<Config, openraft::Confi
         notification_channel_size: Some(QUEUE),
         // A node that lost contact must not depose a leader that others hear.
         enable_pre_vote: Some(true),
+        // Where leaders have leases, not before the node's quarantine is over.
+        enable_elect: !lease_reads || has(Bug::StartedNodeVotes),
         // A restarted leader campaigns like anybody else: its vote is restored without a lease.
         enable_leader_restore: Some(false),
         // A follower never has less than it said it has.

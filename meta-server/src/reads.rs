@@ -4,19 +4,24 @@
 //! before the round began. So a round answers exactly those reads that were waiting when it began;
 //! later ones wait for the next. The leader's rounds confirm with a majority that it still leads,
 //! and wait until it has applied so much: a deposed leader gets no majority, and can never answer
-//! from an old state. A follower's rounds ask the leader, which does such a round for it.
+//! from an old state. Under a lease they need not ask the others (`leader_lease.rs`). A follower's
+//! rounds ask the leader, which does such a round for it.
 
 use crate::failure::{self, Failure};
+use crate::leader_lease::LeaderLease;
 use crate::network::Network;
 use crate::node::Raft;
-use openraft::ReadPolicy;
+use crate::proposer::leading_term;
 use openraft::async_runtime::WatchReceiver as _;
+use openraft::{LinearizerOption, ReadPolicy};
 use prometheus_client::metrics::counter::Counter;
 use raft_store::{LogId, StateReader};
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -83,8 +88,8 @@ fn gate(count: Counter) -> (ReadGate, ReadRounds) {
 }
 
 impl ReadRounds {
-    /// Runs rounds until `stop`.
-    async fn run<R>(mut self, stop: CancellationToken, round: impl Fn() -> R)
+    /// Runs rounds until `stop`, each told for how many reads it is.
+    async fn run<R>(mut self, stop: CancellationToken, round: impl Fn(usize) -> R)
     where
         R: Future<Output = Result<Place, Failure>>,
     {
@@ -99,7 +104,7 @@ impl ReadRounds {
             }
             self.count.inc();
             let found = tokio::select! {
-                found = round() => found,
+                found = round(count) => found,
                 () = stop.cancelled() => Err(Failure::unavailable("the node is stopping")),
             };
             for waiter in batch.drain(..) {
@@ -142,11 +147,16 @@ impl Reads {
             follow_limit,
         } = parts;
         let (leading, rounds) = gate(network.metrics.read_rounds.clone());
-        let of_leader = raft.clone();
-        let confirm = move || confirmed(of_leader.clone(), majority_limit);
+        let round = Leading {
+            raft: raft.clone(),
+            lease: Arc::clone(&network.leader_lease),
+            lease_reads: network.metrics.lease_reads.clone(),
+            limit: majority_limit,
+        };
+        let confirm = move |reads| round.clone().confirmed(reads);
         tasks.spawn(rounds.run(stop.clone(), confirm));
         let (following, rounds) = gate(network.metrics.follower_rounds.clone());
-        let ask = move || told(raft.clone(), network.clone(), follow_limit);
+        let ask = move |_reads| told(raft.clone(), network.clone(), follow_limit);
         tasks.spawn(rounds.run(stop.clone(), ask));
         Self {
             leading,
@@ -199,16 +209,49 @@ impl Reads {
     }
 }
 
-/// A leader's round.
-async fn confirmed(raft: Raft, limit: Duration) -> Result<Place, Failure> {
-    let confirming = raft.ensure_linearizable(ReadPolicy::ReadIndex);
-    match tokio::time::timeout(limit, confirming).await {
-        Ok(confirmed) => confirmed
-            .map(|read| Place::of(read.log_id()))
-            .map_err(failure::of_read),
-        Err(_elapsed) => Err(Failure::unavailable(
-            "the leader does not hear from a majority",
-        )),
+/// What a leader's rounds need.
+#[derive(Clone)]
+struct Leading {
+    raft: Raft,
+    lease: Arc<LeaderLease>,
+    lease_reads: Counter,
+    limit: Duration,
+}
+
+impl Leading {
+    /// A leader's round.
+    async fn confirmed(self, reads: usize) -> Result<Place, Failure> {
+        let confirming = async {
+            if let Some(place) = self.leased().await {
+                self.lease_reads
+                    .inc_by(u64::try_from(reads).unwrap_or(u64::MAX));
+                return Ok(place);
+            }
+            let read = self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await;
+            read.map(|read| Place::of(read.log_id()))
+                .map_err(failure::of_read)
+        };
+        let confirmed = tokio::time::timeout(self.limit, confirming).await;
+        confirmed.unwrap_or_else(|_elapsed| {
+            Err(Failure::unavailable(
+                "the leader does not hear from a majority",
+            ))
+        })
+    }
+
+    /// What is found without asking the others, if the lease allows it. It must allow it before Raft
+    /// is asked, when all who wait have come, and still afterwards: answers that came in between may
+    /// have promised less.
+    async fn leased(&self) -> Option<Place> {
+        let (asked, term) = (Instant::now(), leading_term(&self.raft));
+        let age = self.lease.age_max(term, asked);
+        if age.is_zero() {
+            return None;
+        }
+        let option = LinearizerOption::new(Some(age), false).with_wait_timeout(Duration::ZERO);
+        let read = self.raft.ensure_linearizable(option).await.ok()?;
+        let still = self.lease.age_max(term, asked) >= age;
+        still.then(|| Place::of(read.log_id()))
     }
 }
 

@@ -45,6 +45,7 @@ fn a_full_file_is_read() {
         election_max_ms = 400
         snapshot_entries = 1000
         keep_entries = 10
+        lease_reads = true
         [log]
         format = "json"
         level = "debug"
@@ -52,6 +53,7 @@ fn a_full_file_is_read() {
     let config = NodeConfig::parse(text).unwrap();
     assert_eq!(config.peers.len(), 2);
     assert_eq!(config.raft.election_max_ms, 400);
+    assert!(config.raft.lease_reads);
     assert_eq!(config.cache_bytes, 16 << 20);
     assert_eq!(config.worker_threads, 3);
     assert_eq!(
@@ -149,6 +151,10 @@ fn mistakes_behind_the_required_fields_name_theirs_too() {
             "raft.election_max_ms: 300 must be above",
         ),
         ("[raft]\nbeat = 1", "raft.beat: unknown field"),
+        (
+            "[raft]\nlease_reads = \"yes\"",
+            "raft.lease_reads: must be true or false, not \"yes\"",
+        ),
         (
             "[log]\nformat = \"xml\"",
             "log.format: must be \"text\" or \"json\", not \"xml\"",

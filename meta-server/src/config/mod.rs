@@ -71,6 +71,9 @@ pub struct RaftTimes {
     pub snapshot_entries: u64,
     /// Log entries kept behind a snapshot, for followers that are a little late.
     pub keep_entries: u64,
+    /// Whether this node answers reads under a lease while it leads, and keeps to what leases of
+    /// others rest on. A leader has one only while all members have this.
+    pub lease_reads: bool,
 }
 
 impl Default for RaftTimes {
@@ -83,6 +86,7 @@ impl Default for RaftTimes {
             election_max_ms: 800,
             snapshot_entries: 100_000,
             keep_entries: 20_000,
+            lease_reads: false,
         }
     }
 }
@@ -323,6 +327,7 @@ fn raft(fields: Option<Fields>) -> Result<RaftTimes, String> {
         keep_entries: fields
             .number("keep_entries", 0..=100_000_000)?
             .unwrap_or(usual.keep_entries),
+        lease_reads: fields.switch("lease_reads")?.unwrap_or(usual.lease_reads),
     };
     fields.finish()?;
     if times.election_min_ms < 2 * times.heartbeat_ms {

@@ -19,6 +19,7 @@ use raft_store::wire::{self, Message};
 use raft_store::{Incarnation, NodeId, SnapshotFiles, TypeConfig};
 use std::future::Future;
 use std::time::Duration;
+use tokio::time::Instant;
 use tonic::Code;
 use tonic::transport::Channel;
 
@@ -106,7 +107,7 @@ impl Link {
         limit: Duration,
     ) -> Result<A, RPCError<TypeConfig>> {
         let payload = wire::encode(message).map_err(|error| NetworkError::new(&error))?;
-        let sent = self.network.wall.now();
+        let (sent, sent_at) = (self.network.wall.now(), Instant::now());
         let request = v1::RaftRequest {
             group: 0,
             sender: self.network.node_id,
@@ -135,6 +136,11 @@ impl Link {
         self.network
             .generations
             .observe(self.target, answer.receiver_generation);
+        self.network.leader_lease.observe(
+            self.target,
+            sent_at,
+            promise(answer.receiver_promise_ms),
+        );
         self.network.space.report(
             self.target,
             answer.receiver_free_bytes,
@@ -151,6 +157,11 @@ impl Link {
             timeout,
         }
     }
+}
+
+/// What a peer says that it promises.
+pub(super) fn promise(ms: u32) -> Duration {
+    Duration::from_millis(u64::from(ms))
 }
 
 /// Whether to try again at once or after a pause.

@@ -15,6 +15,7 @@ pub(crate) use channels::Channels;
 
 use crate::clock::{ClockCheck, WallClock};
 use crate::generations::Generations;
+use crate::leader_lease::LeaderLease;
 use crate::metrics::Metrics;
 use crate::space::SpaceWatch;
 use link::Link;
@@ -33,6 +34,7 @@ pub(crate) struct Network {
     pub(crate) clock: Arc<ClockCheck>,
     pub(crate) space: Arc<SpaceWatch>,
     pub(crate) generations: Arc<Generations>,
+    pub(crate) leader_lease: Arc<LeaderLease>,
     pub(crate) metrics: Arc<Metrics>,
     /// A call that made no progress for so long is given up.
     pub(crate) stall: Duration,

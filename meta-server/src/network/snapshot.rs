@@ -3,7 +3,7 @@
 //! The stream takes as long as it takes; it is given up only when nothing moved for a while. No
 //! time limit of a single call applies to it.
 
-use super::link::{Link, failed};
+use super::link::{Link, failed, promise};
 use crate::clock::nanoseconds;
 use meta_core::failpoint::{self, Point};
 use openraft::errors::{NetworkError, ReplicationClosed, StreamingError};
@@ -17,6 +17,7 @@ use raft_store::{SnapshotFiles, TypeConfig};
 use std::future::Future;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 
 const CHUNK_BYTES: usize = 2 << 20;
@@ -46,6 +47,7 @@ pub(super) async fn send(
         payload: payload.into(),
         target_incarnation: link.incarnation.0,
     };
+    let sent_at = Instant::now();
     tracing::info!(peer = link.target, meta = %header.meta, "sending a snapshot");
     let (parts, stream) = mpsc::channel(CHUNKS_AHEAD);
     let (moved, progress) = watch::channel(0_u64);
@@ -64,6 +66,10 @@ pub(super) async fn send(
         Err(error) => return Err(NetworkError::new(&error).into()),
     }
     let done = done.into_inner();
+    let promised = promise(done.receiver_promise_ms);
+    link.network
+        .leader_lease
+        .observe(link.target, sent_at, promised);
     wire::decode(&done.payload).map_err(|error| NetworkError::new(&error).into())
 }
 

@@ -6,6 +6,7 @@ use crate::config::NodeConfig;
 use crate::failure::{Failure, FailureKind};
 use crate::generations::{self, Generations, Unread};
 use crate::leader::held::HeldRounds;
+use crate::leader_lease::LeaderLease;
 use crate::leases::Leases;
 use crate::metrics::{Metrics, MirrorNumbers, gauge};
 use crate::mirror::board::MirrorBoard;
@@ -53,6 +54,8 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<ClockCheck>,
     pub(crate) space: Arc<SpaceWatch>,
     pub(crate) generations: Arc<Generations>,
+    /// Of this node as a leader, and what it owes those of others.
+    pub(crate) leader_lease: Arc<LeaderLease>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) reads: Reads,
     pub(crate) proposer: Proposer,

@@ -18,6 +18,7 @@ use crate::clock::{ClockCheck, WallClock};
 use crate::config::NodeConfig;
 use crate::generations::{AppliedGeneration, Generations};
 use crate::leader::held::HeldRounds;
+use crate::leader_lease::LeaderLease;
 use crate::leases::Leases;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
@@ -250,6 +251,10 @@ impl Node {
             .spawn(until(self.stop.clone(), watch_readiness(Arc::clone(core))));
         self.tasks
             .spawn(until(self.stop.clone(), watch_raft(Arc::clone(core))));
+        if let Some(quarantine) = core.leader_lease.quarantine() {
+            let ending = end_quarantine(Arc::clone(core), quarantine);
+            self.tasks.spawn(until(self.stop.clone(), ending));
+        }
         self.tasks
             .spawn(leader::run(Arc::clone(core), self.stop.clone()));
         let serving = self.stop_serving.clone();
@@ -292,6 +297,11 @@ impl Node {
         lead.leads.then_some(lead.term)
     }
 
+    /// Reads that it answered under its lease as a leader, since it was started.
+    pub fn lease_reads(&self) -> u64 {
+        self.core.metrics.lease_reads.get()
+    }
+
     /// Why it is not ready, if it is not.
     pub fn not_ready(&self) -> Option<String> {
         self.core.not_ready()
@@ -317,7 +327,10 @@ impl Node {
             handover::give_away(&self.core).await;
         }
         self.stop_serving.cancel();
+        let lease = Arc::clone(&self.core.leader_lease);
         self.close().await;
+        // The next start may be one that knows nothing of what this one has promised.
+        tokio::time::sleep(lease.promised()).await;
     }
 
     /// Stops at once, as after a failure: no hand-over.
@@ -396,16 +409,18 @@ fn network(config: &NodeConfig, outside: Outside) -> Network {
         wall,
         incarnation: _,
     } = outside;
-    let lease = Duration::from_millis(config.raft.election_max_ms);
+    let timeout = Duration::from_millis(config.raft.election_max_ms);
+    let promise = config.raft.lease_reads.then_some(timeout);
     Network {
         node_id: config.node_id,
         channels: Arc::new(Channels::new(config.peers.clone())),
+        leader_lease: Arc::new(LeaderLease::new(promise, Arc::clone(&wall))),
         wall,
         clock: Arc::new(ClockCheck::default()),
         space,
         generations: Arc::new(Generations::new(applied)),
         metrics: Arc::new(Metrics::default()),
-        stall: (lease * 2).max(Duration::from_secs(2)),
+        stall: (timeout * 2).max(Duration::from_secs(2)),
     }
 }
 
@@ -439,6 +454,7 @@ async fn assemble(
         clock,
         space,
         generations,
+        leader_lease,
         metrics,
         ..
     } = network;
@@ -451,7 +467,6 @@ async fn assemble(
         Arc::clone(&metrics),
         lease * MAJORITY_TIMEOUTS,
     );
-    let leases = Leases::new(Arc::clone(&metrics));
     Ok(Arc::new(Core {
         config,
         incarnation,
@@ -463,12 +478,13 @@ async fn assemble(
         clock,
         space,
         generations,
+        leader_lease,
+        leases: Leases::new(Arc::clone(&metrics)),
         metrics,
         reads,
         proposer,
         sessions: SessionTable::default(),
         held: HeldRounds::default(),
-        leases,
         orphan_made: Notify::new(),
         mirror_made: Notify::new(),
         mirrors: MirrorBoard::default(),
@@ -546,6 +562,12 @@ async fn watch_log(core: Arc<Core>) {
         tokio::time::sleep(LOG_INTERVAL).await;
         bound.look(&core).await;
     }
+}
+
+/// Lets a node stand for election once nobody relies any more on what it has forgotten.
+async fn end_quarantine(core: Arc<Core>, quarantine: Duration) {
+    tokio::time::sleep(quarantine).await;
+    core.raft.runtime_config().elect(true);
 }
 
 /// Marks the node ready once it has applied what was committed when it started.

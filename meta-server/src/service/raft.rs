@@ -65,6 +65,19 @@ impl RaftService {
         Ok(())
     }
 
+    /// Refuses to take part in an election soon after the start, also in one that a leader asked for.
+    fn check_quarantine(&self) -> Result<(), Status> {
+        if self.core.leader_lease.is_quarantined() {
+            let message = "this node was started a moment ago, and takes part in no election yet";
+            return Err(Status::unavailable(message));
+        }
+        Ok(())
+    }
+
+    fn promise_ms(&self) -> u32 {
+        u32::try_from(self.core.leader_lease.promised().as_millis()).unwrap_or(u32::MAX)
+    }
+
     fn answer<A: Message>(&self, answer: &A) -> Result<Response<v1::RaftResponse>, Status> {
         let payload = wire::encode(answer).map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(v1::RaftResponse {
@@ -73,6 +86,7 @@ impl RaftService {
             receiver_free_bytes: self.core.space.free_bytes(),
             receiver_below_reserve: self.core.space.below_reserve(),
             receiver_generation: generations::NEWEST,
+            receiver_promise_ms: self.promise_ms(),
         }))
     }
 }
@@ -102,6 +116,7 @@ impl v1::raft_server::Raft for RaftService {
         &self,
         request: Request<v1::RaftRequest>,
     ) -> Result<Response<v1::RaftResponse>, Status> {
+        self.check_quarantine()?;
         let request = self.take_in(request)?;
         self.answer(&self.core.raft.vote(request).await.map_err(stopped)?)
     }
@@ -110,6 +125,7 @@ impl v1::raft_server::Raft for RaftService {
         &self,
         request: Request<v1::RaftRequest>,
     ) -> Result<Response<v1::RaftResponse>, Status> {
+        self.check_quarantine()?;
         let request = self.take_in(request)?;
         self.answer(&self.core.raft.pre_vote(request).await.map_err(stopped)?)
     }
@@ -118,6 +134,7 @@ impl v1::raft_server::Raft for RaftService {
         &self,
         request: Request<v1::RaftRequest>,
     ) -> Result<Response<v1::RaftResponse>, Status> {
+        self.check_quarantine()?;
         let request = self.take_in(request)?;
         self.answer(
             &self
@@ -163,6 +180,7 @@ impl v1::raft_server::Raft for RaftService {
         Ok(Response::new(v1::SnapshotDone {
             receiver_clock_ns: nanoseconds(self.core.wall.now()),
             payload: payload.into(),
+            receiver_promise_ms: self.promise_ms(),
         }))
     }
 }

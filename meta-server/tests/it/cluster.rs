@@ -45,6 +45,11 @@ pub(crate) struct Three {
 impl Three {
     /// Starts all nodes, each with these lines below `[raft]`.
     pub(crate) async fn start(raft: &str) -> Self {
+        Self::start_each([raft; 3]).await
+    }
+
+    /// Starts the nodes, each with its lines below `[raft]`.
+    pub(crate) async fn start_each(raft: [&str; 3]) -> Self {
         let mut listeners = Vec::new();
         for _ in 0..3 {
             listeners.push(TcpListener::bind("127.0.0.1:0").await.expect("a free port"));
@@ -53,7 +58,7 @@ impl Three {
         let addrs: Vec<_> = listeners.iter().map(addr).collect();
         let mut nodes = Vec::new();
         for (at, listener) in listeners.into_iter().enumerate() {
-            nodes.push(Some(node(at, listener, &addrs, raft).await));
+            nodes.push(Some(node(at, listener, &addrs, raft[at]).await));
         }
         init(&addrs[0], PATIENCE).await.expect("a cluster");
         let cluster = Cluster::connect(&addrs, PATIENCE).await.expect("a leader");
@@ -102,7 +107,7 @@ impl Three {
     }
 }
 
-async fn node(at: usize, listener: TcpListener, addrs: &[String], raft: &str) -> Node {
+pub(crate) async fn node(at: usize, listener: TcpListener, addrs: &[String], raft: &str) -> Node {
     let mut text = format!(
         "node_id = {}\nlisten = \"{}\"\ndata_dir = \"/nowhere\"\nreserve_bytes = 0\n",
         at + 1,

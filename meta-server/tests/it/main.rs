@@ -2,4 +2,5 @@
 
 mod cluster;
 mod follower_reads;
+mod lease_reads;
 mod paths;
