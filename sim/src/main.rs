@@ -189,11 +189,13 @@ fn tell(report: &RunReport) {
     let (cached, recalls) = report.cached;
     let (nearest, fallbacks) = report.nearest;
     let (nodes, mirrors) = report.nodes;
+    let under_leases = report.lease_reads;
     let faults: u32 = report.faults.values().sum();
     println!(
         "seed {}: {nodes}+{mirrors} nodes, {:.1} s simulated, {faults} faults, {} entries, {calls} \
          calls, {answered} answered, {cached} of them from caches, {recalls} recalls, \
-         {nearest} by nearest members and {fallbacks} in their place, {unknown} unknown, trace {}",
+         {nearest} by nearest members and {fallbacks} in their place, {under_leases} reads under \
+         leaders' leases, {unknown} unknown, trace {}",
         report.seed,
         report.simulated_ms as f64 / 1000.0,
         report.decided,

@@ -30,8 +30,26 @@ pub(crate) struct Running {
     pub(crate) reader: Option<StateReader>,
     /// Which start of the process this is.
     pub(crate) start: u64,
+    /// Reads that its earlier starts answered under leases.
+    lease_reads: u64,
     /// Why it ended by itself.
     pub(crate) ended: Option<String>,
+}
+
+impl Running {
+    fn lease_reads(&self) -> u64 {
+        let of_node = self.node.as_ref().map_or(0, |node| node.lease_reads());
+        self.lease_reads + of_node
+    }
+
+    /// What is left once the process has ended.
+    fn over(&self) -> Self {
+        Self {
+            start: self.start,
+            lease_reads: self.lease_reads(),
+            ..Self::default()
+        }
+    }
 }
 
 /// One node. Clones are the same node.
@@ -43,6 +61,7 @@ pub(crate) struct Member {
     pub(crate) clock: SimClock,
     ledger: Ledger,
     peers: BTreeMap<NodeId, String>,
+    times: RaftTimes,
     /// Of what is on the disk.
     incarnation: Arc<AtomicU64>,
     running: Arc<Mutex<Running>>,
@@ -64,6 +83,7 @@ impl Member {
         disk: SimDisk,
         ledger: Ledger,
         peers: BTreeMap<NodeId, String>,
+        times: RaftTimes,
     ) -> Self {
         ledger.add_disk(id, disk.clone());
         Self {
@@ -73,6 +93,7 @@ impl Member {
             clock: SimClock::default(),
             ledger,
             peers,
+            times,
             incarnation: Arc::new(AtomicU64::new(id)),
             running: Arc::default(),
         }
@@ -97,7 +118,7 @@ impl Member {
                 // Small, so that snapshots and purged logs are met in a minute.
                 snapshot_entries: 150,
                 keep_entries: 40,
-                ..RaftTimes::default()
+                ..self.times.clone()
             },
             log: LogConfig {
                 format: LogFormat::Text,
@@ -115,8 +136,7 @@ impl Member {
         let running = &mut *self.running.lock();
         *running = Running {
             ended: Some(ended),
-            start: running.start,
-            ..Running::default()
+            ..running.over()
         };
     }
 
@@ -147,7 +167,7 @@ impl Member {
                 node: Some(Arc::clone(&node)),
                 reader: Some(reader),
                 start: running.start + 1,
-                ended: None,
+                ..running.over()
             };
         }
         Ok(reason(node.failed().await))
@@ -156,10 +176,7 @@ impl Member {
     /// What a crash leaves. The host must have been crashed.
     pub(crate) fn crashed(&self, crash: Crash) {
         let running = &mut *self.running.lock();
-        *running = Running {
-            start: running.start,
-            ..Running::default()
-        };
+        *running = running.over();
         self.disk.crash(crash);
     }
 
@@ -177,6 +194,11 @@ impl Member {
     /// Which start of the process this is.
     pub(crate) fn start(&self) -> u64 {
         self.running.lock().start
+    }
+
+    /// Reads that it answered under leases, in all its starts.
+    pub(crate) fn lease_reads(&self) -> u64 {
+        self.running.lock().lease_reads()
     }
 
     /// The rows of the running process.

@@ -38,9 +38,14 @@ const KINDS: [&str; 22] = [
     "forgetful-disk",
 ];
 
+/// Where leaders answer under leases: the others forget what these rest on.
+const RESTART_OTHERS: &str = "restart-others";
+/// Of as many faults as there are kinds, and these, so many are of that kind.
+const RESTARTS: usize = 4;
+
 /// The kinds of fault there are.
 pub fn fault_kinds() -> impl Iterator<Item = &'static str> {
-    let kinds: BTreeSet<_> = KINDS.into_iter().collect();
+    let kinds: BTreeSet<_> = KINDS.into_iter().chain([RESTART_OTHERS]).collect();
     kinds.into_iter()
 }
 
@@ -161,7 +166,9 @@ impl Nemesis {
             return;
         }
         self.next = now + self.between(100, 3_000);
-        let kind = KINDS[self.rng.random_range(0..KINDS.len())];
+        let restarts = if stage.has_lease_reads() { RESTARTS } else { 0 };
+        let kind = self.rng.random_range(0..KINDS.len() + restarts);
+        let kind = KINDS.get(kind).copied().unwrap_or(RESTART_OTHERS);
         let sides: Vec<&Side> = stage.sides().collect();
         let side = sides[self.rng.random_range(0..sides.len())];
         if self.hurt(sim, stage, side, kind) {
@@ -396,6 +403,7 @@ impl Nemesis {
                 hosts.sort_by_key(|host| !leads(host));
                 self.part(sim, &hosts, "part-one", now)
             }
+            RESTART_OTHERS => self.restart_others(sim, stage, now),
             "part-client" => {
                 let hosts = self.client_first(stage);
                 self.part(sim, &hosts, "part-one", now)
@@ -410,6 +418,34 @@ impl Nemesis {
                 self.part(sim, &hosts, kind, now)
             }
         }
+    }
+
+    /// Nobody but clients that only read reaches the leader any more, for so long that a successor
+    /// may change something, and nothing else hurts; and all others are started anew at once: they
+    /// forget what they promised.
+    fn restart_others(&mut self, sim: &mut Sim<'_>, stage: &Stage, now: Duration) -> bool {
+        let members = &stage.origin().members;
+        let mut leaders = members.iter().filter(|m| m.leading_term().is_some());
+        let Some(leader) = leaders.next() else {
+            return false;
+        };
+        self.heal(sim, stage);
+        let readers: BTreeSet<String> = stage.readers().collect();
+        let mut hosts = vec![leader.host.clone()];
+        let others = stage.hosts().into_iter();
+        hosts.extend(others.filter(|host| *host != leader.host && !readers.contains(host)));
+        let cuts = self.cuts(sim, &hosts, "part-one", now);
+        self.next = now + self.between(6_000, 14_000);
+        self.repairs.push((self.next, Repair::Cuts(cuts)));
+        for member in members {
+            if member.host == leader.host || member.reader().is_none() {
+                continue;
+            }
+            self.note(now, &format!("{} is started anew", member.host));
+            self.bring_down(sim, member, Crash::Kill);
+            self.repairs.push((now, Repair::Start(member.host.clone())));
+        }
+        true
     }
 
     /// All hosts, first a client that only reads: one that holds leases and falls silent.
@@ -488,8 +524,18 @@ impl Nemesis {
     }
 
     fn part(&mut self, sim: &mut Sim<'_>, hosts: &[String], kind: &str, now: Duration) -> bool {
+        let cuts = self.cuts(sim, hosts, kind, now);
+        let parted = !cuts.is_empty();
+        if parted {
+            self.later(now, Repair::Cuts(cuts));
+        }
+        parted
+    }
+
+    /// Parts hosts, and says what will mend it.
+    fn cuts(&mut self, sim: &mut Sim<'_>, hosts: &[String], kind: &str, now: Duration) -> Vec<Cut> {
         if hosts.len() < 2 {
-            return false;
+            return Vec::new();
         }
         let middle = hosts.len() / 2;
         let (left, right) = hosts.split_at(middle);
@@ -505,7 +551,7 @@ impl Nemesis {
             }
         };
         if cuts.is_empty() {
-            return false;
+            return cuts;
         }
         self.note(now, &format!("{cuts:?}"));
         for cut in &cuts {
@@ -515,8 +561,7 @@ impl Nemesis {
                 Cut::Hold(a, b) => sim.hold(a.as_str(), b.as_str()),
             }
         }
-        self.later(now, Repair::Cuts(cuts));
-        true
+        cuts
     }
 }
 

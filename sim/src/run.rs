@@ -13,6 +13,7 @@ use meta_client::{Cluster, MetaUrl, Mirroring, transport};
 use meta_core::command::CreateVolume;
 use meta_core::ids::Uuid;
 use meta_server::ProstCodec;
+use meta_server::config::RaftTimes;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
@@ -25,7 +26,7 @@ use turmoil::{Builder, Sim};
 /// The volume of every run.
 const VOLUME: &str = "vol";
 /// How long building the stage may take.
-const BUILD_LIMIT: Duration = Duration::from_secs(60);
+const BUILD_LIMIT: Duration = Duration::from_secs(150);
 /// How long a healed stage may take until all is served and applied everywhere.
 const CALM_LIMIT: Duration = Duration::from_secs(60);
 /// Without any change for so long, nothing is under way any more.
@@ -64,6 +65,9 @@ pub struct RunReport {
     /// Queries that nearest members answered, and that the leader did in their place.
     #[serde(default)]
     pub nearest: (u64, u64),
+    /// Reads that leaders answered under leases.
+    #[serde(default)]
+    pub lease_reads: u64,
     /// Entries that the origin decided.
     pub decided: u64,
     /// Faults that happened, by kind.
@@ -105,6 +109,7 @@ pub(crate) struct Stage {
     recorder: Recorder,
     operator: Operator,
     clients: usize,
+    times: RaftTimes,
 }
 
 impl Stage {
@@ -115,6 +120,16 @@ impl Stage {
 
     pub(crate) fn origin(&self) -> &Side {
         &self.origin
+    }
+
+    /// Whether leaders may answer under leases.
+    pub(crate) fn has_lease_reads(&self) -> bool {
+        self.times.lease_reads
+    }
+
+    /// How long anything may take in a cluster that is whole.
+    fn calm_limit(&self) -> Duration {
+        CALM_LIMIT + Duration::from_millis(self.times.election_max_ms) * 8
     }
 
     pub(crate) fn mirror(&self) -> Option<&Side> {
@@ -141,6 +156,24 @@ impl Stage {
     pub(crate) fn hosts(&self) -> Vec<String> {
         let nodes = self.members().map(|member| member.host.clone());
         nodes.chain((0..self.clients).map(client_host)).collect()
+    }
+}
+
+/// Every fourth run has leaders that answer under leases. With the usual times such a lease is over
+/// before a successor changes anything, as that waits for what clients have leased: so half of these
+/// runs have elections that take many seconds.
+fn raft_times(seed: u64) -> RaftTimes {
+    let usual = RaftTimes::default();
+    let (election_min_ms, election_max_ms) = if seed.is_multiple_of(8) {
+        (300, 12_000)
+    } else {
+        (usual.election_min_ms, usual.election_max_ms)
+    };
+    RaftTimes {
+        lease_reads: seed.is_multiple_of(4),
+        election_min_ms,
+        election_max_ms,
+        ..usual
     }
 }
 
@@ -212,8 +245,10 @@ impl Run {
             .build();
         let nodes = [3, 3, 3, 5][rng.random_range(0..4)];
         let mirrors = [0, 1, 3][rng.random_range(0..3)];
-        let origin = Side::start(&mut sim, 'n', nodes, rng.random());
-        let mirror = (mirrors > 0).then(|| Side::start(&mut sim, 'm', mirrors, rng.random()));
+        let times = raft_times(options.seed);
+        let origin = Side::start(&mut sim, 'n', nodes, rng.random(), &times);
+        let mirror =
+            (mirrors > 0).then(|| Side::start(&mut sim, 'm', mirrors, rng.random(), &times));
         let clients = rng.random_range(4..8);
         let stage = Stage {
             origin,
@@ -221,6 +256,7 @@ impl Run {
             recorder: Recorder::default(),
             operator: Operator::default(),
             clients,
+            times,
         };
         let mut run = Self {
             options,
@@ -403,7 +439,7 @@ impl Run {
             if agree && now > still.0 + QUIET {
                 return;
             }
-            if now > started + CALM_LIMIT {
+            if now > started + self.stage.calm_limit() {
                 let places = &still.1;
                 self.violations.push(format!(
                     "liveness: the copies do not come together: {places:?}"
@@ -413,7 +449,7 @@ impl Run {
     }
 
     fn wait(&mut self, what: &str, mut reached: impl FnMut(&Stage) -> bool) {
-        let until = self.sim.elapsed() + CALM_LIMIT;
+        let until = self.sim.elapsed() + self.stage.calm_limit();
         while self.is_right() && !reached(&self.stage) {
             self.step_healed();
             if self.sim.elapsed() > until {
@@ -439,6 +475,7 @@ impl Run {
             calls: (calls.len(), answered.count(), unknown.count()),
             cached: self.stage.recorder.cached(),
             nearest: self.stage.recorder.nearest(),
+            lease_reads: self.stage.members().map(Member::lease_reads).sum(),
             decided: self.stage.origin.ledger.highest(),
             faults: faults.map(|(kind, n)| ((*kind).to_owned(), *n)).collect(),
             ends: self.nemesis.ends().clone(),
@@ -484,7 +521,7 @@ fn all_agree(places: &[(usize, u64, Option<u64>)]) -> bool {
 }
 
 async fn prepare(origin: &str, mirror: Option<&str>) -> turmoil::Result {
-    let limit = Duration::from_secs(20);
+    let limit = Duration::from_secs(60);
     let url: MetaUrl = origin.parse()?;
     meta_client::init(&url.addrs[0], limit).await?;
     let cluster = Cluster::connect(&url.addrs, limit).await?;

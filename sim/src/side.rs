@@ -3,6 +3,7 @@
 use crate::ledger::Ledger;
 use crate::member::Member;
 use crate::network::PORT;
+use meta_server::config::RaftTimes;
 use raft_store::NodeId;
 use raft_store::simulated::{DiskManners, SimDisk};
 use std::collections::BTreeMap;
@@ -23,7 +24,13 @@ pub(crate) const MANNERS: DiskManners = DiskManners {
 
 impl Side {
     /// Makes hosts `{prefix}1` and so on, and starts a node on each.
-    pub(crate) fn start(sim: &mut Sim<'_>, prefix: char, nodes: u64, seed: u64) -> Self {
+    pub(crate) fn start(
+        sim: &mut Sim<'_>,
+        prefix: char,
+        nodes: u64,
+        seed: u64,
+        times: &RaftTimes,
+    ) -> Self {
         let ledger = Ledger::default();
         let host = |id: NodeId| format!("{prefix}{id}");
         let peers: BTreeMap<_, _> = (1..=nodes)
@@ -31,7 +38,8 @@ impl Side {
             .collect();
         let members = (1..=nodes).map(|id| {
             let disk = SimDisk::new(MANNERS, seed.wrapping_add(id));
-            Member::new(id, host(id), disk, ledger.clone(), peers.clone())
+            let (ledger, peers) = (ledger.clone(), peers.clone());
+            Member::new(id, host(id), disk, ledger, peers, times.clone())
         });
         let members: Vec<_> = members.collect();
         for member in &members {

@@ -76,6 +76,12 @@ fn nothing_that_was_promised_is_broken() {
     let nearest = |of: fn(&RunReport) -> u64| reports.iter().map(of).sum::<u64>();
     assert!(nearest(|report| report.nearest.0) > 20_000, "by followers");
     assert!(nearest(|report| report.nearest.1) > 2_000, "in their place");
+    let leased = reports
+        .iter()
+        .filter(|report| report.seed.is_multiple_of(4));
+    for report in leased {
+        assert!(report.lease_reads > 500, "seed {}: no lease", report.seed);
+    }
     let with_mirror = reports.iter().filter(|report| report.nodes.1 > 0);
     assert!(with_mirror.count() > 60);
 }
