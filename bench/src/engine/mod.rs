@@ -41,6 +41,9 @@ pub(crate) struct EngineArgs {
     /// Rounds, each with all floors and operations; what is told is the median
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
     rounds: u32,
+    /// Leaders answer reads under a lease
+    #[arg(long)]
+    lease_reads: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -49,7 +52,11 @@ pub(crate) struct EngineArgs {
 /// Runs the benchmark.
 pub(crate) async fn run(args: &EngineArgs) -> Result<ExitCode> {
     let threads = usize::from(args.threads);
-    let mut cluster = Cluster::start(ClusterOptions::new("bench", args.nodes)).await?;
+    let mut cluster = Cluster::start(ClusterOptions {
+        lease_reads: args.lease_reads,
+        ..ClusterOptions::new("bench", args.nodes)
+    })
+    .await?;
     cluster.format("bench").await?;
     let url: MetaUrl = cluster.url("bench").parse()?;
     let options = SessionOptions {

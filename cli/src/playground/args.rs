@@ -20,6 +20,9 @@ pub(crate) struct PlaygroundArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=7),
           requires = "mirror")]
     pub(super) mirror_nodes: Option<u32>,
+    /// Leaders answer reads under a lease, without asking the other nodes; for this start only
+    #[arg(long, conflicts_with_all = ["stop", "restart"])]
+    pub(super) lease_reads: bool,
     /// Leave it running and return when every mount answers
     #[arg(long, conflicts_with_all = ["stop", "restart"])]
     pub(super) detach: bool,

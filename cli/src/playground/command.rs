@@ -29,6 +29,7 @@ pub(crate) async fn run(args: PlaygroundArgs) -> Result<Finding> {
         nodes: args.nodes,
         mirror: args.mirror,
         mirror_nodes: args.mirror_nodes,
+        lease_reads: args.lease_reads,
     };
     let mut signals = Signals::listen()?;
     let progress = Progress::new();

@@ -179,6 +179,9 @@ fn config(plan: &Plan, node: &NodePlan, place: &NodeLayout) -> Result<String> {
             peer.addr()
         );
     }
+    if plan.lease_reads {
+        text.push_str("\n[raft]\nlease_reads = true\n");
+    }
     Ok(text)
 }
 
@@ -214,6 +217,23 @@ mod tests {
             )));
         }
         assert!(text.contains(&format!("metrics_listen = \"{}\"", plan.nodes[1].metrics())));
+    }
+
+    #[test]
+    fn nodes_answer_under_leases_if_this_start_says_so() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let layout = Layout::create(dir.path()).expect("a layout");
+        std::fs::create_dir(layout.inside()).expect("a directory");
+        let wish = Wish {
+            lease_reads: true,
+            ..Wish::default()
+        };
+        let told = |wish| {
+            let plan = Plan::prepare(&layout, wish).expect("a plan");
+            config(&plan, &plan.nodes[0], &layout.node(1)).expect("a config")
+        };
+        assert!(told(wish).ends_with("[raft]\nlease_reads = true\n"));
+        assert!(!told(Wish::default()).contains("lease_reads"));
     }
 
     #[test]

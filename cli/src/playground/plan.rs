@@ -26,6 +26,9 @@ pub(super) struct Plan {
     /// id names one node of the playground.
     #[serde(default)]
     pub(super) mirror_nodes: Vec<NodePlan>,
+    /// Whether leaders answer reads under a lease: as the last start said.
+    #[serde(default)]
+    pub(super) lease_reads: bool,
 }
 
 /// What the user asked for.
@@ -34,6 +37,7 @@ pub(super) struct Wish {
     pub(super) nodes: Option<u32>,
     pub(super) mirror: bool,
     pub(super) mirror_nodes: Option<u32>,
+    pub(super) lease_reads: bool,
 }
 
 /// One metadata node.
@@ -90,6 +94,7 @@ impl Plan {
             let count = u64::from(wish.mirror_nodes.unwrap_or(1));
             plan.mirror_nodes = new_nodes(first..first + count, &mut ports)?;
         }
+        plan.lease_reads = wish.lease_reads;
         atomic_file::write_json(&layout.plan_file(), &plan)?;
         Ok(plan)
     }
@@ -130,6 +135,7 @@ impl Plan {
             dir: layout.dir().to_owned(),
             nodes: new_nodes(1..u64::from(nodes) + 1, ports)?,
             mirror_nodes: Vec::new(),
+            lease_reads: false,
         })
     }
 

@@ -26,6 +26,8 @@ pub struct ClusterOptions {
     pub changelog_retain_bytes: Option<u64>,
     /// Bytes of rows that a node keeps in memory.
     pub cache_bytes: Option<u64>,
+    /// Whether leaders answer reads under leases.
+    pub lease_reads: bool,
     /// Whether the nodes can be parted from each other.
     pub partitions: bool,
     /// Where the nodes keep their data, instead of the cluster's own directory.
@@ -58,6 +60,7 @@ impl ClusterOptions {
             session_ttl_ms: None,
             changelog_retain_bytes: None,
             cache_bytes: None,
+            lease_reads: false,
             partitions: false,
             data_root: None,
             clocks: false,
@@ -154,8 +157,11 @@ pub(super) fn node_toml(options: &ClusterOptions, seat: &Seat, peers: &[(u64, St
     for (id, addr) in peers {
         line(format!("[[peers]]\nid = {id}\naddr = \"{addr}\""));
     }
-    if options.snapshot_entries.is_some() || options.keep_entries.is_some() {
+    if options.snapshot_entries.is_some() || options.keep_entries.is_some() || options.lease_reads {
         line("[raft]".to_owned());
+    }
+    if options.lease_reads {
+        line("lease_reads = true".to_owned());
     }
     if let Some(entries) = options.snapshot_entries {
         line(format!("snapshot_entries = {entries}"));
