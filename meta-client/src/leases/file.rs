@@ -121,22 +121,6 @@ impl File {
         self.directory.as_ref()?.listing.as_ref()
     }
 
-    pub(super) fn is_directory(&self) -> bool {
-        self.known
-            .as_ref()
-            .is_some_and(|attr| attr.kind == FileKind::Directory)
-    }
-
-    /// Its lease is over, and so is whatever was handed on under it.
-    pub(super) fn let_go(&mut self) {
-        self.attr_handed = None;
-        self.recalls = 0;
-        if let Some(directory) = &mut self.directory {
-            directory.names_handed.clear();
-            directory.building = None;
-        }
-    }
-
     /// What is known of a name.
     pub(super) fn named(&self, name: &Name) -> Named {
         let Some(directory) = &self.directory else {

@@ -9,17 +9,15 @@ mod file;
 mod own;
 mod paths;
 mod renew;
-mod retained;
 
 pub(crate) use events::Moment;
 pub(crate) use renew::renew_all;
-pub(crate) use retained::confirm_all;
 
 use crate::link::Link;
 use events::Events;
 use file::{File, Named};
 use meta_core::attr::{Attr, Caller, FileKind};
-use meta_core::ids::{DentryNumber, Epoch, Ino, SessionId};
+use meta_core::ids::{DentryNumber, Ino, SessionId};
 use meta_core::limits::READDIR_ENTRIES_MAX;
 use meta_core::name::Name;
 use meta_core::outcome::Refusal;
@@ -28,14 +26,12 @@ use meta_core::read::{may_get_xattr, may_open, may_search};
 use parking_lot::{Mutex, RwLock};
 use proto::convert::Convert as _;
 use proto::v1;
-use retained::Retained;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// Files and names cached, at most: about 250 bytes each.
@@ -117,10 +113,6 @@ pub struct LeaseStatus {
 pub(crate) struct LeaseCache {
     state: Mutex<State>,
     forgets: RwLock<Option<Arc<dyn Forgets>>>,
-    /// The newest epoch of the volume that was seen.
-    epoch: AtomicU16,
-    /// A stream to a leader came.
-    attached: Notify,
     hits: AtomicU64,
     recalls: AtomicU64,
 }
@@ -140,8 +132,6 @@ struct State {
     by_age: VecDeque<Ino>,
     weight: usize,
     events: Events,
-    /// What was known on an earlier stream.
-    retained: Retained,
     /// Until when somebody else shows what was handed on.
     shown_until: Option<Instant>,
     /// Changes that may be done as long as this stream lasts, and that nobody waits for.
@@ -165,22 +155,18 @@ impl LeaseCache {
     /// A stream to a leader is there: what comes on it counts, and nothing before it.
     pub(crate) fn attach(&self, link: u64) {
         let mut state = self.state.lock();
-        state.retain(self.epoch());
         state.clear();
         // The leader asks before it does what came on an earlier stream.
         for (files, names) in std::mem::take(&mut state.doubtful) {
             state.events.end(&files, &names);
         }
         state.link = Some(link);
-        drop(state);
-        self.attached.notify_one();
     }
 
     /// The stream broke.
     pub(crate) fn detach(&self, link: u64) {
         let mut state = self.state.lock();
         if state.link == Some(link) {
-            state.retain(self.epoch());
             state.clear();
             state.link = None;
         }
@@ -188,18 +174,7 @@ impl LeaseCache {
 
     /// Another session: nothing of the last one counts.
     pub(crate) fn begin_anew(&self) {
-        let mut state = self.state.lock();
-        state.clear();
-        state.retained = Retained::default();
-    }
-
-    /// An answer carried this epoch of the volume.
-    pub(crate) fn saw(&self, epoch: Epoch) {
-        self.epoch.fetch_max(epoch.0, Ordering::Relaxed);
-    }
-
-    fn epoch(&self) -> Epoch {
-        Epoch(self.epoch.load(Ordering::Relaxed))
+        self.state.lock().clear();
     }
 
     /// A question begins.

@@ -9,7 +9,7 @@ use super::nearest::NearestRoute;
 use crate::deadline::Deadline;
 use crate::error::{ClientError, Failure};
 use crate::lead::{Lead, Mood};
-use crate::leases::{LeaseCache, Told, confirm_all, renew_all};
+use crate::leases::{LeaseCache, Told, renew_all};
 use crate::options::{ReadFrom, SessionOptions};
 use crate::precheck;
 use crate::propose::Proposed;
@@ -107,7 +107,6 @@ impl Inner {
         tokio::spawn(keeper::keep(Arc::clone(&inner)));
         if inner.leases.is_some() {
             tokio::spawn(renew_all(Arc::clone(&inner)));
-            tokio::spawn(confirm_all(Arc::clone(&inner)));
         }
         tokio::spawn(held::answer_all(Arc::clone(&inner), asked));
         Ok(inner)
@@ -115,10 +114,6 @@ impl Inner {
 
     pub(super) async fn volume_now(&self) -> Result<VolumeInfo, ClientError> {
         find(&self.lead, &self.volume.name, self.deadline(), Mood::Steady).await
-    }
-
-    pub(crate) fn volume(&self) -> &VolumeInfo {
-        &self.volume
     }
 
     pub(super) fn era(&self) -> Arc<Era> {
@@ -134,9 +129,6 @@ impl Inner {
     }
 
     fn saw(&self, token: Token) {
-        if let Some(leases) = &self.leases {
-            leases.saw(token.epoch);
-        }
         let mut highest = self.token.lock();
         *highest = token.max(*highest);
     }

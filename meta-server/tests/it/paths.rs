@@ -8,7 +8,7 @@ use meta_client::meta_core::name::Name;
 use meta_client::meta_core::outcome::{Refusal, Success};
 use meta_client::meta_core::path::{Access, Links, PathEnd, Resolve, Resolved};
 use meta_client::meta_core::query::{Answer, QueryBody};
-use meta_client::{MetaSession, ReadFrom, SessionOptions, transfer_leader};
+use meta_client::{MetaSession, ReadFrom, SessionOptions};
 use proto::v1::Feature;
 use tokio::time::Instant;
 
@@ -280,68 +280,6 @@ async fn a_follower_walks_a_path_as_it_is_now() {
         assert_eq!((found.last().ino, found.end), (ino, PathEnd::Reached));
     }
     assert!(status().counts.served > before, "by a member");
-}
-
-/// A session asks a new leader for the attributes of all that it knew, many
-/// with one question, and so knows again what did not change meanwhile. (With one that replaces a dead
-/// one it waits until all members run: before, no leases are given.)
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_session_knew_is_known_again_under_another_leader() {
-    let three = Three::start("").await;
-    let writer = three.session(SessionOptions::default()).await;
-    let made = deep(&writer).await;
-    let mut files = Vec::new();
-    for number in 0..200 {
-        let text = format!("f{number}");
-        make(&writer, made[2], &text, NewNode::Regular).await;
-        files.push(text);
-    }
-    let cached = caching(&three).await;
-    let look = async |session: &MetaSession| {
-        let mut found = 0;
-        for text in &files {
-            let (parent, name) = (made[2], name(text));
-            let body = QueryBody::Lookup { parent, name };
-            found += u32::from(session.query(Caller::root(), body).await.is_ok());
-        }
-        found
-    };
-    for _ in 0..2 {
-        assert_eq!(look(&cached).await, 200);
-        assert_eq!(walk(&cached).await.ino, made[DEPTH + 1]);
-    }
-    let known = leased(&cached);
-    assert!(known >= 200, "{known}");
-    let streams = cached.status().streams;
-    let leader = three.leader().await;
-    let next = (leader as u64 + 1) % 3 + 1;
-    transfer_leader(&three.addrs[leader], next, PATIENCE)
-        .await
-        .expect("handed over");
-    until("another leader", || {
-        let status = cached.status();
-        status.connected && status.streams > streams
-    })
-    .await;
-    // Somebody changes one directory before anything is asked for.
-    let gone = Operation::Unlink {
-        parent: made[DEPTH],
-        name: name("f"),
-    };
-    writer
-        .execute(Caller::root(), gone)
-        .await
-        .expect("unlinked");
-    until("it is known again", || leased(&cached) >= known - 2).await;
-    let before = cached.status().answered;
-    assert_eq!(look(&cached).await, 200);
-    assert_eq!(cached.status().answered, before, "without a question");
-    let found = resolve(&cached, &path(), Links::Stop).await;
-    let missing = PathEnd::Refused {
-        refusal: Refusal::NotFound,
-        rest: b"f".to_vec(),
-    };
-    assert_eq!(found.end, missing);
 }
 
 #[tokio::test(flavor = "multi_thread")]
