@@ -64,7 +64,8 @@ pub struct Access {
 pub struct PathStep {
     /// The directory that it was made from.
     pub parent: Ino,
-    /// The name that was looked up there; none for `..`.
+    /// The name that was looked up there. None for `..`, and where a symlink led to the directory itself
+    /// that it is in: then `attr` is that directory's.
     pub name: Option<Name>,
     /// The file.
     pub attr: Attr,
@@ -157,6 +158,8 @@ pub struct Walk<'c> {
     followed: u32,
     /// Whether the target of the last step's symlink is wanted.
     at_link: bool,
+    /// The last step's symlink was followed, and no step made since.
+    past_link: bool,
     directory: Attr,
     steps: Vec<PathStep>,
     asked: Option<Asked>,
@@ -177,6 +180,7 @@ impl<'c> Walk<'c> {
             place: directory.clone(),
             followed: 0,
             at_link: false,
+            past_link: false,
             directory,
             steps: Vec::new(),
             asked: None,
@@ -277,6 +281,7 @@ impl<'c> Walk<'c> {
         if self.steps.len() >= PATH_STEPS_MAX {
             return self.refuse(Refusal::NameTooLong);
         }
+        self.past_link = false;
         let parent = self.place.ino;
         if attr.kind == FileKind::Symlink {
             // The walk stays where it is: the target begins there.
@@ -298,6 +303,7 @@ impl<'c> Walk<'c> {
             self.refuse_link(Refusal::NameTooLong);
         } else {
             self.followed += 1;
+            self.past_link = true;
             self.path = target;
             self.path.extend(rest);
             self.at = 0;
@@ -306,6 +312,13 @@ impl<'c> Walk<'c> {
 
     /// No components are left. `wants_directory`: a slash is.
     fn arrive(&mut self, wants_directory: bool) {
+        if self.past_link {
+            // What was followed had nothing but `.` in it: not the symlink was arrived at.
+            self.step(None, self.place.clone());
+            if self.end.is_some() {
+                return;
+            }
+        }
         let last = self.steps.last().map_or(&self.directory, |step| &step.attr);
         let arrived = if wants_directory && last.kind != FileKind::Directory {
             Err(Refusal::NotDirectory)

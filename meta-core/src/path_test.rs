@@ -225,6 +225,51 @@ fn symlinks_are_followed_as_far_as_was_asked() {
 }
 
 #[test]
+fn a_symlink_to_where_it_is_leads_to_its_directory() {
+    for target in [".", "./", "./.", ".//."] {
+        let mut tree = Tree::new();
+        let a = tree.make(Ino::ROOT, "a", FileKind::Directory, 0o755);
+        let here = tree.link(a, "here", target);
+        let over = tree.link(a, "over", "here");
+        for (path, links, through) in [
+            ("a/here", Links::All, "a here .."),
+            ("a/here/", Links::All, "a here .."),
+            ("a/here/", Links::Above, "a here .."),
+            ("a/here/.", Links::Above, "a here .."),
+            ("a/over/", Links::Above, "a over here .."),
+            ("a/here/over", Links::All, "a here over here .."),
+        ] {
+            let found = tree.by_root(path, links);
+            assert_eq!(found.end, PathEnd::Reached, "{path} by {target}");
+            assert_eq!(found.last(), &tree.attrs[&a], "{path} by {target}");
+            assert_eq!(found.place(), a);
+            // A step without a name.
+            assert_eq!(names(&found), through, "{path} by {target}");
+            assert_eq!(found.steps.last().map(|step| step.parent), Some(a));
+        }
+        let unfollowed = tree.by_root("a/here", Links::Above);
+        assert_eq!(unfollowed.last().ino, here);
+        let inside = tree.by_root("a/here/over", Links::Above);
+        assert_eq!(
+            (inside.last().ino, names(&inside)),
+            (over, "a here over".to_owned())
+        );
+        let missing = tree.by_root("a/here/x/y", Links::All);
+        assert_eq!(missing.end, refused(Refusal::NotFound, "x/y"));
+        assert_eq!((missing.place(), names(&missing)), (a, "a here".to_owned()));
+        // The directory is opened, and not the symlink, which everybody may write to.
+        let open = |read, write| Resolve {
+            open: Some(Access { read, write }),
+            ..asked("a/here", Links::All)
+        };
+        let end = |tree: &mut Tree, asked| tree.walk(&stranger(), &asked).end;
+        assert_eq!(end(&mut tree, open(true, false)), PathEnd::Reached);
+        let written = end(&mut tree, open(false, true));
+        assert_eq!(written, refused(Refusal::AccessDenied, ""));
+    }
+}
+
+#[test]
 fn symlinks_that_go_nowhere_are_refused() {
     let mut tree = Tree::new();
     tree.link(Ino::ROOT, "self", "self");
@@ -268,6 +313,22 @@ fn the_steps_of_a_walk_are_bounded() {
     };
     assert_eq!(refusal, Refusal::NameTooLong);
     assert!(tree.asked <= PATH_STEPS_MAX + 10);
+    // So is the one that arrives where the last symlink is.
+    for (last, steps, end) in [
+        ("here", PATH_STEPS_MAX, PathEnd::Reached),
+        ("over", PATH_STEPS_MAX, refused(Refusal::NameTooLong, "")),
+    ] {
+        let mut tree = Tree::new();
+        let d = tree.dir(Ino::ROOT, "d");
+        tree.link(d, "here", ".");
+        tree.link(d, "over", "here");
+        // The symlink and two for each `..` and `d`: with `d` and `here`, 4,095.
+        for (name, times, next) in [("l0", 700, "l1"), ("l1", 700, "l2"), ("l2", 645, last)] {
+            tree.link(d, name, &format!("{}{next}", "../d/".repeat(times)));
+        }
+        let found = tree.by_root("d/l0", Links::All);
+        assert_eq!((found.steps.len(), found.end), (steps, end), "{last}");
+    }
 }
 
 #[test]

@@ -40,10 +40,16 @@ fn path() -> impl Strategy<Value = String> {
 fn making() -> impl Strategy<Value = Vec<Making>> {
     let mode = || prop::sample::select(vec![0o755, 0o777, 0o750, 0o711, 0o700, 0o644]);
     let target = prop_oneof![9 => path(), 1 => path().prop_map(|path| format!("/{path}"))];
+    // Most lead to a name; these to a directory that the symlink is in.
+    let here = prop::sample::select(vec![".", "./", "./.", ".."]);
+    let link = prop_oneof![
+        4 => target.prop_map(|target| target + "a"),
+        1 => here.prop_map(str::to_owned),
+    ];
     let made = prop_oneof![
         6 => mode().prop_map(Made::Dir),
         1 => mode().prop_map(Made::File),
-        3 => target.prop_map(|target| Made::Link(target + "a")),
+        3 => link.prop_map(Made::Link),
     ];
     let one = (
         any::<prop::sample::Index>(),
@@ -249,9 +255,17 @@ fn is_long(found: &Resolved) -> bool {
 /// What each step tells is what a lookup of it alone does, and what is left leads to the same end.
 fn check_steps(world: &World, caller: &Caller, asked: &Resolve, found: &Resolved) {
     assert_eq!(world.engine.attr(asked.from), Ok(found.directory.clone()));
-    for step in &found.steps {
+    for (at, step) in found.steps.iter().enumerate() {
+        let before = at.checked_sub(1).map(|before| &found.steps[before]);
         let alone = match &step.name {
             Some(name) => world.lookup(caller, step.parent, &name.to_string()),
+            // The last symlink led to where it is.
+            None if step.attr.ino == step.parent => {
+                let link = before.expect("the symlink");
+                assert_eq!(link.attr.kind, FileKind::Symlink);
+                assert_eq!((link.parent, at + 1), (step.parent, found.steps.len()));
+                world.engine.attr(step.parent)
+            }
             None => world
                 .engine
                 .attr(world.engine.attr(step.parent).expect("there").parent),
