@@ -19,7 +19,8 @@ impl MetaSession {
     /// is a walk of lookups, each of its own moment.
     ///
     /// With [`Links::Stop`] a path may have more than [`PATH_BYTES_MAX`] bytes: each piece of so many is of
-    /// its own moment.
+    /// its own moment. Where one ends and the next begins, the directory may be gone meanwhile: then the
+    /// next piece is what is refused, with [`Refusal::Stale`].
     ///
     /// # Errors
     /// [`Refusal::Stale`] if the file where it begins is gone, [`Refusal::NameTooLong`] if the path is
@@ -41,7 +42,15 @@ impl MetaSession {
                     open: asked.open.filter(|_| left.is_empty()),
                 },
             );
-            let found = found.await?;
+            let found = match (found.await, &mut whole) {
+                // Where it goes on was there a moment ago: what was found before it is still an answer.
+                (Err(ClientError::Refused(refusal @ Refusal::Stale)), Some(whole)) => {
+                    let rest = rest.to_vec();
+                    whole.end = PathEnd::Refused { refusal, rest };
+                    return Ok(whole.clone());
+                }
+                (found, _) => found?,
+            };
             (rest, from) = (left, found.place());
             let end = with_rest(found.end.clone(), rest);
             let ended = rest.is_empty() || end != PathEnd::Reached;

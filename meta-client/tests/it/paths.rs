@@ -141,6 +141,31 @@ async fn a_path_of_any_length_is_walked_piece_by_piece() {
 }
 
 #[tokio::test]
+async fn a_directory_that_goes_between_two_pieces_is_refused_there() {
+    let fake = Fake::start(1).await;
+    let session = fake.open_slots(4).await;
+    let path = vec!["n".repeat(200); 45].join("/");
+    let stale = Fault::Refuse(Refusal::Stale);
+    fake.nodes[0].on_others([Fault::None, stale]);
+    let found = resolve(&session, &path).await.expect("the first piece");
+    // As many names as the first piece has, and all others behind them.
+    let first = PATH_BYTES_MAX / 201;
+    assert_eq!(found.end, refused(Refusal::Stale, &path[first * 201..]));
+    assert_eq!(found.directory.ino, Ino(100));
+    let inos: Vec<u64> = found.steps.iter().map(|step| step.attr.ino.0).collect();
+    assert_eq!(inos, (101..=100 + first as u64).collect::<Vec<_>>());
+    assert_eq!(found.place(), found.last().ino);
+    // Where it begins is nobody's last step.
+    fake.nodes[0].on_others([stale]);
+    let found = resolve(&session, &path).await;
+    assert_eq!(found, Err(ClientError::Refused(Refusal::Stale)));
+    // What else fails says nothing of the path.
+    fake.nodes[0].on_others([Fault::None, Fault::Refuse(Refusal::UnknownVolume)]);
+    let found = resolve(&session, &path).await;
+    assert_eq!(found, Err(ClientError::Refused(Refusal::UnknownVolume)));
+}
+
+#[tokio::test]
 async fn an_old_member_is_read_from_and_the_leader_is_asked_for_paths() {
     let fake = Fake::start(2).await;
     fake.nodes[1].script.paths.store(false, Ordering::SeqCst);

@@ -2,7 +2,7 @@
 
 use super::model::Model;
 use meta_core::command::{Command, CommandBody};
-use meta_core::outcome::Token;
+use meta_core::outcome::{Refusal, Token};
 use meta_core::query::{Query, QueryBody};
 use parking_lot::Mutex;
 use proto::convert::{Convert as _, query_answer};
@@ -33,6 +33,8 @@ pub(crate) enum Fault {
     Fail(FailureKind),
     /// It is done, and this failure is answered.
     DoneButFail(FailureKind),
+    /// The query is refused.
+    Refuse(Refusal),
     /// Nothing is done, nothing is answered.
     Swallow,
     /// It is done, and bytes are answered that are no reply.
@@ -416,6 +418,10 @@ impl Script {
         };
         Tell::Failure(v1::Failure {
             kind: kind.into(),
+            Fault::Refuse(refusal) => {
+                let answer = query_answer(Token::default(), Err(refusal));
+                Act::Tell(Box::new(Tell::Answer(answer)))
+            }
             leader_addr,
             message: "scripted".into(),
         })
