@@ -343,10 +343,15 @@ impl Inner {
                 Ok(read) => return Ok(read),
                 Err(failure) => {
                     let error = ClientError::Failed(failure);
-                    if deadline.is_over()
-                        || self.closing.is_cancelled()
-                        || !mirror::may_pass(&error)
-                    {
+                    if self.closing.is_cancelled() || !mirror::may_pass(&error) {
+                        return Err(error);
+                    }
+                    if route.is_too_old_for(&query.body) {
+                        // It knows the simple questions that this one can be put as.
+                        let why = "the mirror runs an earlier version, and the origin is away";
+                        return Err(Failure::BadRequest(format!("{why}: {error}")).into());
+                    }
+                    if deadline.is_over() {
                         return Err(error);
                     }
                 }

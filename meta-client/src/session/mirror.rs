@@ -131,6 +131,11 @@ impl MirrorRoute {
         }
     }
 
+    /// Whether the mirror can be reached, and is of an earlier version that does not know the question.
+    pub(super) fn is_too_old_for(&self, body: &QueryBody) -> bool {
+        self.lead.current().is_some_and(|link| !link.knows(body))
+    }
+
     /// Asks the mirror for an answer from a state that includes `at_least`. `None` is counted, and
     /// is the origin's to answer.
     pub(super) async fn ask(

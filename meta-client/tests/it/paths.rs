@@ -1,7 +1,7 @@
 //! Paths and many files with one question, and with many where nodes are of an earlier version.
 
-use crate::fake::{Fake, Fault, caller, until};
-use meta_client::{ClientError, Failure, MetaSession, ReadFrom, SessionOptions};
+use crate::fake::{Fake, Fault, PATIENCE, caller, until};
+use meta_client::{ClientError, Failure, MetaSession, MirrorOptions, ReadFrom, SessionOptions};
 use meta_core::ids::Ino;
 use meta_core::limits::{GET_ATTRS_MAX, PATH_BYTES_MAX};
 use meta_core::outcome::Refusal;
@@ -9,6 +9,7 @@ use meta_core::path::{Links, PathEnd, Resolve, Resolved};
 use meta_core::query::QueryBody;
 use proto::v1::FailureKind;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 async fn resolve(session: &MetaSession, path: &str) -> Result<Resolved, ClientError> {
     let asked = Resolve {
@@ -163,6 +164,46 @@ async fn a_directory_that_goes_between_two_pieces_is_refused_there() {
     fake.nodes[0].on_others([Fault::None, Fault::Refuse(Refusal::UnknownVolume)]);
     let found = resolve(&session, &path).await;
     assert_eq!(found, Err(ClientError::Refused(Refusal::UnknownVolume)));
+}
+
+#[tokio::test]
+async fn an_old_mirror_is_walked_with_while_the_origin_is_away() {
+    let (origin, mirror) = (Fake::start(1).await, Fake::start(1).await);
+    old(&mirror);
+    mirror.nodes[0].script.mirrors.store(true, Ordering::SeqCst);
+    let options = SessionOptions {
+        mirror: Some(MirrorOptions {
+            url: mirror.url(),
+            wait: Duration::from_millis(100),
+        }),
+        ..SessionOptions::default()
+    };
+    let session = origin.open(options).await;
+    let status = || session.status().mirror.expect("it reads at a mirror");
+    until("the mirror is found", || status().leader.is_some()).await;
+    // While the origin can, it answers with one question.
+    let before = origin.model.seen().queries;
+    resolve(&session, "a/b").await.expect("answered");
+    assert_eq!(origin.model.seen().queries - before, 1);
+    assert_eq!(
+        (status().counts.served, status().counts.unavailable),
+        (0, 1)
+    );
+    origin.nodes[0].follow(false, "");
+    origin.nodes[0].cut();
+    let inos = [Ino(100), Ino(7)];
+    let root = caller();
+    let both = async { tokio::join!(resolve(&session, "a/b"), session.get_attrs(&root, &inos)) };
+    let (found, each) = tokio::time::timeout(PATIENCE, both)
+        .await
+        .expect("an end of the questions");
+    let found = found.expect("walked");
+    assert_eq!((found.last().ino, found.end), (Ino(102), PathEnd::Reached));
+    let each = each.expect("each for itself");
+    assert_eq!(each[0].as_ref().map(|attr| attr.ino), Ok(Ino(100)));
+    assert_eq!(each[1], Err(Refusal::NotFound));
+    // Three along the path, and two files.
+    assert_eq!(status().counts.served, 5);
 }
 
 #[tokio::test]

@@ -84,6 +84,8 @@ pub(crate) struct Script {
     pub(crate) nearest: AtomicBool,
     /// Whether it knows questions about paths and many files.
     pub(crate) paths: AtomicBool,
+    /// Whether it has applied whatever a mirror is asked for; else it is behind.
+    pub(crate) mirrors: AtomicBool,
     /// For queries that any member may answer, one after the other.
     nearest_queries: Mutex<VecDeque<NearestFault>>,
     /// These queries that were answered.
@@ -115,6 +117,7 @@ impl Node {
             hello_version: AtomicU32::new(1),
             nearest: AtomicBool::new(true),
             paths: AtomicBool::new(true),
+            mirrors: AtomicBool::new(false),
             nearest_queries: Mutex::default(),
             nearest_answered: AtomicU32::new(0),
             far_ms: AtomicU64::new(0),
@@ -285,7 +288,7 @@ impl Script {
             Ask::LeasedQuery(_) | Ask::LeasedExecute(_) | Ask::Recalled(_) | Ask::RenewLease(_) => {
                 panic!("leases were not offered")
             }
-            Ask::MirrorQuery(_) => Act::Tell(Box::new(self.failure(FailureKind::Behind))),
+            Ask::MirrorQuery(asked) => self.mirror(asked),
             Ask::Execute(_) | Ask::Query(_) if self.deaf.load(Ordering::SeqCst) => Act::Nothing,
             Ask::Execute(bytes) => {
                 let command = proto::codec::decode_command(&bytes).expect("a command");
@@ -319,6 +322,18 @@ impl Script {
         self.nearest_answered.fetch_add(1, Ordering::SeqCst);
         let result = result.as_ref().map_err(|r| *r);
         Act::Tell(Box::new(Tell::Answer(query_answer(token, result))))
+    }
+
+    fn mirror(&self, asked: v1::MirrorQuery) -> Act {
+        if !self.mirrors.load(Ordering::SeqCst) {
+            return Act::Tell(Box::new(self.failure(FailureKind::Behind)));
+        }
+        let query = asked.query.expect("a query").convert().expect("a query");
+        self.check_known(&query);
+        let at_least = asked.at_least.expect("a token").convert().expect("a token");
+        let (_, result) = self.model.answer(&query);
+        let result = result.as_ref().map_err(|r| *r);
+        Act::Tell(Box::new(Tell::Answer(query_answer(at_least, result))))
     }
 
     fn check_known(&self, query: &Query) {
@@ -403,6 +418,10 @@ impl Script {
                 drop(work());
                 Act::Tell(Box::new(self.failure(kind)))
             }
+            Fault::Refuse(refusal) => {
+                let answer = query_answer(Token::default(), Err(refusal));
+                Act::Tell(Box::new(Tell::Answer(answer)))
+            }
             Fault::Swallow => Act::Nothing,
             Fault::Nonsense => {
                 drop(work());
@@ -418,10 +437,6 @@ impl Script {
         };
         Tell::Failure(v1::Failure {
             kind: kind.into(),
-            Fault::Refuse(refusal) => {
-                let answer = query_answer(Token::default(), Err(refusal));
-                Act::Tell(Box::new(Tell::Answer(answer)))
-            }
             leader_addr,
             message: "scripted".into(),
         })
