@@ -188,6 +188,28 @@ async fn a_symlink_that_ended_a_path_is_followed_from_memory() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_symlink_that_was_followed_is_asked_for_its_target() {
+    let cache = cache();
+    // The answer has the symlink, and not where it leads.
+    let mut followed = found();
+    let link = step(DIR, "link", attr(LINK_FILE, FileKind::Symlink, 8));
+    followed.steps.insert(0, link);
+    learn(&cache, cache.begin(), followed.clone(), &[]);
+    let path = |links| resolve("link/file", links);
+    assert_eq!(asked(&cache, &path(Links::All)), None);
+    assert_eq!(asked(&cache, &path(Links::Stop)), None);
+    // What else lies along it is known.
+    assert!(asked(&cache, &resolve("sub/file", Links::All)).is_some());
+    assert!(asked(&cache, &resolve("link", Links::Above)).is_some());
+    let target = QueryBody::ReadLink { ino: LINK_FILE };
+    let told = Ok(Answer::Bytes(b"sub".to_vec()));
+    let leased = granted(Instant::now(), None, &[]);
+    cache.learn(cache.begin(), &target, &told, leased);
+    let whole = Some(Ok(Answer::Resolved(followed)));
+    assert_eq!(asked(&cache, &path(Links::All)), whole);
+}
+
+#[tokio::test(start_paused = true)]
 async fn many_files_are_answered_from_memory_if_all_are_known() {
     let cache = cache();
     let body = |inos: &[Ino]| QueryBody::GetAttrs {
