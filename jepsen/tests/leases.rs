@@ -7,7 +7,7 @@ use jepsen::fuse::skip_unless_fuse;
 use jepsen::mount::Mount;
 use jepsen::scratch::notice;
 use jepsen::wait;
-use rustix::fs::{XattrFlags, lgetxattr, removexattr, setxattr};
+use rustix::fs::{XattrFlags, lgetxattr, removexattr, setxattr, statvfs};
 use rustix::io::Errno;
 use rustix::process::Signal;
 use std::fs::{self, File};
@@ -148,6 +148,48 @@ async fn a_tree_that_was_walked_once_is_walked_again_without_a_question() {
         "leases: {cold} questions for a walk of 1,040 files, {warm} for 3 more"
     ));
     assert_eq!(warm, 0);
+    one.unmount().expect("unmounted");
+    two.unmount().expect("unmounted");
+}
+
+/// Files that a mount says there are.
+fn inodes(dir: &Path) -> Result<u64> {
+    let totals = statvfs(dir)?;
+    Ok(totals.f_files - totals.f_ffree)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_full_it_is_costs_no_question_and_shows_what_all_mounts_did() {
+    if skip_unless_fuse("how_full_it_is_costs_no_question_and_shows_what_all_mounts_did") {
+        return;
+    }
+    let _turn = beside_others().expect("the turn");
+    let (_cluster, one, two) = two_mounts("full").await;
+    let asked = || counter(two.path(), "meta_queries_total").expect("a counter");
+    let empty = inodes(two.path()).expect("totals");
+    for file in 1..=10 {
+        File::create_new(two.path().join(format!("own{file}"))).expect("a file");
+        assert_eq!(inodes(two.path()).expect("totals"), empty + file);
+    }
+    for file in 0..5 {
+        File::create_new(one.path().join(format!("other{file}"))).expect("a file");
+    }
+    wait::until("the other mount's files", PATIENCE, async || {
+        let seen = inodes(two.path())?;
+        let all = seen == empty + 15;
+        Ok(all.then_some(()).ok_or_else(|| format!("{seen} files")))
+    })
+    .await
+    .expect("seen");
+    wait::until("an answer from memory", PATIENCE, async || {
+        // What the mount asks for the kernel's sake is known then, too.
+        two.path().metadata()?;
+        let before = asked();
+        inodes(two.path())?;
+        Ok((asked() == before).then_some(()).ok_or(String::new()))
+    })
+    .await
+    .expect("no question");
     one.unmount().expect("unmounted");
     two.unmount().expect("unmounted");
 }

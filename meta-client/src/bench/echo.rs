@@ -25,6 +25,8 @@ use tonic::{Request as Call, Response, Status, Streaming};
 
 /// Frames that wait for the network, as a session's link and a node's stream have.
 const FRAMES_AHEAD: usize = 256;
+/// For one answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A server that answers each request at once.
 #[derive(Debug)]
@@ -180,8 +182,10 @@ pub async fn echo(addr: SocketAddr, in_flight: usize, time: Duration) -> io::Res
     let mut sent: HashMap<u64, Instant> = HashMap::new();
     let mut each = Vec::new();
     let mut next = 0;
-    while begin.elapsed() < time || !sent.is_empty() {
-        while sent.len() < in_flight && begin.elapsed() < time {
+    loop {
+        // Looked at once: if it ended between two looks, an answer to nothing would be waited for.
+        let over = begin.elapsed() >= time;
+        while !over && sent.len() < in_flight {
             next += 1;
             let command = create_command(next).ok_or_else(|| failed("no name".to_owned()))?;
             sent.insert(next, Instant::now());
@@ -190,7 +194,11 @@ pub async fn echo(addr: SocketAddr, in_flight: usize, time: Duration) -> io::Res
             let given = out.send(frame).await;
             given.map_err(|_closed| failed("the stream ended".to_owned()))?;
         }
-        let message = inbound.message().await;
+        if sent.is_empty() {
+            break;
+        }
+        let message = tokio::time::timeout(PATIENCE, inbound.message()).await;
+        let message = message.map_err(|_elapsed| failed("no answer in time".to_owned()))?;
         let message = message.map_err(|status| failed(status.to_string()))?;
         let frame = message.ok_or_else(|| failed("the stream ended".to_owned()))?;
         if let Some(began) = sent.remove(&frame.id) {
@@ -202,4 +210,18 @@ pub async fn echo(addr: SocketAddr, in_flight: usize, time: Duration) -> io::Res
         each,
     }
     .floor("stream echo"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_echo_of_nothing_ends() {
+        let server = EchoServer::start().await.expect("a server");
+        let floor = echo(server.addr(), 0, Duration::from_millis(1)).await;
+        assert_eq!(floor.expect("it ends").count, 0);
+        let floor = echo(server.addr(), 3, Duration::from_millis(20)).await;
+        assert!(floor.expect("it ends").count > 0);
+    }
 }

@@ -103,10 +103,11 @@ async fn names_and_missing_names_are_answered_until_the_leases_end() {
     let renewed = v1::LeaseRenewed {
         generation: 9,
         ttl_ms: 2000,
+        totals: None,
     };
-    cache.renewed(LINK, Instant::now(), 9, renewed);
+    cache.renewed(LINK, cache.ask(), 9, renewed);
     assert!(look(&cache, "a").is_some(), "nobody was told otherwise");
-    cache.renewed(LINK, Instant::now(), 9, v1::LeaseRenewed::default());
+    cache.renewed(LINK, cache.ask(), 9, v1::LeaseRenewed::default());
     assert_eq!(look(&cache, "a"), None, "the leader ended them");
 }
 
@@ -607,4 +608,44 @@ async fn what_is_forgotten_is_not_counted_any_more() {
     let state = cache.state.lock();
     let sum: usize = state.files.values().map(|file| file.weight()).sum();
     assert_eq!(state.weight, sum);
+}
+
+#[tokio::test(start_paused = true)]
+async fn totals_are_those_of_the_last_renewal_and_show_what_this_client_did() {
+    let cache = cache();
+    learn(&cache, cache.begin(), "a", true);
+    let stat = |inodes| VolumeStat {
+        inodes,
+        ..VolumeStat::default()
+    };
+    let renew = |asked, inodes| {
+        let renewed = v1::LeaseRenewed {
+            generation: 9,
+            ttl_ms: 2000,
+            totals: Some((&stat(inodes)).into()),
+        };
+        cache.renewed(LINK, asked, 9, renewed);
+    };
+    let told = || cache.answer(&Caller::root(), &QueryBody::StatVolume);
+    assert_eq!(told(), None, "nobody told them yet");
+    renew(cache.ask(), 5);
+    assert_eq!(told(), Some(Ok(Answer::Stat(stat(5)))));
+    let before = cache.ask();
+    let change = cache.change(&create("made"));
+    assert_eq!(told(), None, "they are about to change");
+    renew(cache.ask(), 5);
+    assert_eq!(told(), None, "perhaps as they were before");
+    drop(change);
+    renew(before, 5);
+    assert_eq!(told(), None, "as they were before");
+    let asked = cache.ask();
+    tokio::time::advance(Duration::from_millis(400)).await;
+    renew(asked, 6);
+    assert_eq!(told(), Some(Ok(Answer::Stat(stat(6)))));
+    tokio::time::advance(Duration::from_millis(1600)).await;
+    renew(cache.ask(), 6);
+    tokio::time::advance(Duration::from_millis(1999)).await;
+    assert!(told().is_some());
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert_eq!(told(), None, "too old");
 }

@@ -9,6 +9,7 @@ mod file;
 mod own;
 mod paths;
 mod renew;
+mod totals;
 
 pub(crate) use events::Moment;
 pub(crate) use renew::renew_all;
@@ -21,10 +22,10 @@ use meta_core::ids::{DentryNumber, Ino, SessionId};
 use meta_core::limits::READDIR_ENTRIES_MAX;
 use meta_core::name::Name;
 use meta_core::outcome::Refusal;
-use meta_core::query::{Answer, QueryBody};
+use meta_core::query::{Answer, QueryBody, VolumeStat};
 use meta_core::read::{may_get_xattr, may_open, may_search};
 use parking_lot::{Mutex, RwLock};
-use proto::convert::Convert as _;
+use proto::convert::Convert;
 use proto::v1;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
+use totals::{Asked, Totals};
 
 /// Files and names cached, at most: about 250 bytes each.
 const WEIGHT_MAX: usize = 262_144;
@@ -136,6 +138,7 @@ struct State {
     shown_until: Option<Instant>,
     /// Changes that may be done as long as this stream lasts, and that nobody waits for.
     doubtful: Vec<Doubtful>,
+    totals: Totals,
 }
 
 impl LeaseCache {
@@ -252,14 +255,23 @@ impl LeaseCache {
         }
     }
 
+    /// A question for more time begins.
+    pub(crate) fn ask(&self) -> Asked {
+        self.state.lock().totals.ask(Instant::now())
+    }
+
     /// The leases of a generation live longer, or are over.
-    pub(crate) fn renewed(&self, link: u64, asked: Instant, of: u64, renewed: v1::LeaseRenewed) {
+    pub(crate) fn renewed(&self, link: u64, asked: Asked, of: u64, renewed: v1::LeaseRenewed) {
         let mut state = self.state.lock();
         if state.link != Some(link) || state.generation != of {
             return;
         }
         if renewed.generation == of {
-            state.extend(asked, renewed.ttl_ms);
+            state.extend(asked.at(), renewed.ttl_ms);
+            // Totals that do not fit are asked for when somebody wants them.
+            if let Some(Ok(totals)) = renewed.totals.map(Convert::<VolumeStat>::convert) {
+                state.totals.learn(asked, totals);
+            }
         } else {
             state.clear();
         }
@@ -321,6 +333,7 @@ impl State {
         self.expires = None;
         self.generation = 0;
         self.events.forget();
+        self.totals.forget();
     }
 
     fn extend(&mut self, asked: Instant, ttl_ms: u32) {
@@ -388,6 +401,10 @@ impl State {
             QueryBody::GetXattr { ino, name } => self.xattr(caller, *ino, name),
             QueryBody::ListXattr { ino } => self.no_xattrs(*ino),
             QueryBody::ReadLink { ino } => self.target(*ino),
+            QueryBody::StatVolume => {
+                let totals = self.totals.answer(Instant::now());
+                totals.map(|totals| Ok(Answer::Stat(totals)))
+            }
             _ => None,
         }
     }

@@ -98,7 +98,9 @@ impl OwnChange {
 
 impl Drop for OwnChange {
     fn drop(&mut self) {
-        self.cache.state.lock().events.end(&self.files, &self.names);
+        let mut state = self.cache.state.lock();
+        state.events.end(&self.files, &self.names);
+        state.totals.change_ends();
     }
 }
 
@@ -128,6 +130,7 @@ impl LeaseCache {
         files.sort_unstable();
         files.dedup();
         state.events.begin(&files, &names);
+        state.totals.change_begins();
         OwnChange {
             cache: Arc::clone(self),
             begun: state.events.now(),

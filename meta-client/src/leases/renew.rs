@@ -8,7 +8,7 @@ use proto::v1::server_frame::Body as Tell;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 /// Between two renewals: two of them may be lost.
 const PERIOD: Duration = Duration::from_millis((LEASE_TTL.as_millis() / 4) as u64);
@@ -46,10 +46,11 @@ async fn rounds(inner: &Inner) {
         if link.id() != link_id {
             continue;
         }
-        let asked = Instant::now();
+        let asked = cache.ask();
         let body = Ask::RenewLease(v1::RenewLease {
             session: inner.session_id().0,
             generation,
+            totals: true,
         });
         let sent = AtomicBool::new(false);
         let call = link.call_unbounded(body, &sent);

@@ -196,6 +196,11 @@ impl Leases {
         }
     }
 
+    /// The volume that a session has leases on files of.
+    pub(crate) fn volume_of(&self, session: SessionId) -> Option<VolumeId> {
+        self.table.lock().volume_of(session)
+    }
+
     /// A session said that it is over.
     pub(crate) fn end(&self, session: SessionId) {
         self.table.lock().end(session);

@@ -512,12 +512,18 @@ impl Table {
             Some(lessee) => v1::LeaseRenewed {
                 generation: lessee.generation,
                 ttl_ms: lessee.extend(now, ttl, margin),
+                totals: None,
             },
             None => v1::LeaseRenewed {
                 generation: 0,
                 ttl_ms: 0,
+                totals: None,
             },
         }
+    }
+
+    pub(super) fn volume_of(&self, session: SessionId) -> Option<VolumeId> {
+        self.lessees.get(&session).map(|lessee| lessee.volume)
     }
 
     /// Until when a session that owes the answer to a recall holds its leases, at most; `None` if

@@ -166,6 +166,7 @@ fn leases_end_by_time_and_a_session_that_owes_an_answer_gets_no_more_of_it() {
     let one = client(1);
     let generation = grant(&mut table, &one, &[FILE], now).generation;
     let renewal = v1::RenewLease {
+        totals: false,
         session: 1,
         generation,
     };

@@ -141,17 +141,29 @@ impl Core {
 
     /// More time for a session's leases.
     pub(crate) async fn renew_lease(
-        &self,
+        self: &Arc<Self>,
         ask: v1::RenewLease,
     ) -> Result<v1::LeaseRenewed, Failure> {
         self.check_leading()?;
         // A majority says that nobody else leads: what is renewed is over before a successor that
         // is elected from now on changes anything.
         self.reads.pass().await?;
-        let term = self.leading_term();
-        Ok(term.map_or_else(v1::LeaseRenewed::default, |term| {
-            self.leases.renew(term, ask)
-        }))
+        let Some(term) = self.leading_term() else {
+            return Ok(v1::LeaseRenewed::default());
+        };
+        let volume = self.leases.volume_of(SessionId(ask.session));
+        let mut renewed = self.leases.renew(term, ask);
+        if let Some(volume) = volume.filter(|_| ask.totals) {
+            let totals = Query {
+                volume,
+                caller: Caller::root(),
+                body: QueryBody::StatVolume,
+            };
+            if let (_, Ok(Answer::Stat(stat))) = self.answer(totals).await? {
+                renewed.totals = Some((&stat).into());
+            }
+        }
+        Ok(renewed)
     }
 
     /// Whether a volume is written here. What follows another cluster changes without asking.
