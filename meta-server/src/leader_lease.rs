@@ -16,7 +16,9 @@
 //!
 //! While the membership changes, openraft asks for majorities of both sets of voters. Whoever is
 //! elected meanwhile needs a majority of the earlier one, or has the joint membership in its log and
-//! needs both.
+//! needs both. There is one exception: who is the only voter in its own log elects itself at once,
+//! however lately it heard a leader. So a leader that is being taken out does not end that change
+//! (`node/members.rs`), and has no lease from when it begins (`reads.rs`).
 
 use crate::clock::{Suspended, WallClock};
 use meta_core::seeded::{Bug, has};

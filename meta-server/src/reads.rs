@@ -10,7 +10,7 @@
 use crate::failure::{self, Failure};
 use crate::leader_lease::LeaderLease;
 use crate::network::Network;
-use crate::node::Raft;
+use crate::node::{Raft, members};
 use crate::proposer::leading_term;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::{LinearizerOption, ReadPolicy};
@@ -241,22 +241,31 @@ impl Leading {
 
     /// What is found without asking the others, if the lease allows it. It must allow it before Raft
     /// is asked, when all who wait have come, and still afterwards: answers that came in between may
-    /// have promised less.
+    /// have promised less, and a change of members may have begun.
     async fn leased(&self) -> Option<Place> {
         let (asked, term) = (Instant::now(), leading_term(&self.raft));
+        if !self.is_lasting_voter() {
+            return None;
+        }
         let age = self.lease.age_max(term, asked);
         if age.is_zero() {
             return None;
         }
         let option = LinearizerOption::new(Some(age), false).with_wait_timeout(Duration::ZERO);
         let read = self.raft.ensure_linearizable(option).await.ok()?;
-        let still = self.lease.age_max(term, asked) >= age;
+        let still = self.lease.age_max(term, asked) >= age && self.is_lasting_voter();
         still.then(|| Place::of(read.log_id()))
     }
 }
 
 /// A follower's round.
 async fn told(raft: Raft, network: Network, limit: Duration) -> Result<Place, Failure> {
+
+    fn is_lasting_voter(&self) -> bool {
+        let watched = self.raft.server_metrics();
+        let metrics = watched.borrow_watched();
+        members::is_lasting_voter(metrics.membership_config.membership(), metrics.id)
+    }
     let leader = {
         let watched = raft.server_metrics();
         let metrics = watched.borrow_watched();

@@ -262,9 +262,28 @@ async fn settled(core: &Core) -> Result<Membership, MembersError> {
     if members.get_joint_config().len() < 2 {
         return Ok(members);
     }
+    if !stays(&members, core.config.node_id) {
+        // Who would be left alone elects itself at once, while this node still leads.
+        give_away(core).await;
+        let why = "the node leads and is being taken out, and gives leadership away first: ask the \
+                   next leader";
+        return Err(Later(why.to_owned()));
+    }
     tracing::info!("ending a change of members that was begun");
     change(&core.raft, ChangeMembers::AddVoterIds(BTreeSet::new())).await?;
     Ok(membership(&core.raft))
+}
+
+/// Whether a node is among the voters that a change leads to.
+fn stays(members: &Membership, id: NodeId) -> bool {
+    let voters = members.get_joint_config().last();
+    voters.is_some_and(|voters| voters.contains(&id))
+}
+
+/// Whether a node is among the voters on both sides of a change.
+pub(crate) fn is_lasting_voter(members: &Membership, id: NodeId) -> bool {
+    let sets = members.get_joint_config();
+    !sets.is_empty() && sets.iter().all(|voters| voters.contains(&id))
 }
 
 fn membership(raft: &Raft) -> Membership {
@@ -290,5 +309,35 @@ fn changed<T>(written: Result<Written<T>, tokio::time::error::Elapsed>) -> Done 
         Err(_elapsed) => Err(Later(
             "more than half of the voters did not answer in time".to_owned(),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn members(sets: &[&[NodeId]]) -> Membership {
+        let sets = sets.iter().map(|voters| voters.iter().copied().collect());
+        let nodes = [1, 2, 3].map(|id| (id, NodeInfo::default()));
+        Membership::new(sets.collect(), BTreeMap::from(nodes)).unwrap()
+    }
+
+    #[test]
+    fn who_is_being_taken_out_neither_ends_the_change_nor_has_a_lease() {
+        let leaving = members(&[&[1, 2], &[1]]);
+        assert!(stays(&leaving, 1) && !stays(&leaving, 2));
+        assert!(is_lasting_voter(&leaving, 1) && !is_lasting_voter(&leaving, 2));
+        let left = members(&[&[1]]);
+        assert!(is_lasting_voter(&left, 1) && !is_lasting_voter(&left, 2));
+    }
+
+    #[test]
+    fn who_gets_a_vote_has_no_lease_before_the_change_is_over() {
+        let coming = members(&[&[1], &[1, 2]]);
+        assert!(stays(&coming, 2) && !is_lasting_voter(&coming, 2));
+        assert!(is_lasting_voter(&coming, 1) && !is_lasting_voter(&coming, 3));
+        assert!(is_lasting_voter(&members(&[&[1, 2]]), 2));
+        assert!(!is_lasting_voter(&Membership::default(), 1), "no cluster");
     }
 }
