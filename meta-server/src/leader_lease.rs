@@ -8,7 +8,8 @@
 //!
 //! - a node that was started has forgotten what it took in, so it neither votes nor stands for
 //!   election for longer than that ([`LeaderLease::is_quarantined`]), and one that stops in order
-//!   ends only when nobody relies on it any more, as it may be started without the option;
+//!   ends only when nobody relies on it any more ([`LeaderLease::owed`]), as it may be started
+//!   without the option;
 //! - each member says with every answer to its leader for how long it keeps to that, and the
 //!   shortest time of those that answered counts: one of an earlier build, or without the option,
 //!   says nothing;
@@ -44,6 +45,8 @@ pub(crate) struct LeaderLease {
     started: Instant,
     clock: Arc<dyn WallClock>,
     heard: Mutex<Heard>,
+    /// When this node last told a leader its promise.
+    given: Mutex<Option<Instant>>,
 }
 
 /// What counts in one term.
@@ -86,6 +89,7 @@ impl LeaderLease {
             started: now,
             clock,
             heard: Mutex::new(heard),
+            given: Mutex::new(None),
         }
     }
 
@@ -93,6 +97,21 @@ impl LeaderLease {
     /// anything.
     pub(crate) fn promised(&self) -> Duration {
         self.promise.unwrap_or(Duration::ZERO)
+    }
+
+    /// This node took in what a leader sent, and is about to answer.
+    pub(crate) fn give(&self) {
+        if self.promise.is_some() {
+            *self.given.lock() = Some(Instant::now());
+        }
+    }
+
+    /// For how long a leader may still rely on what this node took in.
+    pub(crate) fn owed(&self) -> Duration {
+        let given = *self.given.lock();
+        given.map_or(Duration::ZERO, |at| {
+            self.promised().saturating_sub(at.elapsed())
+        })
     }
 
     /// How long a node that was started neither votes nor stands for election.
@@ -103,8 +122,13 @@ impl LeaderLease {
 
     /// Whether this node was started so lately that others may rely on what it has forgotten.
     pub(crate) fn is_quarantined(&self) -> bool {
-        let quarantine = self.quarantine();
-        quarantine.is_some_and(|quarantine| self.started.elapsed() < quarantine)
+        !self.quarantine_left().is_zero()
+    }
+
+    /// How long that goes on.
+    pub(crate) fn quarantine_left(&self) -> Duration {
+        let quarantine = self.quarantine().unwrap_or(Duration::ZERO);
+        quarantine.saturating_sub(self.started.elapsed())
     }
 
     /// A peer answered what was sent at `sent`, and said what it promises. To be told before Raft
@@ -279,6 +303,25 @@ mod tests {
         let lease = LeaderLease::new(Some(ms(60_000)), Arc::new(SystemClock));
         assert_eq!(lease.quarantine(), Some(ms(72_000)));
         assert!(lease.is_quarantined());
+        assert!(lease.quarantine_left() <= ms(72_000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_owes_what_is_left_of_its_promise() {
+        let lease = LeaderLease::new(Some(ms(1000)), Arc::new(SystemClock));
+        assert_eq!(lease.owed(), ms(0), "it has promised nothing to anybody");
+        for _ in 0..2 {
+            lease.give();
+            assert_eq!(lease.owed(), ms(1000));
+            tokio::time::advance(ms(300)).await;
+            assert_eq!(lease.owed(), ms(700));
+        }
+        tokio::time::advance(ms(701)).await;
+        assert_eq!(lease.owed(), ms(0));
+        assert_eq!(lease.quarantine_left(), ms(0), "of 1.2 s");
+        let without = LeaderLease::new(None, Arc::new(SystemClock));
+        without.give();
+        assert_eq!(without.owed(), ms(0));
     }
 
     #[test]

@@ -150,6 +150,14 @@ fn mistakes_behind_the_required_fields_name_theirs_too() {
             "[raft]\nelection_max_ms = 300",
             "raft.election_max_ms: 300 must be above",
         ),
+        (
+            "[raft]\nelection_max_ms = 12001\nlease_reads = true",
+            "raft.election_max_ms: 12001 must be from 100 to 12000 with raft.lease_reads",
+        ),
+        (
+            "[raft]\nheartbeat_ms = 10\nelection_min_ms = 50\nelection_max_ms = 99\nlease_reads = true",
+            "raft.election_max_ms: 99 must be from 100 to 12000 with raft.lease_reads",
+        ),
         ("[raft]\nbeat = 1", "raft.beat: unknown field"),
         (
             "[raft]\nlease_reads = \"yes\"",

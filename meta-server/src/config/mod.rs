@@ -9,6 +9,7 @@ use fields::Fields;
 use raft_store::NodeId;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -305,6 +306,10 @@ fn is_host_port(text: &str) -> bool {
     !host.is_empty() && host_is_plain && port.parse::<u16>().is_ok_and(|port| port != 0)
 }
 
+/// The shortest promise is far longer than clocks are read apart, and the longest one is waited out at
+/// each start and stop.
+const LEASE_READS_ELECTION_MAX_MS: RangeInclusive<u64> = 100..=12_000;
+
 fn raft(fields: Option<Fields>) -> Result<RaftTimes, String> {
     let usual = RaftTimes::default();
     let Some(mut fields) = fields else {
@@ -340,6 +345,15 @@ fn raft(fields: Option<Fields>) -> Result<RaftTimes, String> {
         return Err(format!(
             "raft.election_max_ms: {} must be above raft.election_min_ms ({})",
             times.election_max_ms, times.election_min_ms
+        ));
+    }
+    let range = LEASE_READS_ELECTION_MAX_MS;
+    if times.lease_reads && !range.contains(&times.election_max_ms) {
+        return Err(format!(
+            "raft.election_max_ms: {} must be from {} to {} with raft.lease_reads",
+            times.election_max_ms,
+            range.start(),
+            range.end()
         ));
     }
     Ok(times)

@@ -327,10 +327,11 @@ impl Node {
             handover::give_away(&self.core).await;
         }
         self.stop_serving.cancel();
-        let lease = Arc::clone(&self.core.leader_lease);
+        // The store stays open, and so locked: the next start may be one that knows nothing of what
+        // this one has promised.
+        let core = Arc::clone(&self.core);
         self.close().await;
-        // The next start may be one that knows nothing of what this one has promised.
-        tokio::time::sleep(lease.promised()).await;
+        tokio::time::sleep(core.leader_lease.owed()).await;
     }
 
     /// Stops at once, as after a failure: no hand-over.

@@ -102,14 +102,10 @@ impl v1::raft_server::Raft for RaftService {
         request: Request<v1::RaftRequest>,
     ) -> Result<Response<v1::RaftResponse>, Status> {
         let request = self.take_in(request)?;
-        self.answer(
-            &self
-                .core
-                .raft
-                .append_entries(request)
-                .await
-                .map_err(stopped)?,
-        )
+        let taken_in = self.core.raft.append_entries(request).await;
+        let answer = taken_in.map_err(stopped)?;
+        self.core.leader_lease.give();
+        self.answer(&answer)
     }
 
     async fn vote(
@@ -176,6 +172,7 @@ impl v1::raft_server::Raft for RaftService {
         let data = Incarnation(head.target_incarnation);
         self.check_target(head.group, head.target, data)?;
         let answer = snapshot_intake::receive(&self.core, &head, parts).await?;
+        self.core.leader_lease.give();
         let payload = wire::encode(&answer).map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(v1::SnapshotDone {
             receiver_clock_ns: nanoseconds(self.core.wall.now()),
