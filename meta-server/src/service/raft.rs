@@ -6,9 +6,10 @@ use crate::failure::Failure;
 use crate::generations;
 use crate::node::Core;
 use crate::reads::Place;
+use openraft::raft::VoteRequest;
 use proto::v1;
-use raft_store::Incarnation;
 use raft_store::wire::{self, Message};
+use raft_store::{Incarnation, TypeConfig};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
@@ -121,8 +122,11 @@ impl v1::raft_server::Raft for RaftService {
         &self,
         request: Request<v1::RaftRequest>,
     ) -> Result<Response<v1::RaftResponse>, Status> {
-        self.check_quarantine()?;
-        let request = self.take_in(request)?;
+        let request: VoteRequest<TypeConfig> = self.take_in(request)?;
+        // Nobody is elected in term 0: so a leader asks a newcomer what it knows.
+        if request.vote.leader_id.term > 0 {
+            self.check_quarantine()?;
+        }
         self.answer(&self.core.raft.pre_vote(request).await.map_err(stopped)?)
     }
 
