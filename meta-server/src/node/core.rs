@@ -460,6 +460,9 @@ impl Core {
         }
         let lead = self.lead();
         Some(match (lead.has_members, lead.leader) {
+            (true, Some(_)) if self.leader_lease.is_quarantined() => {
+                "the node was started a moment ago, and takes part in no election yet".to_owned()
+            }
             (false, _) => "the cluster is not initialised".to_owned(),
             (true, None) => "no leader is known".to_owned(),
             (true, Some((leader, _))) => format!("catching up with node {leader}"),

@@ -1,5 +1,6 @@
 //! Gives leadership to another voter, so that a planned stop costs no election timeout.
 
+use super::initialise::ask;
 use super::{Core, Raft};
 use meta_core::failpoint::{self, Point};
 use openraft::async_runtime::WatchReceiver as _;
@@ -20,6 +21,10 @@ pub(crate) async fn give_away(core: &Core) -> bool {
         if !core.lead().leads {
             return true;
         }
+        if is_ready(core, to).await != Some(true) {
+            tracing::warn!(to, "the node cannot take over leadership now");
+            continue;
+        }
         if transfer(core, to, ATTEMPT).await {
             tracing::info!(to, "leadership was handed over");
             return true;
@@ -27,6 +32,19 @@ pub(crate) async fn give_away(core: &Core) -> bool {
         tracing::warn!(to, "the node did not take over leadership in time");
     }
     false
+}
+
+/// Whether a node can take over, if it answers. One that was started a moment ago may take part in no
+/// election yet: nobody would lead until it does.
+pub(crate) async fn is_ready(core: &Core, id: NodeId) -> Option<bool> {
+    let addr = {
+        let watched = core.raft.server_metrics();
+        let metrics = watched.borrow_watched();
+        let members = metrics.membership_config.membership();
+        members.get_node(&id)?.addr.clone()
+    };
+    let status = ask(core, id, &addr).await?;
+    Some(!matches!(status.state.as_str(), "starting" | "poisoned"))
 }
 
 /// Gives leadership to `to` and waits until it, or a third node, leads.

@@ -571,9 +571,11 @@ async fn end_quarantine(core: Arc<Core>, quarantine: Duration) {
     core.raft.runtime_config().elect(true);
 }
 
-/// Marks the node ready once it has applied what was committed when it started.
+/// Marks the node ready once it has applied what was committed when it started, and can take over
+/// leadership.
 async fn watch_readiness(core: Arc<Core>) {
     if core.raft.wait_for_recovery(None).await.is_ok() {
+        tokio::time::sleep(core.leader_lease.quarantine_left()).await;
         core.ready.store(true, Ordering::Release);
         tracing::info!(node_id = core.config.node_id, "the node is ready");
     }

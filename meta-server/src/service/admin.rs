@@ -187,6 +187,12 @@ impl v1::admin_server::Admin for AdminService {
             let message = format!("this node does not lead, {leader} does: ask there");
             return Err(Status::failed_precondition(message));
         }
+        if handover::is_ready(&self.core, to).await == Some(false) {
+            return Err(Status::failed_precondition(format!(
+                "node {to} was started a moment ago or fails, and cannot take over yet: try again \
+                 when it is ready"
+            )));
+        }
         if handover::transfer(&self.core, to, TRANSFER_TIMEOUT).await {
             return Ok(Response::new(v1::TransferLeaderReply {}));
         }
