@@ -8,8 +8,9 @@
 //! has come to it, with an empty cache, or one time to live has passed.
 //!
 //! Why nobody reads what is old: a holder counts its time from before it asks, and its question is
-//! answered only after a majority confirmed the leader, which is later. So every lease of a deposed
-//! leader is over one time to live after its successor was elected.
+//! answered only when no other can have been elected yet: a majority confirmed the leader since, or
+//! the leader's own lease says so (`leader_lease.rs`). So every lease of a deposed leader is over one
+//! time to live after its successor was elected.
 
 mod table;
 mod touched;
@@ -186,7 +187,8 @@ impl Leases {
         self.table.lock().recalled(answer, stream);
     }
 
-    /// More time for a session's leases. A majority has confirmed this leader since it was asked.
+    /// More time for a session's leases. When it was asked no other leader can have been elected yet: a
+    /// majority confirmed this one since, or its lease says so.
     pub(crate) fn renew(&self, term: u64, ask: v1::RenewLease) -> v1::LeaseRenewed {
         let mut table = self.table.lock();
         if table.term == Some(term) {

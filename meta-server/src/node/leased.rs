@@ -145,8 +145,8 @@ impl Core {
         ask: v1::RenewLease,
     ) -> Result<v1::LeaseRenewed, Failure> {
         self.check_leading()?;
-        // A majority says that nobody else leads: what is renewed is over before a successor that
-        // is elected from now on changes anything.
+        // A majority says, or the leader's lease, that nobody else can have been elected before this
+        // was asked: what is renewed is over before a successor changes anything.
         self.reads.pass().await?;
         let Some(term) = self.leading_term() else {
             return Ok(v1::LeaseRenewed::default());
