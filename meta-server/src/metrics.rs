@@ -19,7 +19,7 @@ pub(crate) struct Metrics {
     peer_failures: Family<Label, Counter>,
     /// Time from taking a command in to its reply.
     pub(crate) proposal_seconds: Histogram,
-    /// Read rounds, each for all queries that waited.
+    /// Rounds that asked a majority, each for all queries that waited.
     pub(crate) read_rounds: Counter,
     /// Reads that this node's lease as a leader answered, without a word to the others.
     pub(crate) lease_reads: Counter,
@@ -140,9 +140,10 @@ impl Default for Metrics {
 
 impl Metrics {
     fn register_reads(&self, registry: &mut Registry) {
-        let help = "Rounds that confirmed leadership for reads";
+        let help = "Rounds that asked a majority whether this node leads, for reads";
         registry.register("read_rounds", help, self.read_rounds.clone());
-        let help = "Reads that were answered under the leader's lease";
+        let help =
+            "Reads of clients, and rounds of followers, answered under this node's lease as leader";
         registry.register("lease_reads", help, self.lease_reads.clone());
         let help = "Questions to the leader how far a read must see";
         registry.register("follower_rounds", help, self.follower_rounds.clone());

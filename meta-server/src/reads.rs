@@ -79,12 +79,11 @@ impl ReadGate {
 /// The rounds behind a gate.
 struct ReadRounds {
     waiting: mpsc::Receiver<Waiter>,
-    count: Counter,
 }
 
-fn gate(count: Counter) -> (ReadGate, ReadRounds) {
+fn gate() -> (ReadGate, ReadRounds) {
     let (sender, waiting) = mpsc::channel(WAITING_MAX);
-    (ReadGate { waiting: sender }, ReadRounds { waiting, count })
+    (ReadGate { waiting: sender }, ReadRounds { waiting })
 }
 
 impl ReadRounds {
@@ -102,7 +101,6 @@ impl ReadRounds {
             if count == 0 {
                 return;
             }
-            self.count.inc();
             let found = tokio::select! {
                 found = round(count) => found,
                 () = stop.cancelled() => Err(Failure::unavailable("the node is stopping")),
@@ -146,17 +144,21 @@ impl Reads {
             majority_limit,
             follow_limit,
         } = parts;
-        let (leading, rounds) = gate(network.metrics.read_rounds.clone());
+        let (leading, rounds) = gate();
         let round = Leading {
             raft: raft.clone(),
             lease: Arc::clone(&network.leader_lease),
             lease_reads: network.metrics.lease_reads.clone(),
+            read_rounds: network.metrics.read_rounds.clone(),
             limit: majority_limit,
         };
         let confirm = move |reads| round.clone().confirmed(reads);
         tasks.spawn(rounds.run(stop.clone(), confirm));
-        let (following, rounds) = gate(network.metrics.follower_rounds.clone());
-        let ask = move |_reads| told(raft.clone(), network.clone(), follow_limit);
+        let (following, rounds) = gate();
+        let ask = move |_reads| {
+            network.metrics.follower_rounds.inc();
+            told(raft.clone(), network.clone(), follow_limit)
+        };
         tasks.spawn(rounds.run(stop.clone(), ask));
         Self {
             leading,
@@ -215,6 +217,7 @@ struct Leading {
     raft: Raft,
     lease: Arc<LeaderLease>,
     lease_reads: Counter,
+    read_rounds: Counter,
     limit: Duration,
 }
 
@@ -227,6 +230,7 @@ impl Leading {
                     .inc_by(u64::try_from(reads).unwrap_or(u64::MAX));
                 return Ok(place);
             }
+            self.read_rounds.inc();
             let read = self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await;
             read.map(|read| Place::of(read.log_id()))
                 .map_err(failure::of_read)
@@ -256,16 +260,16 @@ impl Leading {
         let still = self.lease.age_max(term, asked) >= age && self.is_lasting_voter();
         still.then(|| Place::of(read.log_id()))
     }
-}
-
-/// A follower's round.
-async fn told(raft: Raft, network: Network, limit: Duration) -> Result<Place, Failure> {
 
     fn is_lasting_voter(&self) -> bool {
         let watched = self.raft.server_metrics();
         let metrics = watched.borrow_watched();
         members::is_lasting_voter(metrics.membership_config.membership(), metrics.id)
     }
+}
+
+/// A follower's round.
+async fn told(raft: Raft, network: Network, limit: Duration) -> Result<Place, Failure> {
     let leader = {
         let watched = raft.server_metrics();
         let metrics = watched.borrow_watched();
