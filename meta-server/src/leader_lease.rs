@@ -36,7 +36,7 @@ const LEASE_PERCENT: u32 = 60;
 /// Of a node's own promise, from its start.
 const QUARANTINE_PERCENT: u32 = 120;
 /// Shorter suspensions count as none: two clocks cannot be read at one instant, and the part of the
-/// promise that is not used is far longer.
+/// promise that is not used is longer, as no promise is shorter than 100 ms (`config`).
 const SUSPENDED_UNSEEN: Duration = Duration::from_millis(10);
 
 /// One node's lease as a leader, and what it owes those of others.
@@ -328,5 +328,6 @@ mod tests {
     fn the_machine_was_not_suspended_between_two_looks_of_a_test() {
         let (one, other) = (SystemClock.suspended(), SystemClock.suspended());
         assert!(one.least <= one.most && one.least <= other.most);
+        assert!(other.least <= other.most && other.least <= one.most + SUSPENDED_UNSEEN);
     }
 }
