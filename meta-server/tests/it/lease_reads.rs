@@ -1,21 +1,37 @@
 //! When a leader answers without asking the others, and when a node votes.
 
-use crate::cluster::{PATIENCE, Three, create, lookup, node};
+use crate::cluster::{PATIENCE, Three, create, lookup, node, until};
 use meta_client::meta_core::attr::Caller;
 use meta_client::meta_core::outcome::Refusal;
-use meta_client::{ClientError, MetaSession, SessionOptions, transport};
+use meta_client::{ClientError, MetaSession, SessionOptions, transfer_leader, transport};
 use meta_server::Node;
+use openraft::raft::{AppendEntriesRequest, VoteRequest};
 use proto::v1;
 use proto::v1::raft_client::RaftClient;
+use raft_store::{TypeConfig, Vote, wire};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tonic::Code;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 
 const LEASED: &str = "lease_reads = true\n";
 /// Several leases.
 const LONG: Duration = Duration::from_secs(2);
+
+async fn client(addr: &str) -> RaftClient<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://{addr}")).expect("an address");
+    RaftClient::new(transport::connect(&endpoint).await.expect("connected"))
+}
+
+/// For node 1.
+fn request(payload: Vec<u8>) -> v1::RaftRequest {
+    v1::RaftRequest {
+        target: 1,
+        payload: payload.into(),
+        ..v1::RaftRequest::default()
+    }
+}
 
 async fn ask(session: &MetaSession) {
     let found = session.query(Caller::root(), lookup("nothing")).await;
@@ -55,7 +71,9 @@ async fn a_leader_answers_under_its_lease_and_its_successor_too() {
 async fn where_one_member_promises_nothing_no_leader_has_a_lease() {
     // So that it does not lead itself.
     let silent = "election_min_ms = 50000\nelection_max_ms = 60000\n";
-    let three = Three::start_each([LEASED, LEASED, silent]).await;
+    // So that it counts also if it is slow to answer.
+    let leased = format!("election_max_ms = 5000\n{LEASED}");
+    let three = Three::start_each([&leased, &leased, silent]).await;
     let session = three.session(SessionOptions::default()).await;
     let begin = Instant::now();
     while begin.elapsed() < LONG {
@@ -66,7 +84,7 @@ async fn where_one_member_promises_nothing_no_leader_has_a_lease() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_was_started_takes_part_in_no_election() {
-    let times = "election_min_ms = 400\nelection_max_ms = 60000\n";
+    let times = "election_min_ms = 400\nelection_max_ms = 12000\n";
     for (raft, expected) in [
         (format!("{times}{LEASED}"), Code::Unavailable),
         // It looks at what it is asked.
@@ -75,16 +93,21 @@ async fn a_node_that_was_started_takes_part_in_no_election() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let addr = listener.local_addr().expect("an address").to_string();
         let node = node(0, listener, std::slice::from_ref(&addr), &raft).await;
-        let endpoint = Endpoint::from_shared(format!("http://{addr}")).expect("an address");
-        let channel = transport::connect(&endpoint).await.expect("connected");
-        let mut client = RaftClient::new(channel);
-        let ask = v1::RaftRequest {
-            target: 1,
-            payload: b"nothing".as_slice().into(),
-            ..v1::RaftRequest::default()
-        };
+        let mut client = client(&addr).await;
+        let ask = request(b"nothing".to_vec());
+        let vote = |term| VoteRequest::<TypeConfig>::new(Vote::new(term, 2), None);
+        let question = |term| request(wire::encode(&vote(term)).expect("encoded"));
+        // What a leader asks a newcomer to know what it reads.
+        let known = client.pre_vote(question(0)).await.expect("answered");
+        assert!(known.into_inner().receiver_generation > 1);
+        let pre_vote = client.pre_vote(question(7)).await;
+        if expected == Code::Unavailable {
+            let status = pre_vote.expect_err("refused");
+            assert_eq!(status.code(), expected, "{status}");
+        } else {
+            pre_vote.expect("answered");
+        }
         let told = [
-            client.pre_vote(ask.clone()).await,
             client.vote(ask.clone()).await,
             client.transfer_leader(ask.clone()).await,
         ];
@@ -96,4 +119,55 @@ async fn a_node_that_was_started_takes_part_in_no_election() {
         assert_eq!(status.code(), Code::InvalidArgument, "{status}");
         node.abandon().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_started_is_not_ready_and_not_given_leadership() {
+    let long = format!("election_max_ms = 12000\n{LEASED}");
+    let mut three = Three::start_each([LEASED, LEASED, &long]).await;
+    let leader = three.leader().await;
+    assert_ne!(leader, 2, "it takes part in no election yet");
+    let refused = transfer_leader(&three.addrs[leader], 3, PATIENCE).await;
+    let error = refused.expect_err("it would not take over");
+    assert!(
+        error.to_string().contains("was started a moment ago"),
+        "{error}"
+    );
+    let node = |at: usize| three.nodes[at].as_ref().expect("it runs");
+    assert!(node(leader).leads(), "and goes on");
+    assert!(node(2).not_ready().is_some());
+    until("the others are ready", || {
+        node(0).not_ready().is_none() && node(1).not_ready().is_none()
+    })
+    .await;
+    let other = 1 - leader;
+    let stopping = three.nodes[leader].take().expect("it runs");
+    stopping.shutdown().await;
+    until("the other one leads", || {
+        three.nodes[other].as_ref().is_some_and(Node::leads)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stops_waits_until_nobody_relies_on_it() {
+    let promise = Duration::from_secs(1);
+    let raft = format!("election_max_ms = 1000\n{LEASED}");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let addr = listener.local_addr().expect("an address").to_string();
+    let node = node(0, listener, std::slice::from_ref(&addr), &raft).await;
+    let heartbeat = AppendEntriesRequest::<TypeConfig> {
+        vote: Vote::new_committed(7, 2),
+        prev_log_id: None,
+        entries: Vec::new(),
+        leader_commit: None,
+    };
+    let payload = wire::encode(&heartbeat).expect("encoded");
+    let mut client = client(&addr).await;
+    let sent = Instant::now();
+    let told = client.append(request(payload)).await.expect("taken in");
+    assert_eq!(told.into_inner().receiver_promise_ms, 1000);
+    drop(client);
+    node.shutdown().await;
+    assert!(sent.elapsed() >= promise, "{:?}", sent.elapsed());
 }
