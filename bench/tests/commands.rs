@@ -79,8 +79,22 @@ fn a_mount_is_measured_beside_one_that_does_nothing() {
     let _alone = alone().expect("the turn");
     let small = ["--count", "50", "--rounds", "1", "--threads", "2"];
     let figures = bench(&[&["fuse", "--pin"][..], &small].concat());
-    let calls = ["create", "stat", "open", "readdir", "unlink"];
+    let calls = ["create", "cold stat", "stat", "open", "readdir", "unlink"];
     assert_eq!(told(&figures["operations"], "op"), calls);
-    let nulls = calls.map(|call| format!("null {call}"));
+    let nulls = calls.map(|call| match call {
+        "cold stat" => "null stat and echo".to_owned(),
+        call => format!("null {call}"),
+    });
     assert_eq!(told(&figures["floors"], "floor"), nulls);
+}
+
+#[test]
+fn creates_are_measured_at_a_share_of_the_most() {
+    let _alone = alone().expect("the turn");
+    let figures = bench(&["steady", "--time", "1", "--load", "20", "--threads", "4"]);
+    assert_eq!(told(&figures["floors"], "floor"), ["peak"]);
+    assert_eq!(told(&figures["operations"], "op"), ["create"]);
+    let rate = |of: &Value| of["ops_per_s"].as_f64().expect("a rate");
+    let (steady, peak) = (rate(&figures["operations"][0]), rate(&figures["floors"][0]));
+    assert!(steady > 0.0 && steady < peak, "{figures}");
 }

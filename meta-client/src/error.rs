@@ -17,6 +17,17 @@ pub enum ClientError {
     Unknown(String),
 }
 
+/// A refusal, which the cluster decided, apart from what failed.
+pub(crate) fn decided<T>(
+    result: Result<T, ClientError>,
+) -> Result<Result<T, Refusal>, ClientError> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(ClientError::Refused(refusal)) => Ok(Err(refusal)),
+        Err(error) => Err(error),
+    }
+}
+
 /// What failed on the way. Nothing was executed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Failure {

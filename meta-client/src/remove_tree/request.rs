@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::plan::{Chunk, DirectoryId, Page, Step};
-use crate::error::{ClientError, Failure};
+use crate::error::{ClientError, Failure, decided};
 use meta_core::attr::Caller;
 use meta_core::command::Operation;
 use meta_core::ids::Ino;
@@ -32,15 +32,6 @@ pub(super) struct Removals {
 pub(super) struct Requests<E> {
     engine: Arc<E>,
     caller: Caller,
-}
-
-/// A refusal says something of the names; everything else ends the removal.
-fn decided<T>(result: Result<T, ClientError>) -> Result<Result<T, Refusal>, ClientError> {
-    match result {
-        Ok(value) => Ok(Ok(value)),
-        Err(ClientError::Refused(refusal)) => Ok(Err(refusal)),
-        Err(error) => Err(error),
-    }
 }
 
 fn unexpected() -> ClientError {

@@ -2,7 +2,7 @@
 //! earlier version, with one question for each.
 
 use super::MetaSession;
-use crate::error::{ClientError, Failure};
+use crate::error::{ClientError, Failure, decided};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use meta_core::attr::{Attr, Caller};
 use meta_core::ids::Ino;
@@ -157,15 +157,6 @@ fn with_rest(mut end: PathEnd, more: &[u8]) -> PathEnd {
         }
     }
     end
-}
-
-/// A refusal says something of the file; everything else ends the walk.
-fn decided<T>(result: Result<T, ClientError>) -> Result<Result<T, Refusal>, ClientError> {
-    match result {
-        Ok(value) => Ok(Ok(value)),
-        Err(ClientError::Refused(refusal)) => Ok(Err(refusal)),
-        Err(error) => Err(error),
-    }
 }
 
 fn unexpected() -> ClientError {
