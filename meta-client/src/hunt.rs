@@ -28,7 +28,7 @@ const NODES_MAX: usize = 64;
 /// A round of greetings.
 #[derive(Debug)]
 pub(crate) struct Round<'r> {
-    /// The addresses that the user gave.
+    /// The addresses that are known.
     pub(crate) addrs: &'r [String],
     /// Who leads, as the node said that was left.
     pub(crate) hint: Option<String>,

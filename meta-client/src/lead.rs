@@ -6,15 +6,21 @@ use crate::error::Failure;
 use crate::hunt::{GREETING_LIMIT, Round};
 use crate::leases::LeaseCache;
 use crate::link::{Asked, Left, Link};
+use crate::members::Members;
 use crate::pace::Pace;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How long a round waits for the slower nodes: longer each time, for far or busy ones.
 const GRACE: Duration = Duration::from_millis(300);
+
+/// How often the leader is asked who belongs to the cluster: whoever is elected next may be one that came
+/// later than this client.
+const LEARN_EVERY: Duration = Duration::from_secs(10);
 
 /// Where the search is.
 #[derive(Clone, Debug)]
@@ -172,6 +178,16 @@ fn no_time() -> Failure {
     Failure::TimedOut("the search for the leader has not ended".into())
 }
 
+/// Keeps to know who belongs to the cluster. Does not end.
+async fn learn_all(members: &mut Members, link: &Link) {
+    let mut ticks = tokio::time::interval(LEARN_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        members.learn(link).await;
+    }
+}
+
 impl Shared {
     async fn run(self: Arc<Self>, asked: mpsc::Sender<Asked>) {
         let stop = self.stop.clone();
@@ -192,10 +208,12 @@ impl Shared {
     async fn search(&self, asked: &mpsc::Sender<Asked>) {
         let mut left: Option<(String, Left)> = None;
         let mut pace = Pace::default();
+        let mut members = Members::new(&self.addrs);
         loop {
+            let addrs = members.addrs();
             let (node, how) = left.take().unzip();
             let round = Round {
-                addrs: &self.addrs,
+                addrs: &addrs,
                 hint: how.and_then(|how| how.hint),
                 left: node,
                 shown: self.shown(),
@@ -213,7 +231,10 @@ impl Shared {
                         before.as_deref() != Some(link.addr())
                     });
                     let since = tokio::time::Instant::now();
-                    link.broken().await;
+                    tokio::select! {
+                        () = link.broken() => {}
+                        () = learn_all(&mut members, &link) => {}
+                    }
                     self.answered.fetch_add(link.answers(), Ordering::Relaxed);
                     let how = link.left();
                     tracing::info!(addr = link.addr(), why = how.why, "the leader is left");

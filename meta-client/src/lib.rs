@@ -20,6 +20,7 @@ mod hunt;
 mod lead;
 mod leases;
 mod link;
+mod members;
 mod mirroring;
 mod node;
 mod options;

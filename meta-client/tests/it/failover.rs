@@ -40,6 +40,38 @@ async fn a_leader_outside_the_url_is_found_by_a_hint() {
 }
 
 #[tokio::test]
+async fn a_leader_that_the_url_does_not_name_is_found_when_all_that_it_names_are_gone() {
+    let mut fake = Fake::start(2).await;
+    let next = fake.nodes[1].addr.clone();
+    let first = &fake.nodes[0];
+    first.script.named.lock().push(next.clone());
+    let url = MetaUrl {
+        addrs: vec![first.addr.clone()],
+        volume: "vol".into(),
+    };
+    let session = MetaSession::open(&url, quick()).await.expect("a session");
+    until("the client to ask who the members are", || {
+        fake.nodes[0].script.status_asked.load(Ordering::SeqCst) > 0
+    })
+    .await;
+    session
+        .execute(caller(), operation("a"))
+        .await
+        .expect("done");
+    // It says no word of its successor.
+    let dead = fake.nodes.remove(0);
+    dead.cut();
+    drop(dead);
+    fake.lead(0);
+    let call = session.execute(caller(), operation("b"));
+    tokio::time::timeout(PATIENCE, call)
+        .await
+        .expect("in time")
+        .expect("done by who came later");
+    assert_eq!(session.status().leader, Some(next));
+}
+
+#[tokio::test]
 async fn a_deposed_leader_is_left_for_its_successor() {
     let fake = Fake::start(3).await;
     let session = fake.open_slots(4).await;

@@ -1,24 +1,21 @@
 //! Which member is the nearest.
 
 use crate::deadline::Deadline;
-use crate::endpoint;
 use crate::hunt::meet;
 use crate::link::Link;
+use crate::members::{MEMBERS_MAX, Members};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use proto::v1;
 use proto::v1::client_frame::Body as Ask;
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Members looked at: those of the URL and those that the cluster names.
-const MEMBERS_MAX: usize = 64;
 /// Ways there and back that are measured; the shortest counts.
 const SAMPLES: usize = 3;
-/// One of them, and the list of members, is waited for so long.
+/// One of them is waited for so long.
 const SAMPLE_LIMIT: Duration = Duration::from_secs(1);
 /// How long others are waited for once the way to one is measured.
 const GRACE: Duration = Duration::from_millis(300);
@@ -32,15 +29,6 @@ pub(super) struct Chosen {
     pub(super) node: u64,
     pub(super) round_trip: Duration,
     pub(super) link: Arc<Link>,
-}
-
-/// The members that are known, by address.
-#[derive(Debug)]
-pub(super) struct Members {
-    /// As the user gave them.
-    given: Vec<String>,
-    /// As the cluster named them last.
-    named: Vec<String>,
 }
 
 /// A member that was met.
@@ -79,13 +67,6 @@ struct Candidate {
 }
 
 impl Members {
-    pub(super) fn new(addrs: &[String]) -> Self {
-        Self {
-            given: addrs.to_vec(),
-            named: Vec::new(),
-        }
-    }
-
     /// Measures the ways to all members and takes the nearest, which may be the one from before.
     /// One that has failed is taken only if there is no other.
     pub(super) async fn choose(
@@ -118,21 +99,6 @@ impl Members {
             link,
         })
     }
-
-    fn addrs(&self) -> HashSet<String> {
-        let all = self.given.iter().chain(&self.named);
-        all.take(MEMBERS_MAX).cloned().collect()
-    }
-
-    /// Asks who belongs to the cluster, for the next choice.
-    async fn learn(&mut self, link: &Link) {
-        let mut admin = endpoint::admin(link.channel());
-        let asking = admin.status(v1::StatusRequest {});
-        if let Ok(Ok(status)) = tokio::time::timeout(SAMPLE_LIMIT, asking).await {
-            let members = status.into_inner().members.into_iter();
-            self.named = members.map(|member| member.addr).collect();
-        }
-    }
 }
 
 impl Met {
@@ -146,7 +112,7 @@ impl Met {
 }
 
 /// Meets all at once. Whoever takes much longer than the first is not the nearest.
-async fn measure(addrs: HashSet<String>) -> Vec<Met> {
+async fn measure(addrs: Vec<String>) -> Vec<Met> {
     let mut meeting: FuturesUnordered<_> = addrs.into_iter().map(meet_one).collect();
     let mut met: Vec<Met> = Vec::new();
     let mut until = Deadline::after(None);
@@ -227,6 +193,7 @@ fn pick(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     fn candidates<const N: usize>(all: [(u64, u64, bool); N]) -> Vec<Candidate> {
         let all = all.into_iter();

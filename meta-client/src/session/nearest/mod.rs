@@ -8,7 +8,8 @@ mod choice;
 
 use crate::backoff::Backoff;
 use crate::link::Link;
-use choice::{Chosen, Members};
+use crate::members::Members;
+use choice::Chosen;
 use meta_core::outcome::{Refusal, Token};
 use meta_core::query::{Answer, Query};
 use meta_core::seeded::{Bug, has};

@@ -86,6 +86,10 @@ pub(crate) struct Script {
     pub(crate) paths: AtomicBool,
     /// Whether it has applied whatever a mirror is asked for; else it is behind.
     pub(crate) mirrors: AtomicBool,
+    /// Members that it names beside one that is not there.
+    pub(crate) named: Mutex<Vec<String>>,
+    /// Times that it was asked for its status.
+    pub(crate) status_asked: AtomicU32,
     /// For queries that any member may answer, one after the other.
     nearest_queries: Mutex<VecDeque<NearestFault>>,
     /// These queries that were answered.
@@ -118,6 +122,8 @@ impl Node {
             nearest: AtomicBool::new(true),
             paths: AtomicBool::new(true),
             mirrors: AtomicBool::new(false),
+            named: Mutex::default(),
+            status_asked: AtomicU32::new(0),
             nearest_queries: Mutex::default(),
             nearest_answered: AtomicU32::new(0),
             far_ms: AtomicU64::new(0),
@@ -460,8 +466,11 @@ impl v1::admin_server::Admin for Service {
         &self,
         _request: Request<v1::StatusRequest>,
     ) -> Result<Response<v1::StatusReply>, Status> {
+        self.0.status_asked.fetch_add(1, Ordering::SeqCst);
         let initialised = self.0.initialised.load(Ordering::SeqCst);
         let leading = self.0.leading.load(Ordering::SeqCst);
+        let named = self.0.named.lock().clone();
+        let members = std::iter::once("a:1".to_owned()).chain(named).zip(1..);
         let volume = v1::VolumeStatus {
             id: 7,
             name: "vol".into(),
@@ -475,11 +484,13 @@ impl v1::admin_server::Admin for Service {
             node_id: self.0.id,
             state: if leading { "leader" } else { "follower" }.into(),
             leader_id: u64::from(leading),
-            members: vec![v1::Member {
-                id: 1,
-                addr: "a:1".into(),
-                ..v1::Member::default()
-            }],
+            members: members
+                .map(|(addr, id)| v1::Member {
+                    id,
+                    addr,
+                    ..v1::Member::default()
+                })
+                .collect(),
             volumes: vec![volume],
             cluster_id: if initialised { vec![5; 16] } else { Vec::new() },
             initialised,
