@@ -41,6 +41,9 @@ pub(crate) struct EngineArgs {
     /// Rounds, each with all floors and operations; what is told is the median
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
     rounds: u32,
+    /// Threads of each node that serve streams and run Raft, if not its default
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    worker_threads: Option<u16>,
     /// Leaders answer reads under a lease
     #[arg(long)]
     lease_reads: bool,
@@ -53,6 +56,7 @@ pub(crate) struct EngineArgs {
 pub(crate) async fn run(args: &EngineArgs) -> Result<ExitCode> {
     let threads = usize::from(args.threads);
     let mut cluster = Cluster::start(ClusterOptions {
+        worker_threads: args.worker_threads,
         lease_reads: args.lease_reads,
         ..ClusterOptions::new("bench", args.nodes)
     })
