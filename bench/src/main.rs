@@ -8,6 +8,7 @@ mod files;
 mod floor;
 mod floors;
 mod fuse;
+mod log;
 mod mirror;
 mod report;
 mod rmr;
@@ -40,6 +41,8 @@ enum Command {
     Fuse(fuse::FuseArgs),
     /// Measures the parts alone
     Floors(floors::FloorsArgs),
+    /// Appends to a Raft log alone, on each thing that it can be kept in
+    Log(log::LogArgs),
     /// Makes a state of millions of files once, and measures what it takes on the disk and in memory, and how
     /// soon it serves
     Density(density::DensityArgs),
@@ -92,6 +95,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
             tokio::task::spawn_blocking(move || fuse::serve_null(&args)).await?
         }
         Command::Floors(args) => floors::run(&args).await,
+        Command::Log(args) => log::run(&args).await,
         Command::EchoServer(args) => floor::serve_echo(&args).await,
         Command::RaftNode(args) => floor::serve_raft(&args).await,
         Command::Density(args) => density::run(&args).await,

@@ -72,6 +72,18 @@ fn commands_are_applied_without_a_log() {
 }
 
 #[test]
+fn a_log_in_files_is_measured_beside_the_database_that_it_was_in() {
+    let _alone = alone().expect("the turn");
+    let figures = bench(&["log", "--rounds", "1", "--ms", "50", "--in-flight", "4"]);
+    let kinds = ["database", "files"];
+    assert_eq!(told(&figures["figures"], "kind"), kinds);
+    for figure in figures["figures"].as_array().expect("a list") {
+        let written = figure["written_bytes_per_op"].as_f64();
+        assert!(written.expect("bytes") > 100.0, "{figure}");
+    }
+}
+
+#[test]
 fn a_mount_is_measured_beside_one_that_does_nothing() {
     if skip_unless_fuse("a mount is measured beside one that does nothing") {
         return;

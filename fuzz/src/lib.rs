@@ -45,6 +45,7 @@ pub const TARGETS: &[Target] = &[
     target("meta_url", messages::meta_url),
     target("raft_message", stored::raft_message),
     target("log_entry", stored::log_entry),
+    target("log_record", stored::log_record),
     target("snapshot", stored::snapshot),
     target("row", stored::row),
     target("dump", stored::dump),

@@ -23,6 +23,11 @@ pub(crate) fn log_entry(bytes: &[u8]) {
     raft_store::fuzzing::log_entry(bytes);
 }
 
+/// A file of the log, and the payload of a record in one.
+pub(crate) fn log_record(bytes: &[u8]) {
+    raft_store::fuzzing::log_record(bytes);
+}
+
 /// A snapshot: the length of its pieces in a byte, its manifest, and the content of its files.
 pub(crate) fn snapshot(bytes: &[u8]) {
     let Some((piece, rest)) = bytes.split_first() else {

@@ -1,12 +1,53 @@
-//! The state's database without a log, for benchmarks: what its rows alone cost.
+//! The state's database without a log, and a log without a state, for benchmarks: what each costs alone.
 
 use crate::error::StoreError;
 use crate::fault::Faults;
+use crate::log::{FileLog, LogDisk, LogShared, LogStore, PurgeGate, RocksLog};
 use crate::options::StoreOptions;
 use crate::poison::Poison;
 use crate::state::{Remembered, RocksState};
+use crate::workers::Workers;
 use meta_core::kv::{Family, KvRead, Writes};
 use std::path::Path;
+use std::sync::Arc;
+
+/// What a log is kept in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogKind {
+    /// Files, as nodes have it.
+    Files,
+    /// RocksDB, as nodes had it before (`docs/adr/0001-log-files.md`).
+    Database,
+}
+
+/// Opens a log that no state belongs to, in a directory of its own.
+///
+/// # Errors
+/// [`StoreError`] if it cannot be opened.
+pub fn open_log(options: &StoreOptions, kind: LogKind) -> Result<LogStore, StoreError> {
+    let dir = options.dir.join("log");
+    let disk = match kind {
+        LogKind::Files => {
+            let files = FileLog::open(&dir, options.group, options.log_file_bytes)?;
+            LogDisk::Files(Box::new(files))
+        }
+        LogKind::Database => LogDisk::Rocks(RocksLog::open(&dir)?),
+    };
+    let log = LogShared::load(
+        disk,
+        options.group,
+        options.log_tail_bytes,
+        Poison::default(),
+        Faults::default(),
+    )?;
+    let queue_bytes = options.queue_bytes;
+    LogStore::new(
+        Arc::new(log),
+        queue_bytes,
+        PurgeGate::Open,
+        Workers::Threads,
+    )
+}
 
 /// Bytes of files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

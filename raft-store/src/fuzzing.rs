@@ -39,6 +39,14 @@ pub fn log_entry(body: &[u8]) {
     }
 }
 
+/// Reads what is in a log's file, and what is in a record of it, and writes that again.
+///
+/// # Panics
+/// If what was read does not come back.
+pub fn log_record(bytes: &[u8]) {
+    crate::log::fuzz_record(bytes);
+}
+
 /// Receives a snapshot in pieces of a length: its manifest, then the content of its files.
 pub fn snapshot(manifest: &[u8], piece: usize, content: &[u8]) {
     let Ok(manifest) = wire::envelope(Manifest::KIND, manifest) else {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// Where a node keeps its store and how much memory the store may use.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
-    /// The directory; made if absent. Two RocksDB instances live in it: `log` and `state`.
+    /// The directory; made if absent. The files of `log` and the RocksDB instance `state` live in it.
     pub dir: PathBuf,
     /// The Raft group whose log this is: the first part of each log key.
     pub group: u32,
@@ -17,6 +17,8 @@ pub struct StoreOptions {
     pub queue_bytes: usize,
     /// The state's memtables, in bytes: what at most is replayed from the log after a crash.
     pub memtable_bytes: usize,
+    /// A file of the log, in bytes. A few of them are kept to be written over.
+    pub log_file_bytes: u64,
 }
 
 impl StoreOptions {
@@ -29,6 +31,7 @@ impl StoreOptions {
             log_tail_bytes: 32 << 20,
             queue_bytes: 64 << 20,
             memtable_bytes: 64 << 20,
+            log_file_bytes: 16 << 20,
         }
     }
 }

@@ -75,11 +75,16 @@ pub fn open(options: &StoreOptions, codec: Arc<dyn Codec>) -> Result<Store, Stor
 
 #[cfg(feature = "rocksdb")]
 pub(crate) fn open_with(options: &StoreOptions, parts: &Parts) -> Result<Store, StoreError> {
-    use crate::log::RocksLog;
+    use crate::log::FileLog;
     use crate::state::RocksState;
 
     // The log comes first: its lock keeps other processes from the whole directory.
-    let disk = LogDisk::Rocks(RocksLog::open(&options.dir.join("log"))?);
+    let files = FileLog::open(
+        &options.dir.join("log"),
+        options.group,
+        options.log_file_bytes,
+    )?;
+    let disk = LogDisk::Files(Box::new(files));
     let log = load(disk, options.group, options.log_tail_bytes, parts)?;
     failpoint::pass(Point::LogOpened);
     let purged = log.bounds().purged;

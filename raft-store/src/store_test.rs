@@ -1,10 +1,12 @@
 //! openraft's own suite, over both back ends.
 
 use super::*;
+use crate::log::FileLog;
 use crate::testing::parts;
 use crate::types::TypeConfig;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
+use tempfile::TempDir;
 
 struct Memory;
 
@@ -39,10 +41,35 @@ async fn the_store_in_memory_passes_the_suite() {
     Suite::test_all(Memory).await.unwrap();
 }
 
+struct Files {
+    log_tail_bytes: usize,
+}
+
+impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Files {
+    async fn build(&self) -> Result<(TempDir, LogStore, StateMachine), StorageError<TypeConfig>> {
+        let dir = TempDir::new().unwrap();
+        let parts = Parts {
+            gaps: true,
+            ..parts()
+        };
+        let store = open_memory_with(&parts).unwrap();
+        let disk = LogDisk::Files(Box::new(FileLog::open(dir.path(), 0, 64 << 10).unwrap()));
+        let shared = load(disk, 0, self.log_tail_bytes, &parts).unwrap();
+        let (log, machine) = ungated(store, &shared);
+        Ok((dir, log, machine))
+    }
+}
+
+#[tokio::test]
+async fn the_log_in_files_passes_the_suite() {
+    for log_tail_bytes in [0, 1 << 20] {
+        Suite::test_all(Files { log_tail_bytes }).await.unwrap();
+    }
+}
+
 #[cfg(feature = "rocksdb")]
 mod rocks {
     use super::*;
-    use tempfile::TempDir;
 
     struct Rocks {
         log_tail_bytes: usize,

@@ -27,8 +27,7 @@ impl Workers {
             return Ok(None);
         }
         let refused = |error| StoreError::Refused(format!("no thread {name}: {error}"));
-        // Without timers: a loop of a real disk waits for its queue only.
-        let own = runtime::Builder::new_current_thread().build();
+        let own = runtime::Builder::new_current_thread().enable_time().build();
         let own = own.map_err(refused)?;
         let thread = thread::Builder::new().name(String::from(name));
         let thread = thread.spawn(move || own.block_on(work)).map_err(refused)?;

@@ -71,7 +71,7 @@ pub async fn alone(seed: u64) -> Result<Faulted> {
     let mut sites = Vec::new();
     for site in read_sites(&trace)? {
         // Others may be passed but once, at the start.
-        let again_and_again = site.ends_with(" log/#.log");
+        let again_and_again = site.ends_with(" log/slot-#");
         let count = if again_and_again { scene.some(40) } else { 1 };
         let node = scene.cluster.node(1)?;
         if node.running()? {

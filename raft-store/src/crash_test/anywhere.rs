@@ -63,7 +63,9 @@ fn damage(dir: &Path, rng: &mut StdRng) -> String {
     let files = all_files(dir);
     let path = &files[rng.random_range(0..files.len())];
     let mut bytes = fs::read(path).unwrap();
-    let at = rng.random_range(0..bytes.len());
+    // Most of a file of the log has never been written.
+    let written = bytes.iter().rposition(|byte| *byte != 0);
+    let at = rng.random_range(0..written.map_or(bytes.len(), |last| last + 1));
     let name = path.strip_prefix(dir).unwrap().display().to_string();
     let what = if rng.random_bool(0.7) {
         bytes[at] ^= 1 << rng.random_range(0..8);
@@ -127,7 +129,7 @@ async fn a_record_that_the_database_would_read_for_ever_is_refused() {
         .into_iter()
         .filter(manifest)
         .collect();
-    assert!(files.len() >= 2, "the log's and the state's: {files:?}");
+    assert!(!files.is_empty(), "the state's");
     let mut refused = 0;
     for file in files {
         let name = file.strip_prefix(clean.path()).unwrap();
@@ -150,7 +152,7 @@ async fn a_record_that_the_database_would_read_for_ever_is_refused() {
         assert!(why.contains("never written"), "{}: {why}", name.display());
         refused += 1;
     }
-    assert_eq!(refused, 2);
+    assert_eq!(refused, 1);
 }
 
 #[tokio::test]

@@ -1,14 +1,15 @@
 //! Damage is found, and told from a write that never ended. A failed write stops the store.
 
-use super::{copy_tree, files, flip, image, open, try_open, try_open_with};
+use super::{copy_tree, files_with, flip, image, open, try_open, try_open_with};
 use crate::error::StoreError;
+use crate::log::{Change, Durability, Ends, FileLog, Tip, entry_key};
 use crate::testing::{append, append_later, apply, history, id, opaque, parts};
 use crate::types::{Entry, Vote};
 use meta_core::failpoint::Point;
 use openraft::storage::{RaftLogReader, RaftLogStorage};
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 const ACKNOWLEDGED: u64 = 20;
@@ -30,8 +31,21 @@ async fn acknowledged() -> TempDir {
     image(dir.path())
 }
 
-fn write_ahead_file(dir: &Path) -> std::path::PathBuf {
-    files(&dir.join("log"), ".log").pop().unwrap()
+/// The file that the entries are in, and where what was written into it ends.
+fn log_file(dir: &Path) -> (PathBuf, usize) {
+    let written = |path: &PathBuf| {
+        let bytes = fs::read(path).unwrap();
+        bytes
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map(|last| last + 1)
+    };
+    let mut found = files_with(&dir.join("log"), "slot-")
+        .into_iter()
+        .filter_map(|path| written(&path).map(|end| (path, end)));
+    let file = found.next().unwrap();
+    assert!(found.next().is_none(), "one file is enough");
+    file
 }
 
 async fn read_all(dir: &Path) -> Result<Vec<Entry>, StoreError> {
@@ -43,11 +57,11 @@ async fn read_all(dir: &Path) -> Result<Vec<Entry>, StoreError> {
 async fn a_flipped_byte_anywhere_in_the_log_is_found() {
     let clean = acknowledged().await;
     let expected = entries(0..ACKNOWLEDGED);
-    let length = fs::metadata(write_ahead_file(clean.path())).unwrap().len();
+    let (_, length) = log_file(clean.path());
     let mut refused = 0;
-    for at in (0..length as usize).step_by(29) {
+    for at in (0..length).step_by(29) {
         let damaged = image(clean.path());
-        flip(&write_ahead_file(damaged.path()), at);
+        flip(&log_file(damaged.path()).0, at);
         match read_all(damaged.path()).await {
             Ok(read) => assert_eq!(read, expected, "byte {at} changed what is read"),
             Err(StoreError::Damaged { .. }) => refused += 1,
@@ -60,16 +74,15 @@ async fn a_flipped_byte_anywhere_in_the_log_is_found() {
 #[tokio::test]
 async fn acknowledged_entries_that_are_cut_off_are_missed() {
     let clean = acknowledged().await;
-    let file = write_ahead_file(clean.path());
-    let length = fs::metadata(&file).unwrap().len();
+    let (_, length) = log_file(clean.path());
     for cut in [1, 3, 60, 200, 1000, length] {
         let damaged = image(clean.path());
-        let file = write_ahead_file(damaged.path());
+        let (file, _) = log_file(damaged.path());
         fs::OpenOptions::new()
             .write(true)
             .open(&file)
             .unwrap()
-            .set_len(length - cut)
+            .set_len((length - cut) as u64)
             .unwrap();
         let opened = read_all(damaged.path()).await;
         assert!(
@@ -91,44 +104,35 @@ async fn a_write_that_never_ended_is_dropped() {
         .await
         .unwrap();
     let after = image(dir.path());
-    let short = fs::read(write_ahead_file(before.path())).unwrap();
-    let long = fs::read(write_ahead_file(after.path())).unwrap();
-    assert!(long.len() > short.len() && long.starts_with(&short));
-    for end in short.len()..long.len() {
+    let (_, short) = log_file(before.path());
+    let (file, long) = log_file(after.path());
+    let (old, new) = (
+        fs::read(log_file(before.path()).0).unwrap(),
+        fs::read(file).unwrap(),
+    );
+    assert!(long > short && new[..short] == old[..short]);
+    for end in short..long {
         let torn = image(before.path());
-        fs::write(write_ahead_file(torn.path()), &long[..end]).unwrap();
+        let mixed = [&new[..end], &old[end..]].concat();
+        fs::write(log_file(torn.path()).0, mixed).unwrap();
         let read = read_all(torn.path()).await.unwrap();
         assert_eq!(read, entries(0..ACKNOWLEDGED), "torn at {end}");
     }
 }
 
-#[tokio::test]
-async fn a_flipped_byte_in_a_table_file_is_found() {
-    let clean = acknowledged().await;
-    // Opening writes what was recovered into a table file.
-    drop(open(clean.path()));
-    let tables = files(&clean.path().join("log"), ".sst");
-    assert!(!tables.is_empty());
-    let expected = entries(0..ACKNOWLEDGED);
-    let name = tables[0].file_name().unwrap();
-    let length = fs::metadata(&tables[0]).unwrap().len();
-    let mut refused = 0;
-    for at in (0..length as usize).step_by(37) {
-        let damaged = image(clean.path());
-        flip(&damaged.path().join("log").join(name), at);
-        match read_all(damaged.path()).await {
-            Ok(read) => assert_eq!(read, expected, "byte {at} changed what is read"),
-            Err(_) => refused += 1,
-        }
-    }
-    assert!(refused > 10, "{refused}");
-}
-
 fn delete_entry(dir: &Path, index: u64) {
-    let db = rocksdb::DB::open_default(dir.join("log")).unwrap();
-    let key = [&0u32.to_be_bytes()[..], &index.to_be_bytes()].concat();
-    assert!(db.get(&key).unwrap().is_some());
-    db.delete(key).unwrap();
+    let files = FileLog::open(&dir.join("log"), 0, 16 << 10).unwrap();
+    let gone = Change::DeleteRange(entry_key(0, index), entry_key(0, index + 1));
+    // The hint goes on to say what had been there.
+    let tip = Tip {
+        last: Some(id(1, ACKNOWLEDGED - 1)),
+        vote_term: 1,
+    };
+    let ends = Ends {
+        lowest: tip,
+        after: tip,
+    };
+    files.write(&[gone], Durability::Now, ends).unwrap();
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 #![cfg(feature = "rocksdb")]
 
 mod anywhere;
+mod convert;
 mod damage;
 mod install;
 mod kill;
@@ -12,17 +13,24 @@ mod snapshot;
 use crate::error::StoreError;
 use crate::options::StoreOptions;
 use crate::store::{Parts, Store, open_with};
+pub(crate) use crate::testing::copy_tree;
 use crate::testing::parts;
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
 
-fn try_open_with(dir: &Path, parts: &Parts) -> Result<Store, StoreError> {
+fn options(dir: &Path) -> StoreOptions {
     let mut options = StoreOptions::new(dir);
     options.cache_bytes = 1 << 20;
     // Small, so that reads go to the disk.
     options.log_tail_bytes = 4 << 10;
-    open_with(&options, parts)
+    // Small, so that several are used, and that a copy is made soon.
+    options.log_file_bytes = 16 << 10;
+    options
+}
+
+fn try_open_with(dir: &Path, parts: &Parts) -> Result<Store, StoreError> {
+    open_with(&options(dir), parts)
 }
 
 fn try_open(dir: &Path) -> Result<Store, StoreError> {
@@ -31,19 +39,6 @@ fn try_open(dir: &Path) -> Result<Store, StoreError> {
 
 fn open(dir: &Path) -> Store {
     try_open(dir).unwrap()
-}
-
-pub(crate) fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_tree(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 /// What a process killed now would leave.
@@ -62,6 +57,13 @@ fn files(dir: &Path, ending: &str) -> Vec<std::path::PathBuf> {
         .filter(|path| path.to_string_lossy().ends_with(ending))
         .collect();
     files.sort();
+    files
+}
+
+/// The files in a directory whose names have a part, by name.
+fn files_with(dir: &Path, part: &str) -> Vec<std::path::PathBuf> {
+    let mut files = files(dir, "");
+    files.retain(|path| path.file_name().unwrap().to_string_lossy().contains(part));
     files
 }
 

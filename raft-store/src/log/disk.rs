@@ -1,5 +1,6 @@
 //! Where the log's rows are kept.
 
+use super::file::{FileLog, FileLogSnapshot};
 use super::hint::Tip;
 #[cfg(feature = "rocksdb")]
 use super::rocks::{RocksLog, RocksLogSnapshot};
@@ -38,9 +39,11 @@ pub(crate) struct Ends {
 /// The rows of one log.
 #[derive(Debug)]
 pub(crate) enum LogDisk {
-    /// RocksDB.
+    /// RocksDB, as builds had it that knew no files.
     #[cfg(feature = "rocksdb")]
     Rocks(RocksLog),
+    /// Files of its own.
+    Files(Box<FileLog>),
     /// Memory.
     Simulated(SimDisk),
 }
@@ -49,6 +52,7 @@ pub(crate) enum LogDisk {
 pub(crate) enum LogSnapshot<'a> {
     #[cfg(feature = "rocksdb")]
     Rocks(RocksLogSnapshot<'a>),
+    Files(FileLogSnapshot),
     Simulated(Pinned<'a>),
 }
 
@@ -63,6 +67,7 @@ impl LogDisk {
         match self {
             #[cfg(feature = "rocksdb")]
             Self::Rocks(rocks) => rocks.write(changes, durability, ends),
+            Self::Files(files) => files.write(changes, durability, ends),
             Self::Simulated(disk) => disk.write(changes, durability, ends),
         }
     }
@@ -72,6 +77,7 @@ impl LogDisk {
         match self {
             #[cfg(feature = "rocksdb")]
             Self::Rocks(rocks) => LogSnapshot::Rocks(rocks.snapshot()),
+            Self::Files(files) => LogSnapshot::Files(files.snapshot()),
             Self::Simulated(disk) => LogSnapshot::Simulated(disk.pin()),
         }
     }
@@ -81,6 +87,7 @@ impl LogDisk {
         match self {
             #[cfg(feature = "rocksdb")]
             Self::Rocks(rocks) => rocks.check_end(found),
+            Self::Files(files) => files.check_end(found),
             Self::Simulated(disk) => disk.check_end(found),
         }
     }
@@ -90,6 +97,7 @@ impl LogDisk {
         match self {
             #[cfg(feature = "rocksdb")]
             Self::Rocks(rocks) => rocks.bytes(),
+            Self::Files(files) => files.bytes(),
             Self::Simulated(disk) => disk.log_bytes(),
         }
     }
@@ -102,6 +110,7 @@ impl LogDisk {
                 let _never = at;
                 false
             }
+            Self::Files(_) => false,
             Self::Simulated(disk) => disk.halts(at),
         }
     }
@@ -113,6 +122,7 @@ impl LogDisk {
             Self::Rocks(_) => {
                 let _in_order = (key, value);
             }
+            Self::Files(_) => {}
             Self::Simulated(disk) => disk.promised(key, value),
         }
     }
@@ -124,6 +134,7 @@ impl LogDisk {
             Self::Rocks(_) => {
                 let _in_order = (group, indexes);
             }
+            Self::Files(_) => {}
             Self::Simulated(disk) => {
                 let begin = super::entry_key(group, indexes.start);
                 disk.promised_gone(&begin, &super::entry_key(group, indexes.end));
@@ -136,7 +147,30 @@ impl LogDisk {
         match self {
             #[cfg(feature = "rocksdb")]
             Self::Rocks(_) => Duration::ZERO,
+            Self::Files(_) => Duration::ZERO,
             Self::Simulated(disk) => disk.delay(),
+        }
+    }
+}
+
+impl LogDisk {
+    /// Whether there is something to settle when nothing is to be written for a while.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        match self {
+            #[cfg(feature = "rocksdb")]
+            Self::Rocks(_) => false,
+            Self::Files(files) => files.is_unsettled(),
+            Self::Simulated(_) => false,
+        }
+    }
+
+    /// Does what need not be done for each write.
+    pub(crate) fn settle(&self) -> Result<(), StoreError> {
+        match self {
+            #[cfg(feature = "rocksdb")]
+            Self::Rocks(_) => Ok(()),
+            Self::Files(files) => files.settle(),
+            Self::Simulated(_) => Ok(()),
         }
     }
 }
@@ -152,6 +186,7 @@ impl LogSnapshot<'_> {
         match self {
             #[cfg(feature = "rocksdb")]
             Self::Rocks(rocks) => rocks.scan(begin, end, visit),
+            Self::Files(rows) => rows.scan(begin, end, visit),
             Self::Simulated(rows) => {
                 rows.scan(begin, end, visit);
                 Ok(())

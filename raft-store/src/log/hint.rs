@@ -3,8 +3,8 @@
 //! A write-ahead file that ends early looks the same after a torn write, which was never
 //! acknowledged, and after damage in its middle, which was. This file tells them apart: it is
 //! rewritten after each synced round, so what it says was durable before. Only after a power
-//! failure may it be behind; it is never ahead, because it is lowered, with a sync, before the
-//! log is cut.
+//! failure may it be behind, by what was written since the log last rested; it is never ahead,
+//! because it is lowered, with a sync, before the log is cut.
 
 use crate::durable;
 use crate::error::StoreError;
@@ -59,6 +59,7 @@ pub(crate) struct Hint {
     file: File,
     path: PathBuf,
     tip: Tip,
+    unsynced: bool,
 }
 
 impl Hint {
@@ -86,6 +87,7 @@ impl Hint {
             file,
             path: path.to_path_buf(),
             tip,
+            unsynced: false,
         })
     }
 
@@ -100,9 +102,20 @@ impl Hint {
             return Ok(());
         }
         self.write(lower)?;
-        self.file
-            .sync_data()
-            .map_err(StoreError::file("sync", &self.path))
+        self.sync()
+    }
+
+    /// Whether what was said last may be lost with the power.
+    pub(crate) fn is_unsynced(&self) -> bool {
+        self.unsynced
+    }
+
+    /// Makes durable what was said last.
+    pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
+        let synced = self.file.sync_data();
+        synced.map_err(StoreError::file("sync", &self.path))?;
+        self.unsynced = false;
+        Ok(())
     }
 
     /// Says that the log is durable up to `tip`.
@@ -122,6 +135,7 @@ impl Hint {
             .write_all_at(&bytes, 0)
             .map_err(StoreError::file("write", &self.path))?;
         self.tip = tip;
+        self.unsynced = true;
         Ok(())
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! [`LogStore`] is openraft's door. [`image::Image`] is what the log will be once all queued
 //! writes are done, with the newest entries in memory; [`writer`] makes it durable in order;
-//! [`disk::LogDisk`] is RocksDB, or a simulated disk for the store in memory.
+//! [`disk::LogDisk`] is files of its own, or a simulated disk for the store in memory.
 
 mod disk;
 mod entry;
+mod file;
 mod hint;
 mod image;
 #[cfg(feature = "rocksdb")]
@@ -20,6 +21,7 @@ pub(crate) use disk::{Change, Durability, Ends, LogDisk};
 pub(crate) use entry::{
     decode as decode_entry, encode as encode_entry, key as entry_key, key_index,
 };
+pub(crate) use file::{FileLog, fuzz_record};
 pub(crate) use hint::Tip;
 pub(crate) use image::LogStart;
 #[cfg(feature = "rocksdb")]

@@ -1,4 +1,5 @@
-//! The log's rows in their own RocksDB, whose write-ahead log is what makes them durable.
+//! The log's rows in their own RocksDB, whose write-ahead log is what makes them durable: what nodes had
+//! before they had files. It is opened to be put into files, and by benchmarks beside them.
 
 use super::disk::{Change, Durability, Ends};
 use super::hint::{Hint, Tip};

@@ -102,6 +102,9 @@ impl LogShared {
         let (below, recent, rows) = {
             let image = self.image.lock();
             let (below, recent) = image.split(&clamp(range, &image.indexes()));
+            if below.is_empty() {
+                return Ok(recent);
+            }
             (below, recent, self.disk.snapshot())
         };
         let mut entries = Vec::new();

@@ -35,7 +35,7 @@ pub(crate) enum PurgeGate {
     /// Purges wait until this state is flushed far enough.
     State(Arc<State>),
     /// No state belongs to this log.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "rocksdb"))]
     Open,
 }
 
@@ -48,7 +48,7 @@ impl PurgeGate {
                 let state = Arc::clone(state);
                 blocking(move || state.flush_up_to(upto)).await
             }
-            #[cfg(test)]
+            #[cfg(any(test, feature = "rocksdb"))]
             Self::Open => Ok(()),
         }
     }

@@ -17,12 +17,15 @@ use openraft::storage::IOFlushed;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// Writes that may wait. Their bytes have a bound of their own.
 const QUEUE_WRITES_MAX: usize = 1024;
 /// A round takes no more writes when it has these many bytes.
 const ROUND_BYTES_MAX: usize = 8 << 20;
+/// How long the log rests before what is no part of a write is made durable.
+const REST: Duration = Duration::from_millis(100);
 /// The unit in which the queue's bytes are counted: a semaphore has few permits.
 const PERMIT_BYTES: usize = 1024;
 
@@ -135,9 +138,24 @@ impl Drop for PanicGuard {
     }
 }
 
+/// Waits for the next write, and settles the log when none comes for a while, or none any more.
+async fn next(shared: &LogShared, queued: &mut mpsc::Receiver<Queued>) -> Option<Queued> {
+    if !shared.disk.is_unsettled() {
+        return queued.recv().await;
+    }
+    if let Ok(Some(next)) = tokio::time::timeout(REST, queued.recv()).await {
+        return Some(next);
+    }
+    let settled = shared.poison.check().and_then(|()| shared.disk.settle());
+    if let Err(error) = shared.poison.guard(settled) {
+        tracing::error!(%error, "the log cannot be settled");
+    }
+    queued.recv().await
+}
+
 async fn run(shared: Arc<LogShared>, mut queued: mpsc::Receiver<Queued>) {
     let _guard = PanicGuard(Arc::clone(&shared));
-    while let Some(first) = queued.recv().await {
+    while let Some(first) = next(&shared, &mut queued).await {
         let delay = shared.disk.delay();
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
