@@ -36,8 +36,7 @@ pub(crate) fn sync(site: &str) -> bool {
         page.hits.fetch_add(1, Ordering::Relaxed);
         thread::sleep(Duration::from_micros(delay_us));
     }
-    let failing = site.starts_with("sync log/") && site.ends_with(".log");
-    let fails = failing
+    let fails = is_of_the_log(site)
         && page
             .failures
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
@@ -48,6 +47,12 @@ pub(crate) fn sync(site: &str) -> bool {
         page.hits.fetch_add(1, Ordering::Relaxed);
     }
     fails
+}
+
+/// Whether a sync is one of what a node writes its log into: files, or in earlier builds RocksDB's.
+fn is_of_the_log(site: &str) -> bool {
+    let name = site.strip_prefix("sync log/");
+    name.is_some_and(|name| name == "slot-#" || name.ends_with(".log"))
 }
 
 /// The file that `CURLEW_DISK_CONTROL` names, as a page that is shared with whoever writes it.
@@ -76,4 +81,23 @@ fn map() -> Option<&'static Page> {
     // SAFETY: it is there for the life of the process, long enough, as well aligned as any page, and
     // only ever looked at by atomic numbers, for which all bytes are right.
     Some(unsafe { &*page.cast::<Page>() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_syncs_of_the_log_fail() {
+        assert!(is_of_the_log("sync log/slot-#"));
+        assert!(is_of_the_log("sync log/#.log"));
+        for other in [
+            "sync log",
+            "sync log.hint",
+            "write log/slot-#",
+            "sync state/gen-#/#.sst",
+        ] {
+            assert!(!is_of_the_log(other), "{other}");
+        }
+    }
 }

@@ -39,6 +39,7 @@ pub async fn cut(cycles: u32, seed: u64) -> Result<PowerReport> {
         images: true,
         snapshot_entries: Some(2_000),
         keep_entries: Some(500),
+        log_file_bytes: Some(64 << 10),
         ..ClusterOptions::new("power", NODES)
     };
     let mut cluster = Cluster::start(options).await?;

@@ -18,6 +18,7 @@ async fn a_node_stops_at_each_failed_write_and_sync_and_loses_nothing() {
     ));
     assert_eq!(faulted.checked.unknown, 0, "sessions live through ends");
     for needed in [
+        "sync log",
         "sync log/slot-#",
         "write log/slot-#",
         "sync state/gen-#/#.sst",

@@ -1,4 +1,4 @@
-//! What the two RocksDB instances have in common.
+//! What the state's database and the log's of earlier builds have in common.
 
 use crate::error::StoreError;
 use rocksdb::{DBWithThreadMode, MultiThreaded, Options};

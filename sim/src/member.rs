@@ -109,6 +109,7 @@ impl Member {
             insecure_network: true,
             reserve_bytes: 1 << 20,
             cache_bytes: 1 << 20,
+            log_file_bytes: 16 << 20,
             worker_threads: 1,
             session_ttl: Duration::from_secs(10),
             changelog_retain_bytes: 1 << 20,

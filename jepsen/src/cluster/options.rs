@@ -26,6 +26,8 @@ pub struct ClusterOptions {
     pub changelog_retain_bytes: Option<u64>,
     /// Bytes of rows that a node keeps in memory.
     pub cache_bytes: Option<u64>,
+    /// Bytes of a file of the log.
+    pub log_file_bytes: Option<u64>,
     /// `worker_threads`, else the node's default.
     pub worker_threads: Option<u16>,
     /// Whether leaders answer reads under leases.
@@ -62,6 +64,7 @@ impl ClusterOptions {
             session_ttl_ms: None,
             changelog_retain_bytes: None,
             cache_bytes: None,
+            log_file_bytes: None,
             worker_threads: None,
             lease_reads: false,
             partitions: false,
@@ -156,6 +159,9 @@ pub(super) fn node_toml(options: &ClusterOptions, seat: &Seat, peers: &[(u64, St
     }
     if let Some(bytes) = options.cache_bytes {
         line(format!("cache_bytes = {bytes}"));
+    }
+    if let Some(bytes) = options.log_file_bytes {
+        line(format!("log_file_bytes = {bytes}"));
     }
     if let Some(threads) = options.worker_threads {
         line(format!("worker_threads = {threads}"));

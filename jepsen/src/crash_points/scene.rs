@@ -35,6 +35,8 @@ impl Scene {
             keep_entries: Some(KEEP_ENTRIES),
             session_ttl_ms: Some(2_000),
             changelog_retain_bytes: Some(1 << 20),
+            // Small, so that files are begun, made and written over again and again.
+            log_file_bytes: Some(64 << 10),
             ..ClusterOptions::new(name, nodes)
         };
         let cluster = Cluster::start(options).await?;

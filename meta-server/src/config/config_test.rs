@@ -30,6 +30,7 @@ fn a_full_file_is_read() {
         insecure_network = false
         reserve_bytes = 4096
         cache_bytes = 16777216
+        log_file_bytes = 1048576
         worker_threads = 3
         session_ttl_ms = 5000
         changelog_retain_bytes = 1048576
@@ -55,6 +56,7 @@ fn a_full_file_is_read() {
     assert_eq!(config.raft.election_max_ms, 400);
     assert!(config.raft.lease_reads);
     assert_eq!(config.cache_bytes, 16 << 20);
+    assert_eq!(config.log_file_bytes, 1 << 20);
     assert_eq!(config.worker_threads, 3);
     assert_eq!(
         config.log,

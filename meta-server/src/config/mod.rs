@@ -41,6 +41,8 @@ pub struct NodeConfig {
     pub reserve_bytes: u64,
     /// Bytes of rows that are kept in memory.
     pub cache_bytes: usize,
+    /// Bytes of a file of the Raft log, of which a few are kept to be written over.
+    pub log_file_bytes: u64,
     /// Threads that serve streams and run Raft, beside the one that applies, the one that writes the log,
     /// and those that read much.
     pub worker_threads: usize,
@@ -143,6 +145,9 @@ impl NodeConfig {
         let cache_bytes = fields
             .number("cache_bytes", 8 << 20..=1 << 40)?
             .unwrap_or(256 << 20);
+        let log_file_bytes = fields
+            .number("log_file_bytes", 64 << 10..=1 << 30)?
+            .unwrap_or(16 << 20);
         let worker_threads = fields.number("worker_threads", 1..=1024)?;
         let ttl_ms = fields
             .number("session_ttl_ms", 1000..=86_400_000)?
@@ -168,6 +173,7 @@ impl NodeConfig {
             insecure_network,
             reserve_bytes,
             cache_bytes: usize::try_from(cache_bytes).unwrap_or(usize::MAX),
+            log_file_bytes,
             worker_threads: worker_threads
                 .and_then(|threads| usize::try_from(threads).ok())
                 .unwrap_or_else(default_worker_threads),

@@ -162,6 +162,7 @@ impl Node {
         let incarnation = identity::claim(&config.data_dir, config.node_id)?;
         let options = raft_store::StoreOptions {
             cache_bytes: config.cache_bytes,
+            log_file_bytes: config.log_file_bytes,
             ..raft_store::StoreOptions::new(config.data_dir.clone())
         };
         // Opening reads and checks the whole log.

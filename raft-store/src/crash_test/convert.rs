@@ -134,6 +134,8 @@ async fn a_damaged_log_database_is_refused_and_stays_as_it_is() {
                 Err(_) => {
                     refused += 1;
                     assert!(!of_database(damaged.path()).is_empty(), "{name:?} {at}");
+                    let left = files_with(&damaged.path().join("log"), "slot-");
+                    assert!(left.is_empty(), "{name:?} {at}: {left:?}");
                     // It is refused again, and not taken for an empty log.
                     assert!(opened(damaged.path()).await.is_err(), "{name:?} {at}");
                 }

@@ -83,12 +83,18 @@ impl Hint {
                 Tip::default()
             }
         };
-        Ok(Self {
+        let mut hint = Self {
             file,
             path: path.to_path_buf(),
             tip,
             unsynced: false,
-        })
+        };
+        if tip != Tip::default() {
+            // What was read may be in the system's memory only, also after a sync that failed.
+            hint.write(tip)?;
+            hint.sync()?;
+        }
+        Ok(hint)
     }
 
     pub(crate) fn tip(&self) -> Tip {

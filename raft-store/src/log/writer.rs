@@ -140,15 +140,19 @@ impl Drop for PanicGuard {
 
 /// Waits for the next write, and settles the log when none comes for a while, or none any more.
 async fn next(shared: &LogShared, queued: &mut mpsc::Receiver<Queued>) -> Option<Queued> {
-    if !shared.disk.is_unsettled() {
-        return queued.recv().await;
-    }
-    if let Ok(Some(next)) = tokio::time::timeout(REST, queued.recv()).await {
-        return Some(next);
-    }
-    let settled = shared.poison.check().and_then(|()| shared.disk.settle());
-    if let Err(error) = shared.poison.guard(settled) {
-        tracing::error!(%error, "the log cannot be settled");
+    while shared.disk.is_unsettled() {
+        let waited = tokio::time::timeout(REST, queued.recv()).await;
+        if let Ok(Some(next)) = waited {
+            return Some(next);
+        }
+        let settled = shared.poison.check().and_then(|()| shared.disk.settle());
+        if let Err(error) = shared.poison.guard(settled) {
+            tracing::error!(%error, "the log cannot be settled");
+            break;
+        }
+        if waited.is_ok() {
+            return None;
+        }
     }
     queued.recv().await
 }

@@ -1,5 +1,6 @@
 //! Puts what a log database holds into files, once, at the first start of a build that has them.
 
+use super::lock::Lock;
 use super::{FileLog, place};
 use crate::error::StoreError;
 use crate::fault::Faults;
@@ -8,27 +9,48 @@ use crate::log::rocks::RocksLog;
 use crate::log::shared::LogShared;
 use crate::poison::Poison;
 use meta_core::kv::Visit;
-use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 /// One round has about so many bytes.
 const ROUND_BYTES: usize = 4 << 20;
 /// Behind the keys of all entries and marks.
 const KEYS_END: [u8; 14] = [0xff; 14];
 
-/// Reads the database as a node did, with all checks, and writes all rows into files. Until it says
-/// that the directory is the files', at the end, the database is what counts, and a start
-/// begins anew.
+/// Makes files of the database. Until it says at the end that the directory is the files', the
+/// database is what counts, a failure leaves nothing beside it, and a start begins anew.
 pub(super) fn convert(
     dir: &Path,
     group: u32,
     file_bytes: u64,
-    lock: File,
+    lock: Arc<Lock>,
 ) -> Result<FileLog, StoreError> {
     tracing::info!(dir = %dir.display(), "the log's database becomes files");
     place::remove_files(dir)?;
+    let files = written(dir, group, file_bytes, &lock);
+    if files.is_err()
+        && let Err(error) = place::remove_files(dir)
+    {
+        tracing::warn!(%error, "files of the log stay beside its database until the next start");
+    }
+    let files = files?;
+    place::take(dir)?;
+    place::remove_database(dir)?;
+    tracing::info!("the log is in files");
+    Ok(files)
+}
+
+/// Reads the database as a node did, with all checks, writes all rows into files, and reads those back.
+fn written(
+    dir: &Path,
+    group: u32,
+    file_bytes: u64,
+    lock: &Arc<Lock>,
+) -> Result<FileLog, StoreError> {
     let database = LogDisk::Rocks(RocksLog::open(dir)?);
+    // RocksDB names another manifest whenever it opens a database.
+    let opened = place::current(dir)?;
     let (poison, faults) = (Poison::default(), Faults::default());
     let database = LogShared::load(database, group, 0, poison, faults)?;
     let tip = database.image.lock().tip();
@@ -36,24 +58,24 @@ pub(super) fn convert(
         lowest: tip,
         after: tip,
     };
-    let again = lock.try_clone().map_err(StoreError::file("lock", dir))?;
-    fill(
-        &FileLog::open_locked(dir, file_bytes, again)?,
-        &database.disk,
-        ends,
-    )?;
-    // Read back as a start reads them.
-    let files = FileLog::open_locked(dir, file_bytes, lock)?;
-    let (rows, sum) = summary(|visit| database.disk.snapshot().scan(&[], &KEYS_END, visit))?;
-    if summary(|visit| files.snapshot().scan(&[], &KEYS_END, visit))? != (rows, sum) {
+    let files = FileLog::open_locked(dir, file_bytes, Arc::clone(lock))?;
+    fill(&files, &database.disk, ends)?;
+    drop(files);
+    // As a start reads them.
+    let files = FileLog::open_locked(dir, file_bytes, Arc::clone(lock))?;
+    let held = summary(|visit| database.disk.snapshot().scan(&[], &KEYS_END, visit))?;
+    if summary(|visit| files.snapshot().scan(&[], &KEYS_END, visit))? != held {
         let why = "the log's files do not give back what its database holds, which stays";
         return Err(StoreError::Refused(why.to_owned()));
     }
-    // It may write when it is closed.
+    // It may write when it is closed. Then an earlier build could open it.
     drop(database);
-    place::take(dir)?;
-    place::remove_database(dir)?;
-    tracing::info!(rows, "the log is in files");
+    lock.keep_databases_out()?;
+    if place::current(dir)? != opened {
+        return Err(StoreError::Locked {
+            dir: dir.to_path_buf(),
+        });
+    }
     Ok(files)
 }
 

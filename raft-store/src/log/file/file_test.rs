@@ -11,10 +11,10 @@ use openraft::storage::{RaftLogReader as _, RaftLogStorage as _};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tempfile::TempDir;
 
 /// Small, so that files are used again and again.
@@ -274,10 +274,18 @@ async fn what_the_hint_says_is_on_the_disk_when_the_log_rests() {
     let mut log = open(dir.path());
     append(&mut log, entries(0..10)).await.unwrap();
     let shared = log.shared();
+    let synced = |path: &Path| Hint::open(path).unwrap().tip();
+    assert!(shared.disk.is_unsettled(), "it was written a moment ago");
+    let begin = Instant::now();
     while shared.disk.is_unsettled() {
+        assert!(
+            begin.elapsed() < Duration::from_secs(60),
+            "it never settles"
+        );
         std::thread::yield_now();
     }
     assert!(shared.poison.reason().is_none());
+    assert_eq!(synced(&dir.path().join("log.hint")).last, Some(id(1, 9)));
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@
 
 #[cfg(feature = "rocksdb")]
 mod convert;
+mod lock;
 mod place;
 mod record;
 mod recovery;
@@ -19,6 +20,7 @@ use super::disk::{Change, Durability, Ends};
 use super::hint::{Hint, Tip};
 use crate::durable;
 use crate::error::StoreError;
+use lock::Lock;
 use meta_core::failpoint::{self, Point};
 use parking_lot::Mutex;
 use place::Holds;
@@ -26,7 +28,6 @@ use record::{BLOCK_BYTES, Head, Kind, Start};
 use recovery::Recovered;
 use rows::Rows;
 use slot::{Slot, Slots};
-use std::fs::{File, TryLockError};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ const OPERATION_BYTES: usize = 8;
 pub(crate) struct FileLog {
     rows: Mutex<Rows>,
     writer: Mutex<Writer>,
-    _lock: File,
+    _lock: Arc<Lock>,
 }
 
 /// The rows at one moment.
@@ -74,7 +75,7 @@ impl FileLog {
     /// A database of the log of `group` that is there becomes files of so many bytes.
     pub(crate) fn open(dir: &Path, group: u32, file_bytes: u64) -> Result<Self, StoreError> {
         durable::make_dir(dir)?;
-        let lock = lock(dir)?;
+        let lock = Lock::take(dir)?;
         match place::look(dir)? {
             Holds::Files => place::remove_database(dir)?,
             Holds::Nothing => place::take(dir)?,
@@ -90,9 +91,11 @@ impl FileLog {
         Self::open_locked(dir, file_bytes, lock)
     }
 
-    fn open_locked(dir: &Path, file_bytes: u64, lock: File) -> Result<Self, StoreError> {
+    fn open_locked(dir: &Path, file_bytes: u64, lock: Arc<Lock>) -> Result<Self, StoreError> {
         let hint = Hint::open(&dir.with_extension("hint"))?;
         let (mut slots, found) = Slots::open(dir, file_bytes)?;
+        // One may be there that was made when the process ended, and whose name is not on the disk.
+        durable::sync_dir(dir)?;
         let salt = recovery::salt(dir, found.is_empty())?;
         let Recovered {
             rows,
@@ -178,13 +181,18 @@ impl FileLog {
 
     /// Whether what the hint says is not on the disk yet.
     pub(crate) fn is_unsettled(&self) -> bool {
-        self.writer.lock().hint.is_unsynced()
+        let writer = self.writer.lock();
+        writer.hint.is_unsynced() || writer.slots.is_making()
     }
 
-    /// Puts it there: from then on damage of the last round is found even after a power failure.
+    /// Puts it there: from then on damage of the last round is found even after a power failure. And
+    /// looks whether a file could be made.
     pub(crate) fn settle(&self) -> Result<(), StoreError> {
         let writer = &mut *self.writer.lock();
-        let settled = writer.hint.sync();
+        let mut settled = writer.slots.look();
+        if settled.is_ok() && writer.hint.is_unsynced() {
+            settled = writer.hint.sync();
+        }
         writer.failed |= settled.is_err();
         settled
     }
@@ -201,19 +209,6 @@ impl FileLogSnapshot {
     }
 }
 
-/// Keeps other processes out of the directory for as long as the file is open.
-fn lock(dir: &Path) -> Result<File, StoreError> {
-    let path = dir.join("LOCK");
-    let file = File::create(&path).map_err(StoreError::file("create", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
-            dir: dir.to_path_buf(),
-        }),
-        Err(TryLockError::Error(error)) => Err(StoreError::file("lock", &path)(error)),
-    }
-}
-
 /// Writes a file's records over what it is, and zeros behind them. When a sync failed before the process
 /// ended, the system holds as written what never came to the disk, and a sync alone would leave that
 /// so. And parts of records that were never whole must not become whole with what is written next.
@@ -223,7 +218,9 @@ fn rewrite(slot: &Slot, end: usize) -> Result<(), StoreError> {
     bytes.truncate(end);
     bytes.resize(length, 0);
     slot.write(&bytes, 0)?;
-    slot.sync()
+    slot.sync()?;
+    slot.forget();
+    Ok(())
 }
 
 /// A file that was begun with a round, and that the rows do not know yet.

@@ -50,6 +50,13 @@ pub(super) fn look(dir: &Path) -> Result<Holds, StoreError> {
     }
 }
 
+/// What a database's directory says.
+#[cfg(feature = "rocksdb")]
+pub(super) fn current(dir: &Path) -> Result<Vec<u8>, StoreError> {
+    let path = dir.join(CURRENT);
+    fs::read(&path).map_err(StoreError::file("read", &path))
+}
+
 /// Makes the directory ours: from one moment to the next, for every later start.
 pub(super) fn take(dir: &Path) -> Result<(), StoreError> {
     durable::replace_file(&dir.join(CURRENT), TEXT)

@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 /// Files that wait to be written over.
@@ -62,6 +63,15 @@ impl Slot {
         written.map_err(StoreError::file("write", &self.path))
     }
 
+    /// Takes what is on the disk out of the cache: there it lies in large pieces after large writes, and a
+    /// small write into one costs as much as the piece is large. All later writes are of whole
+    /// blocks, for which nothing has to be read.
+    pub(super) fn forget(&self) {
+        if let Err(error) = rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed) {
+            tracing::debug!(%error, path = %self.path.display(), "a file of the log stays in the cache");
+        }
+    }
+
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         let synced = self.file.sync_data();
         synced.map_err(StoreError::file("sync", &self.path))
@@ -76,6 +86,8 @@ pub(super) struct Slots {
     free: VecDeque<Arc<Slot>>,
     next_name: u64,
     making: Option<JoinHandle<Result<Slot, StoreError>>>,
+    /// Tells the thread that nobody needs its file any more.
+    closing: Arc<AtomicBool>,
 }
 
 impl Slots {
@@ -103,6 +115,7 @@ impl Slots {
             free: VecDeque::new(),
             next_name,
             making: None,
+            closing: Arc::default(),
         };
         Ok((slots, found.into_iter().map(|(_, slot)| slot).collect()))
     }
@@ -147,6 +160,11 @@ impl Slots {
         Ok(slot)
     }
 
+    /// Whether the thread makes one, or has made one that was not taken in.
+    pub(super) fn is_making(&self) -> bool {
+        self.making.is_some()
+    }
+
     /// Takes in what the thread has made. A full disk is no failure as long as no file is needed;
     /// another failure is one of the disk that the log is on.
     pub(super) fn look(&mut self) -> Result<(), StoreError> {
@@ -173,8 +191,9 @@ impl Slots {
             return;
         }
         let (path, bytes) = (self.next_path(), self.bytes);
+        let closing = Arc::clone(&self.closing);
         let thread = thread::Builder::new().name("log-files".to_owned());
-        match thread.spawn(move || make(path, bytes)) {
+        match thread.spawn(move || make(path, bytes, &closing)) {
             Ok(making) => self.making = Some(making),
             Err(error) => tracing::warn!(%error, "no thread makes a file for the log ahead"),
         }
@@ -182,13 +201,15 @@ impl Slots {
 
     /// Makes a file and waits for it.
     pub(super) fn make(&mut self, bytes: u64) -> Result<Slot, StoreError> {
-        make(self.next_path(), bytes)
+        make(self.next_path(), bytes, &self.closing)
     }
 }
 
 impl Drop for Slots {
     fn drop(&mut self) {
+        self.closing.store(true, Ordering::Relaxed);
         if let Some(making) = self.making.take() {
+            // A file that is shorter than the others, or whose sync failed, holds nothing yet.
             drop(making.join());
         }
     }
@@ -200,9 +221,9 @@ fn is_full(error: &StoreError) -> bool {
 }
 
 /// Makes a file whose bytes are on the disk, so that writing over them changes nothing else.
-fn make(path: PathBuf, bytes: u64) -> Result<Slot, StoreError> {
+fn make(path: PathBuf, bytes: u64, closing: &AtomicBool) -> Result<Slot, StoreError> {
     let slot = Slot::open(path, true)?;
-    let filled = fill(&slot, bytes);
+    let filled = fill(&slot, bytes, closing);
     if filled.as_ref().is_err_and(is_full) {
         // The room that it took is better used.
         fs::remove_file(&slot.path).map_err(StoreError::file("remove", &slot.path))?;
@@ -212,17 +233,16 @@ fn make(path: PathBuf, bytes: u64) -> Result<Slot, StoreError> {
     Ok(slot)
 }
 
-fn fill(slot: &Slot, bytes: u64) -> Result<(), StoreError> {
+/// Writes zeros, piece by piece, so that no sync of the log waits long behind them.
+fn fill(slot: &Slot, bytes: u64, closing: &AtomicBool) -> Result<(), StoreError> {
     let zeros = vec![0; ZEROS_BYTES];
     let mut at = 0;
-    while at < bytes {
+    while at < bytes && !closing.load(Ordering::Relaxed) {
         let length = usize::try_from(bytes - at).map_or(ZEROS_BYTES, |left| left.min(ZEROS_BYTES));
         slot.write(zeros.get(..length).unwrap_or_default(), at)?;
         slot.sync()?;
         at += length as u64;
     }
-    // In the cache they lie in large pieces, and a small write into one costs as much as the piece is large.
-    // All later writes are of whole blocks, for which nothing has to be read.
-    let forgotten = rustix::fs::fadvise(&slot.file, 0, None, Advice::DontNeed);
-    forgotten.map_err(|error| StoreError::file("make", &slot.path)(error.into()))
+    slot.forget();
+    Ok(())
 }
