@@ -106,6 +106,9 @@ struct RunArguments {
     /// Answered calls, below which the run tells too little
     #[arg(long, default_value_t = 0)]
     calls: u64,
+    /// Leaders answer reads under leases
+    #[arg(long)]
+    lease_reads: bool,
     /// Where randomness begins
     #[arg(long)]
     seed: u64,
@@ -212,6 +215,7 @@ async fn work(arguments: RunArguments, network: &Network) -> Result<bool> {
         nemesis,
         time,
         calls,
+        lease_reads,
         seed,
         network: _,
         report,
@@ -226,6 +230,7 @@ async fn work(arguments: RunArguments, network: &Network) -> Result<bool> {
         nemesis,
         time: Duration::from_secs(time),
         calls_min: calls,
+        lease_reads,
         seed,
     };
     // A run that could not be finished says nothing about what it looked for.

@@ -15,12 +15,17 @@ fn run(workload: &str, nemesis: &str, seconds: &str) {
 
 /// The same in a network of a kind. What the run says of it is given.
 fn run_in(network: &str, workload: &str, nemesis: &str, seconds: &str) -> String {
+    run_with(&[], network, workload, nemesis, seconds)
+}
+
+fn run_with(more: &[&str], network: &str, workload: &str, nemesis: &str, seconds: &str) -> String {
     let _turn = beside_others().expect("the turn");
     let seed = jepsen::seed::seed("run").expect("a seed").to_string();
     let output = Command::new(env!("CARGO_BIN_EXE_jepsen"))
         .args(["run", "--workload", workload, "--nemesis", nemesis])
         .args(["--time", seconds, "--seed", &seed])
         .args(["--network", network])
+        .args(more)
         .output()
         .expect("jepsen runs");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -50,6 +55,12 @@ fn run_in_namespaces(test: &str, workload: &str, nemesis: &str) {
 fn run_on_proxies(workload: &str, nemesis: &str) {
     let network = run_in("proxies", workload, nemesis, "20");
     assert!(network.starts_with("network: proxies"), "{network}");
+}
+
+/// A run that saw no such read would be no pass.
+#[test]
+fn reads_under_a_leaders_lease_are_linearizable_while_nodes_pause() {
+    run_with(&["--lease-reads"], "auto", "inode-register", "pause", "20");
 }
 
 #[test]

@@ -121,6 +121,7 @@ impl Outcome {
             nemesis,
             time,
             calls_min: 0,
+            lease_reads: false,
             seed,
         };
         Self::unfinished(options, &why)

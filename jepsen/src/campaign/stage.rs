@@ -25,6 +25,8 @@ type Clients = JoinSet<Result<Vec<String>>>;
 
 const CLIENTS: u64 = 6;
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a node may take to tell a number.
+const ASK: Duration = Duration::from_secs(2);
 /// Answered calls for each second of a run, below which it tells too little.
 const CALLS_PER_SECOND_MIN: u64 = 20;
 /// The longest that a run may be without a fault, on the average.
@@ -43,6 +45,8 @@ pub struct CampaignOptions {
     pub time: Duration,
     /// Answered calls, below which the run tells too little.
     pub calls_min: u64,
+    /// Whether leaders answer reads under leases.
+    pub lease_reads: bool,
     /// Where randomness begins. Clients and faults choose the same with the same seed; when the
     /// system runs them is its own business.
     pub seed: u64,
@@ -59,10 +63,16 @@ pub async fn run(options: CampaignOptions, network: &Network) -> Result<(Verdict
         nemesis,
         time,
         calls_min: _,
+        lease_reads,
         seed,
     } = options;
+    let leases = if lease_reads {
+        ", leases of leaders"
+    } else {
+        ""
+    };
     println!(
-        "run: {workload:?} under {nemesis:?} for {} s, seed {seed}",
+        "run: {workload:?} under {nemesis:?} for {} s, seed {seed}{leases}",
         time.as_secs()
     );
     println!("network: {network}");
@@ -75,6 +85,7 @@ pub async fn run(options: CampaignOptions, network: &Network) -> Result<(Verdict
     let cluster_options = |name: &str, nodes| {
         let mut options = ClusterOptions {
             snapshot_entries: Some(2_000),
+            lease_reads,
             hub: network.hub(),
             ..ClusterOptions::new(name, nodes)
         };
@@ -137,7 +148,8 @@ async fn through(
     keep(scene.dir(), &entries)?;
     println!("nemesis: {report:?}");
     println!("calls: {:?}", Calls::of(&entries));
-    let covered = ended.map(|()| coverage(&entries, &report, seen.final_read, options));
+    println!("lease reads: {}", seen.lease_reads);
+    let covered = ended.map(|()| coverage(&entries, &report, &seen, options));
     let gave_up = seen.gave_up;
     let verdict = judge(seen.problems, covered, || {
         if gave_up {
@@ -158,6 +170,8 @@ struct Seen {
     problems: Vec<String>,
     /// Whether everything was read at the end.
     final_read: bool,
+    /// Reads that the origin's nodes answered under a leader's lease since they were started last.
+    lease_reads: u64,
     /// Whether the workload broke off in the middle of that: what it has then collected beside the
     /// history is not whole, and no check of it says anything.
     gave_up: bool,
@@ -186,6 +200,7 @@ impl Seen {
         let read = work.final_read(place.clone()).await;
         self.gave_up = read.is_err();
         self.final_read = read?;
+        self.lease_reads = scene.origin().lease_reads(ASK).await;
         match scene.agreed().await {
             Ok(agreement) => println!("agreement: {agreement}"),
             Err(error) => self.problems.push(format!("{error:#}")),
@@ -266,15 +281,17 @@ fn start_clients(work: &Arc<dyn Work>, place: &Place, seed: u64) -> Clients {
 fn coverage(
     entries: &[Entry],
     report: &NemesisReport,
-    final_read: bool,
+    seen: &Seen,
     options: CampaignOptions,
 ) -> Verdict {
     let seconds = options.time.as_secs();
     let enough = options.calls_min.max(CALLS_PER_SECOND_MIN * seconds);
     let faults = u32::try_from(seconds / SECONDS_PER_FAULT_MAX).unwrap_or(u32::MAX);
     let answered = Calls::of(entries).ok;
-    let gap = if !final_read {
+    let gap = if !seen.final_read {
         Some("the final read was not answered".to_owned())
+    } else if options.lease_reads && seen.lease_reads == 0 {
+        Some("no read was answered under a lease".to_owned())
     } else if answered < enough {
         Some(format!(
             "{answered} calls were answered, {enough} are needed"

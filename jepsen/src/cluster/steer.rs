@@ -28,6 +28,17 @@ impl Cluster {
         .await
     }
 
+    /// Reads that were answered under a leader's lease, by those nodes that say so, since each was started.
+    pub async fn lease_reads(&self, within: Duration) -> u64 {
+        let mut reads = 0;
+        for node in &self.nodes {
+            let told = metric(node.metrics_addr(), "curlew_meta_lease_reads_total", within);
+            // One that does not answer has told nobody anything either.
+            reads += told.await.unwrap_or_default() as u64;
+        }
+        reads
+    }
+
     /// Waits until a node has purged all that is in its log when this is called, or has ended. Only
     /// writes bring that about.
     ///

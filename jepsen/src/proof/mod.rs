@@ -27,6 +27,8 @@ const HISTORY_CALLS: u64 = 2_000;
 const STRIDE_MIN: usize = 37;
 /// Power cuts of one turn.
 const CUTS: u32 = 10;
+/// Of so many histories one has leaders that answer reads under leases.
+const LEASE_READS_EVERY: usize = 4;
 /// Turns of histories for one turn of power cuts.
 const HISTORIES_PER_CUTS: usize = 4;
 
@@ -148,6 +150,7 @@ impl Proof {
             .args(["--time", &HISTORY_SECONDS.to_string()])
             .args(["--calls", &HISTORY_CALLS.to_string()])
             .args(["--seed", &(number + 1).to_string()])
+            .args((number % LEASE_READS_EVERY == 0).then_some("--lease-reads"))
             .arg("--report")
             .arg(&report)
             .stdin(Stdio::null())

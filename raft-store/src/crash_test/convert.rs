@@ -9,8 +9,10 @@ use crate::testing::{append, id, opaque};
 use crate::types::{Entry, Vote};
 use openraft::storage::{RaftLogReader as _, RaftLogStorage as _};
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 fn entries(range: Range<u64>) -> Vec<Entry> {
@@ -160,4 +162,65 @@ async fn a_log_database_that_was_cut_off_is_refused() {
     assert!(!of_database(dir.path()).is_empty());
     let again = opened(dir.path()).await.unwrap_err();
     assert!(matches!(again, StoreError::Damaged { .. }), "{again}");
+}
+
+const CHILD_DIR: &str = "CURLEW_TEST_EARLIER_DIR";
+
+/// Not a test of its own: an earlier build, which says whether it has the log, and keeps it until its
+/// input ends.
+#[test]
+fn child_opens_the_database() {
+    let Ok(dir) = std::env::var(CHILD_DIR) else {
+        return;
+    };
+    let opened = open_log(Path::new(&dir), LogKind::Database);
+    match &opened {
+        Ok(_) => println!("it is open"),
+        Err(StoreError::Locked { .. }) => println!("it is locked"),
+        Err(other) => println!("it is refused: {other}"),
+    }
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+/// Starts an earlier build on a directory. Gives what it said, too.
+fn earlier_build(dir: &Path) -> (Child, String) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "crash_test::convert::child_opens_the_database"])
+        .arg("--nocapture")
+        .env(CHILD_DIR, dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let said = lines.find_map(|line| {
+        let line = line.unwrap();
+        line.starts_with("it is").then_some(line)
+    });
+    (child, said.unwrap())
+}
+
+fn end(mut child: Child) {
+    drop(child.stdin.take());
+    child.wait().unwrap();
+}
+
+#[tokio::test]
+async fn an_earlier_build_and_this_one_keep_each_other_out() {
+    let dir = earlier().await;
+    let (child, said) = earlier_build(dir.path());
+    assert_eq!(said, "it is open");
+    let refused = open_log(dir.path(), LogKind::Files).unwrap_err();
+    assert!(matches!(refused, StoreError::Locked { .. }), "{refused}");
+    end(child);
+    // The conversion opens and closes RocksDB on the way, which lets go of its lock.
+    let log = opened(dir.path()).await.unwrap();
+    let (child, said) = earlier_build(dir.path());
+    assert_eq!(said, "it is locked");
+    end(child);
+    drop(log);
+    let (child, said) = earlier_build(dir.path());
+    assert!(said.starts_with("it is refused"), "{said}");
+    end(child);
+    drop(opened(dir.path()).await.unwrap());
 }

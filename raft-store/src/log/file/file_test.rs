@@ -173,6 +173,16 @@ fn a_second_opener_is_kept_out() {
     );
 }
 
+/// A copy of a directory, with other bytes in one of its files.
+fn with_a_flipped_byte(clean: &Path, file: &Path, at: usize) -> TempDir {
+    let damaged = image(clean);
+    let mut bytes = fs::read(file).unwrap();
+    bytes[at] ^= 0x10;
+    let name = file.file_name().unwrap();
+    fs::write(damaged.path().join("log").join(name), bytes).unwrap();
+    damaged
+}
+
 #[tokio::test]
 async fn a_flipped_byte_anywhere_is_found_or_changes_nothing() {
     let dir = TempDir::new().unwrap();
@@ -185,16 +195,8 @@ async fn a_flipped_byte_anywhere_is_found_or_changes_nothing() {
     let clean = image(dir.path());
     let mut refused = 0;
     for path in slots(clean.path()) {
-        let bytes = fs::read(&path).unwrap();
-        for at in (0..bytes.len()).step_by(61) {
-            let damaged = image(clean.path());
-            let mut bytes = bytes.clone();
-            bytes[at] ^= 0x10;
-            fs::write(
-                damaged.path().join("log").join(path.file_name().unwrap()),
-                bytes,
-            )
-            .unwrap();
+        for at in (0..fs::metadata(&path).unwrap().len() as usize).step_by(61) {
+            let damaged = with_a_flipped_byte(clean.path(), &path, at);
             match try_open(damaged.path()) {
                 Ok(log) => assert_eq!(all(&log).await, entries(21..64), "{path:?} {at}"),
                 Err(StoreError::Damaged { .. }) => refused += 1,
@@ -219,16 +221,8 @@ async fn without_the_hint_all_but_the_last_round_are_missed() {
     fs::remove_file(dir.path().join("log.hint")).unwrap();
     let clean = image(dir.path());
     for path in slots(clean.path()) {
-        let bytes = fs::read(&path).unwrap();
-        for at in (0..bytes.len()).step_by(47) {
-            let damaged = image(clean.path());
-            let mut bytes = bytes.clone();
-            bytes[at] ^= 0x10;
-            fs::write(
-                damaged.path().join("log").join(path.file_name().unwrap()),
-                bytes,
-            )
-            .unwrap();
+        for at in (0..fs::metadata(&path).unwrap().len() as usize).step_by(47) {
+            let damaged = with_a_flipped_byte(clean.path(), &path, at);
             if let Ok(log) = try_open(damaged.path()) {
                 let found = all(&log).await;
                 assert!(found.len() >= 39, "{path:?} {at}: {}", found.len());
