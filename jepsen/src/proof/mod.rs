@@ -150,7 +150,11 @@ impl Proof {
             .args(["--time", &HISTORY_SECONDS.to_string()])
             .args(["--calls", &HISTORY_CALLS.to_string()])
             .args(["--seed", &(number + 1).to_string()])
-            .args((number % LEASE_READS_EVERY == 0).then_some("--lease-reads"))
+            .args(
+                number
+                    .is_multiple_of(LEASE_READS_EVERY)
+                    .then_some("--lease-reads"),
+            )
             .arg("--report")
             .arg(&report)
             .stdin(Stdio::null())
