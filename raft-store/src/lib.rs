@@ -1,4 +1,5 @@
-//! The store of one metadata node: openraft's log and state machine, on RocksDB or in memory.
+//! The store of one metadata node: openraft's log in files of its own and its state machine on RocksDB, or
+//! both in memory.
 //!
 //! [`open`] gives a [`Store`]: a [`LogStore`] and a [`StateMachine`] for openraft, a
 //! [`StateReader`] for queries, and a [`Poison`] that is set when the store cannot be trusted any
@@ -9,7 +10,7 @@
 //! is injected) or mean (`meta-core` does), the network, who leads, and object storage.
 //!
 //! Start reading at [`store`](open), then `log/mod.rs` and `state/mod.rs`; the bytes on the disk
-//! are in `log/entry.rs`, `state/marks.rs`, `snapshot/manifest.rs` and [`wire`].
+//! are in `log/entry.rs`, `log/file/record.rs`, `state/marks.rs`, `snapshot/manifest.rs` and [`wire`].
 #![cfg_attr(
     not(feature = "rocksdb"),
     expect(

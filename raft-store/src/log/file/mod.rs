@@ -5,7 +5,7 @@
 //! [`place`] tells their directory from that of the database that the log was in before.
 //! A file that is used anew gets a new number. Its first record names the file before it and where
 //! that one ends, the first file that is still needed, and all marks, so that no file is needed
-//! for them. A file before the needed ones is written over only when the record that says so is on the disk.
+//! for them. `convert` puts the rows of such a database into files. A file before the needed ones is written over only when the record that says so is on the disk.
 
 #[cfg(feature = "rocksdb")]
 mod convert;
@@ -179,7 +179,7 @@ impl FileLog {
         self.rows.lock().file_bytes()
     }
 
-    /// Whether what the hint says is not on the disk yet.
+    /// Whether what the hint says is not on the disk yet, or a file is being made.
     pub(crate) fn is_unsettled(&self) -> bool {
         let writer = self.writer.lock();
         writer.hint.is_unsynced() || writer.slots.is_making()
