@@ -122,6 +122,7 @@ mod tests {
             mtime: Timestamp::default(),
             ctime: Timestamp::default(),
             parent: Ino(ino - 1),
+            btime: None,
         };
         let step = |ino: u64| PathStep {
             parent: Ino(ino - 1),

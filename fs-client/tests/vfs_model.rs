@@ -6,7 +6,7 @@ mod twin;
 use bytes::Bytes;
 use fs_client::vfs::{HandleId, OpenHow, Vfs, VfsOptions, WriteHow};
 use meta_core::attr::Caller;
-use meta_core::command::SetAttr;
+use meta_core::command::{FallocateMode, SetAttr};
 use meta_core::ids::Ino;
 use meta_core::limits::CHUNK_BYTES;
 use meta_core::name::Name;
@@ -35,6 +35,12 @@ enum Step {
     },
     Truncate {
         length: u64,
+    },
+    Hole {
+        handle: usize,
+        offset: u64,
+        len: u64,
+        zero: bool,
     },
     Fsync {
         handle: usize,
@@ -70,6 +76,8 @@ fn steps() -> impl Strategy<Value = Step> {
         6 => (handle.clone(), offsets(), 1..200_000u32)
             .prop_map(|(handle, offset, len)| Step::Read { handle, offset, len }),
         2 => offsets().prop_map(|length| Step::Truncate { length }),
+        3 => (handle.clone(), offsets(), 1..400_000u64, any::<bool>())
+            .prop_map(|(handle, offset, len, zero)| Step::Hole { handle, offset, len, zero }),
         1 => handle.clone().prop_map(|handle| Step::Fsync { handle }),
         1 => handle.prop_map(|handle| Step::Reopen { handle }),
         1 => Just(Step::LoseSession),
@@ -136,6 +144,12 @@ impl Run {
                 len,
             } => self.compare(handle, offset, len).await,
             Step::Truncate { length } => self.truncate(length).await,
+            Step::Hole {
+                handle,
+                offset,
+                len,
+                zero,
+            } => self.hole(handle, offset, len, zero).await,
             Step::Fsync { handle } => self.vfs.fsync(self.handles[handle]).await.expect("fsync"),
             Step::Reopen { handle } => self.reopen(handle).await,
             Step::LoseSession => self.session.renew(),
@@ -158,6 +172,26 @@ impl Run {
         let changed = self.vfs.set_attr(&Caller::root(), change).await;
         assert_eq!(changed.expect("a truncation").length, length);
         self.model.resize(length as usize, 0);
+    }
+
+    async fn hole(&mut self, handle: usize, offset: u64, len: u64, zero: bool) {
+        let mode = if zero {
+            FallocateMode::Zero
+        } else {
+            FallocateMode::Punch
+        };
+        let root = Caller::root();
+        let made = self
+            .vfs
+            .make_hole(self.handles[handle], &root, offset, len, mode)
+            .await;
+        made.expect("a hole");
+        let (begin, end) = (offset as usize, (offset + len) as usize);
+        if zero {
+            self.model.resize(self.model.len().max(end), 0);
+        }
+        let length = self.model.len();
+        self.model[begin.min(length)..end.min(length)].fill(0);
     }
 
     async fn reopen(&mut self, handle: usize) {

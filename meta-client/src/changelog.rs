@@ -6,7 +6,7 @@ use crate::error::Failure;
 use crate::url::MetaUrl;
 use meta_core::attr::Timestamp;
 use meta_core::changelog::{Record, SealedRecord};
-use meta_core::ids::{ClusterId, Epoch, Seq, Uuid, VolumeUuid};
+use meta_core::ids::{ClusterId, Epoch, Level, Seq, Uuid, VolumeUuid};
 use meta_core::outcome::Token;
 use proto::convert::Convert as _;
 use proto::frame::{FrameError, Framed};
@@ -158,12 +158,28 @@ impl Changelog {
         from: Seq,
         live: bool,
     ) -> Result<(FollowHead, Following), ChangelogError> {
+        self.follow_as("", Level(0), from, live).await
+    }
+
+    /// [`Self::follow`] for the mirror `name`, in a cluster whose members all read up to `level`.
+    ///
+    /// # Errors
+    /// As [`Self::follow`].
+    pub async fn follow_as(
+        &self,
+        name: &str,
+        level: Level,
+        from: Seq,
+        live: bool,
+    ) -> Result<(FollowHead, Following), ChangelogError> {
         let request = v1::FollowRequest {
             min_version: CHANGELOG_VERSION_MIN,
             max_version: CHANGELOG_VERSION_MAX,
             volume: self.volume.clone(),
             from: from.0,
             live,
+            follower: name.to_owned(),
+            level: level.0,
         };
         let ask = Ask::Follow(request);
         let (frames, first) = self.open::<v1::FollowFrame>(&ask).await?;

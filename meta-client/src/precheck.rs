@@ -58,7 +58,8 @@ pub(crate) fn operation(caller: &Caller, operation: &Operation) -> Result<(), Re
         }
         Operation::GrantSlices { count } => check(*count <= limits::GRANT_SLICES_MAX),
         Operation::FinishBackup(made) => check(made.name.len() <= limits::BACKUP_NAME_BYTES_MAX),
-        Operation::Link { .. }
+        Operation::Fallocate(_)
+        | Operation::Link { .. }
         | Operation::Unlink { .. }
         | Operation::Rmdir { .. }
         | Operation::Rename { .. }

@@ -93,6 +93,8 @@ mod tests {
             parent: Ino::ROOT,
             parent_number: DentryNumber::FIRST,
             next: 0,
+            btime: None,
+            holes: false,
         }
     }
 

@@ -118,6 +118,8 @@ pub struct Attr {
     pub ctime: Timestamp,
     /// The directory that holds the file's first name; the root's is the root.
     pub parent: Ino,
+    /// When the file was made, where that is known.
+    pub btime: Option<Timestamp>,
 }
 
 /// Who asks.

@@ -60,6 +60,7 @@ impl Changes {
             Operation::SetAttr(change) => Self::file(change.ino),
             Operation::Commit(commit) => Self::file(commit.ino),
             Operation::Append(append) => Self::file(append.ino),
+            Operation::Fallocate(asked) => Self::file(asked.ino),
             Operation::SetXattr { ino, .. } | Operation::RemoveXattr { ino, .. } => {
                 Self::file(*ino)
             }

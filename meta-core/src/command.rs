@@ -270,6 +270,8 @@ pub enum Operation {
     Commit(Commit),
     /// Adds uploaded slices at the file's end, wherever it is when this is applied.
     Append(Append),
+    /// Makes a range of a file read as zeros.
+    Fallocate(Fallocate),
     /// Sets an extended attribute.
     SetXattr {
         /// The file.
@@ -459,4 +461,27 @@ pub struct Append {
     pub ino: Ino,
     /// 1 to [`crate::limits::COMMIT_SLICES_MAX`] slices.
     pub slices: Vec<AppendSlice>,
+}
+
+/// Makes a range of a regular file read as zeros, through a handle open for writing. What no file shows
+/// any more there is given up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fallocate {
+    /// The file.
+    pub ino: Ino,
+    /// Where the range begins, in bytes.
+    pub offset: u64,
+    /// Its bytes, at least 1.
+    pub len: u64,
+    /// What becomes of the file's length.
+    pub mode: FallocateMode,
+}
+
+/// What making a range read as zeros does to a file that ends before the range does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FallocateMode {
+    /// It stays as long as it is.
+    Punch,
+    /// It ends where the range does.
+    Zero,
 }

@@ -16,6 +16,7 @@
 //! | orphan | 0x17 | ino u64 | nothing |
 //! | cut | 0x18 | ino u64, order u64 | [`crate::row::Cut`] |
 //! | pending delete | 0x19 | slice id u64 | [`crate::row::PendingDelete`] |
+//! | hole | 0x1d | ino u64, chunk u32, order u64 | [`crate::row::Hole`] |
 //! | head | 0x80 | - | [`crate::row::Head`] |
 //! | storage | 0x81 | - | the description's bytes |
 //! | mirror | 0x82 | - | [`crate::row::Mirror`] |
@@ -70,6 +71,8 @@ pub enum Table {
     Cut = 0x18,
     /// Slices that no file uses any more.
     PendingDelete = 0x19,
+    /// Ranges in which earlier slices show nothing.
+    Hole = 0x1d,
     /// A volume's position, digests and changelog bounds.
     Head = 0x80,
     /// Where blocks live on this side.
@@ -100,7 +103,7 @@ pub enum Table {
 
 impl Table {
     /// All tables.
-    const ALL: [Self; 26] = [
+    const ALL: [Self; 27] = [
         Self::Counters,
         Self::Settings,
         Self::Epoch,
@@ -114,6 +117,7 @@ impl Table {
         Self::Orphan,
         Self::Cut,
         Self::PendingDelete,
+        Self::Hole,
         Self::Head,
         Self::Storage,
         Self::Mirror,
@@ -276,6 +280,15 @@ pub fn slice(volume: VolumeId, ino: Ino, chunk: ChunkIndex, order: SliceOrder) -
         .done()
 }
 
+/// The key of a hole.
+pub fn hole(volume: VolumeId, ino: Ino, chunk: ChunkIndex, order: SliceOrder) -> Vec<u8> {
+    Key::new(volume, Table::Hole)
+        .u64(ino.0)
+        .u32(chunk.0)
+        .u64(order.0)
+        .done()
+}
+
 /// The key of an extended attribute.
 pub fn xattr(volume: VolumeId, ino: Ino, name: &[u8]) -> Vec<u8> {
     Key::new(volume, Table::Xattr).u64(ino.0).bytes(name).done()
@@ -378,7 +391,7 @@ mod tests {
     #[test]
     fn keys_have_frozen_bytes() {
         let name = Name::new(*b"n").expect("a valid name");
-        let cases: [(Vec<u8>, &str); 11] = [
+        let cases: [(Vec<u8>, &str); 12] = [
             (single(V, Table::Head), "0102030480"),
             (epoch(V, Epoch(5)), "01020304030005"),
             (
@@ -393,6 +406,10 @@ mod tests {
             (
                 slice(V, Ino(9), ChunkIndex(10), SliceOrder(11)),
                 "010203041300000000000000090000000a000000000000000b",
+            ),
+            (
+                hole(V, Ino(9), ChunkIndex(10), SliceOrder(11)),
+                "010203041d00000000000000090000000a000000000000000b",
             ),
             (
                 grant(V, SessionId(1), SliceId(2)),

@@ -1,5 +1,9 @@
 //! Bounds on everything that a peer can make grow. Both ends check them.
 
+use crate::ids::Level;
+
+/// The highest level of a volume that this version reads.
+pub const LEVEL_MAX: Level = Level(2);
 /// Bytes of a name.
 pub const NAME_BYTES_MAX: usize = 255;
 /// Bytes of a symlink's target.
@@ -56,6 +60,10 @@ pub const READ_SLICES_MAX: u32 = 4096;
 pub const PAGE_BYTES_MAX: usize = 2 << 20;
 /// Truncations of one file that wait for trimming, before a further one trims as well.
 pub const CUTS_MAX: usize = 64;
+/// Chunks with data that one [`crate::command::Fallocate`] goes through.
+pub const FALLOCATE_CHUNKS_MAX: usize = 256;
+/// Holes in one chunk that cannot be told by the slices alone.
+pub const HOLES_MAX: usize = 256;
 /// Rows that one maintenance command touches.
 pub const MAINTENANCE_ROWS_MAX: u32 = 1024;
 /// Files in one [`crate::command::CommandBody::ReapFiles`].

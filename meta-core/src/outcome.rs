@@ -293,6 +293,13 @@ pub enum Success {
         /// The attributes after the change.
         attr: Attr,
     },
+    /// A range reads as zeros up to here.
+    Fallocated {
+        /// The range's end, or where another command must go on.
+        next: u64,
+        /// The attributes after the change.
+        attr: Attr,
+    },
     /// Slice ids that the session may commit: `first` up to `first + count - 1`.
     Granted {
         /// The first id.

@@ -33,6 +33,7 @@ impl Tree {
             mtime: Timestamp::default(),
             ctime: Timestamp::default(),
             parent,
+            btime: None,
         };
         self.attrs.insert(ino, attr);
     }

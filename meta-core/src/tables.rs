@@ -1,12 +1,13 @@
 //! Typed reading of rows, for commands and for queries alike.
 
-use crate::ids::{DentryNumber, Ino, SessionId, VolumeId};
+use crate::ids::{ChunkIndex, DentryNumber, Ino, SessionId, SliceOrder, VolumeId};
 use crate::key::{self, Table};
 use crate::kv::{Family, KvRead};
 use crate::name::Name;
 use crate::outcome::{Fatal, Refusal, Stop};
-use crate::row::Settings;
-use crate::row::{Cluster, Counters, Cut, Dentry, Head, Inode, Mirror, Named, Row, Session};
+use crate::row::{
+    Cluster, Counters, Cut, Dentry, Head, Hole, Inode, Mirror, Named, Row, Session, Settings,
+};
 use std::ops::ControlFlow;
 
 /// A volume's rows in a view.
@@ -175,6 +176,15 @@ impl<'k, K: KvRead + ?Sized> Tables<'k, K> {
             .map(|(key, cut)| Ok((last_id(&key)?, key, cut)))
             .map(|row| row.map(|(order, key, cut)| (key, order, cut)))
             .collect()
+    }
+}
+
+impl<K: KvRead + ?Sized> Tables<'_, K> {
+    /// The holes of a chunk by rising order, with their keys.
+    pub(crate) fn holes(&self, ino: Ino, chunk: ChunkIndex) -> Result<Vec<(Vec<u8>, Hole)>, Fatal> {
+        let mut prefix = key::hole(self.volume, ino, chunk, SliceOrder(0));
+        prefix.truncate(prefix.len() - size_of::<u64>());
+        self.rows(&prefix, usize::MAX)
     }
 }
 

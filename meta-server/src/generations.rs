@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The newest generation that this version reads.
-pub(crate) const NEWEST: u32 = LEASES;
+pub(crate) const NEWEST: u32 = HOLES;
 /// The one that every version reads.
 pub(crate) const FIRST: u32 = 1;
 /// The one of tasks.
@@ -37,12 +37,16 @@ const REMOVE_ENTRIES: u32 = 5;
 /// The one of leaders that wait until leases of their predecessors are over. No command is of it.
 pub(crate) const LEASES: u32 = 6;
 
+/// The one of ranges that become holes, and of volumes above level 1.
+const HOLES: u32 = 7;
+
 /// The generation of a command.
 pub(crate) fn of(body: &CommandBody) -> u32 {
     let request = match body {
         CommandBody::Request(request) => request,
         CommandBody::Recovered => return RECOVERED,
         CommandBody::ReapFiles { .. } => return REAP_FILES,
+        CommandBody::RaiseLevel { level } if level.0 > 1 => return HOLES,
         _ => return FIRST,
     };
     match request.operation {
@@ -50,6 +54,7 @@ pub(crate) fn of(body: &CommandBody) -> u32 {
         | Operation::ReleaseTask { .. }
         | Operation::FinishBackup { .. } => TASKS,
         Operation::RemoveEntries { .. } => REMOVE_ENTRIES,
+        Operation::Fallocate(_) => HOLES,
         _ => FIRST,
     }
 }

@@ -189,6 +189,8 @@ fn grows(body: &CommandBody) -> bool {
             | Operation::Rmdir { .. }
             | Operation::RemoveEntries { .. }
             | Operation::SetAttr(_)
+            // So is a hole: it adds at most a row for each chunk that it lies in.
+            | Operation::Fallocate(_)
             | Operation::RemoveXattr { .. }
             // Two rows at most for a volume.
             | Operation::ClaimTask { .. }

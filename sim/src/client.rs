@@ -5,8 +5,8 @@ use crate::ledger::Ledger;
 use meta_client::{ClientError, MetaSession, MetaUrl, MirrorOptions, ReadFrom, SessionOptions};
 use meta_core::attr::{Caller, Timestamp};
 use meta_core::command::{
-    Append, AppendSlice, Create, Existing, NewNode, Operation, RenameMode, SetAttr, SetTime,
-    XattrMode,
+    Append, AppendSlice, Create, Existing, Fallocate, FallocateMode, NewNode, Operation,
+    RenameMode, SetAttr, SetTime, XattrMode,
 };
 use meta_core::ids::{ChunkIndex, DentryNumber, Ino, SliceId};
 use meta_core::name::Name;
@@ -282,7 +282,7 @@ fn file(rng: &mut StdRng, seen: &Seen) -> Ino {
 }
 
 fn operation(rng: &mut StdRng, seen: &mut Seen) -> Operation {
-    match rng.random_range(0..20) {
+    match rng.random_range(0..21) {
         0..6 => create(rng, seen),
         6..9 => Operation::Unlink {
             parent: dir(rng, seen),
@@ -319,6 +319,12 @@ fn operation(rng: &mut StdRng, seen: &mut Seen) -> Operation {
             ino: file(rng, seen),
             name: b"user.a".to_vec(),
         },
+        18 => Operation::Fallocate(Fallocate {
+            ino: file(rng, seen),
+            offset: rng.random_range(0..100_000),
+            len: rng.random_range(1..50_000),
+            mode: [FallocateMode::Punch, FallocateMode::Zero][rng.random_range(0..2)],
+        }),
         _ => append(rng, seen),
     }
 }

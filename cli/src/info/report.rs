@@ -26,6 +26,8 @@ pub(super) struct InfoReport {
     pub(super) atime: String,
     pub(super) mtime: String,
     pub(super) ctime: String,
+    /// When it was made; null where that was not noted.
+    pub(super) btime: Option<String>,
     /// Null for all but regular files.
     pub(super) data: Option<DataReport>,
 }
@@ -63,6 +65,7 @@ impl InfoReport {
             atime: rfc3339(attr.atime),
             mtime: rfc3339(attr.mtime),
             ctime: rfc3339(attr.ctime),
+            btime: attr.btime.map(rfc3339),
             data,
         }
     }
@@ -92,6 +95,7 @@ impl InfoReport {
         fact("Accessed", &self.atime);
         fact("Modified", &self.mtime);
         fact("Changed", &self.ctime);
+        fact("Born", self.btime.as_deref().unwrap_or("(not noted)"));
         if let Some(data) = &self.data {
             let DataReport {
                 chunks,
@@ -149,6 +153,7 @@ mod tests {
             mtime: time,
             ctime: time,
             parent: Ino::ROOT,
+            btime: Some(time),
         };
         let data = DataReport {
             chunks: 1,
@@ -164,6 +169,7 @@ mod tests {
              \"atime\":\"1970-01-01T00:00:00.000000000Z\",\
              \"mtime\":\"1970-01-01T00:00:00.000000000Z\",\
              \"ctime\":\"1970-01-01T00:00:00.000000000Z\",\
+             \"btime\":\"1970-01-01T00:00:00.000000000Z\",\
              \"data\":{\"chunks\":1,\"slices\":2,\"slices_in_a_chunk_max\":2,\"slice_bytes\":12}}"
         );
         assert!(report.render().contains("Length      10 bytes (10 B)\n"));

@@ -6,7 +6,7 @@ use super::virtual_files::VirtualFile;
 use crate::vfs::{OpenHow, VfsError};
 use fuser::{INodeNo, OpenAccMode, OpenFlags, ReplyXattr, TimeOrNow};
 use meta_core::attr::FileKind;
-use meta_core::command::SetTime;
+use meta_core::command::{FallocateMode, SetTime};
 use meta_core::name::Name;
 use meta_core::outcome::Refusal;
 use std::ffi::OsStr;
@@ -23,6 +23,34 @@ pub(super) fn how(flags: i32) -> OpenHow {
         execute: flags & OPEN_TO_EXECUTE != 0,
         truncate: flags & libc::O_TRUNC != 0,
         exclusive: flags & libc::O_EXCL != 0,
+    }
+}
+
+/// What fallocate is to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Allocation {
+    /// The file gets as long as the range, if it is shorter.
+    Room,
+    /// Room without a change that anybody could see. Nothing is set aside: an object store has room.
+    KeepSize,
+    /// The range reads as zeros.
+    Hole(FallocateMode),
+}
+
+impl Allocation {
+    /// What is offered of it.
+    pub(super) fn of(mode: i32) -> Option<Self> {
+        const KEEP_SIZE: i32 = libc::FALLOC_FL_KEEP_SIZE;
+        const PUNCH_HOLE: i32 = libc::FALLOC_FL_PUNCH_HOLE | KEEP_SIZE;
+        const ZERO_RANGE: i32 = libc::FALLOC_FL_ZERO_RANGE;
+        const ZERO_INSIDE: i32 = ZERO_RANGE | KEEP_SIZE;
+        Some(match mode {
+            0 => Self::Room,
+            KEEP_SIZE => Self::KeepSize,
+            PUNCH_HOLE | ZERO_INSIDE => Self::Hole(FallocateMode::Punch),
+            ZERO_RANGE => Self::Hole(FallocateMode::Zero),
+            _ => return None,
+        })
     }
 }
 

@@ -9,6 +9,7 @@ pub(super) fn of(error: &VfsError) -> Errno {
     match error {
         VfsError::Refused(refusal) => of_refusal(*refusal),
         VfsError::Unavailable(_)
+        | VfsError::NotUnderstood(_)
         | VfsError::SessionLost(_)
         | VfsError::Unknown(_)
         | VfsError::Storage(_)

@@ -2,7 +2,7 @@
 
 use super::adapter::{Adapter, FILE_ATTR_TTL, GENERATION};
 use super::caller::plain;
-use super::decode::{added, answer_xattr, checked, how, kind_of, removed, set_time};
+use super::decode::{Allocation, added, answer_xattr, checked, how, kind_of, removed, set_time};
 use super::errno;
 use super::reply::{file_attr, ino};
 use super::virtual_files::{VirtualFile, is_virtual};
@@ -16,6 +16,7 @@ use fuser::{
 };
 use meta_core::attr::Caller;
 use meta_core::command::{NewNode, RenameMode, SetAttr, XattrMode};
+use meta_core::limits::FILE_BYTES_MAX;
 use meta_core::outcome::Refusal;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -637,14 +638,22 @@ impl Filesystem for Adapter {
     ) {
         let what = format_args!("{file},{offset},{length},{mode:#x}");
         let call = self.call(Op::Fallocate, request, what);
-        if mode != 0 {
+        let Some(asked) = Allocation::of(mode) else {
             return reply.error(errno::NOT_SUPPORTED);
-        }
+        };
         let vfs = self.vfs.clone();
         let caller = self.callers.of(request);
         let work = async move {
             let end = offset.checked_add(length).ok_or(Refusal::FileTooLarge)?;
-            vfs.extend(HandleId(handle.0), &caller, end).await
+            let handle = HandleId(handle.0);
+            match asked {
+                Allocation::Room => vfs.extend(handle, &caller, end).await,
+                Allocation::KeepSize if end <= FILE_BYTES_MAX => Ok(()),
+                Allocation::KeepSize => Err(Refusal::FileTooLarge.into()),
+                Allocation::Hole(mode) => {
+                    vfs.make_hole(handle, &caller, offset, length, mode).await
+                }
+            }
         };
         self.serve(call, reply, work, |reply, ()| reply.ok());
     }

@@ -133,5 +133,6 @@ fn bare_directory(ino: Ino) -> FileAttr {
         mtime: Timestamp::default(),
         ctime: Timestamp::default(),
         parent: ino,
+        btime: None,
     })
 }

@@ -117,6 +117,7 @@ impl VirtualFiles {
             mtime: self.mounted,
             ctime: self.mounted,
             parent: Ino::ROOT,
+            btime: None,
         }
     }
 

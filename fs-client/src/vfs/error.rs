@@ -14,6 +14,9 @@ pub enum VfsError {
     /// The engine could not be asked, or did not execute: nothing changed.
     #[error("the metadata service failed: {0}")]
     Unavailable(Arc<str>),
+    /// Not all nodes understand the request, or it is none: nothing changed.
+    #[error("the metadata service does not take this: {0}")]
+    NotUnderstood(Arc<str>),
     /// The session was lost, and those opened after it as well: nothing changed.
     #[error("the metadata service failed: {0}")]
     SessionLost(Arc<str>),

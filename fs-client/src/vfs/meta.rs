@@ -104,7 +104,7 @@ impl Meta {
             .unwrap_or(attr)
     }
 
-    fn saw(&self, attr: &Attr) {
+    pub(super) fn saw(&self, attr: &Attr) {
         let known = self.newest.get(&attr.ino);
         if known.is_none_or(|known| known.ctime <= attr.ctime) {
             self.newest.insert(attr.ino, attr.clone());
@@ -153,7 +153,10 @@ impl Meta {
         operation: Operation,
     ) -> Result<Attr, VfsError> {
         match self.execute(caller, operation).await? {
-            Success::Attr(attr) | Success::Entry { attr, .. } | Success::Appended { attr, .. } => {
+            Success::Attr(attr)
+            | Success::Entry { attr, .. }
+            | Success::Appended { attr, .. }
+            | Success::Fallocated { attr, .. } => {
                 self.saw(&attr);
                 Ok(attr)
             }

@@ -26,6 +26,7 @@ mod access_log;
 mod budget;
 mod directory;
 mod error;
+mod fallocate;
 mod file;
 mod grants;
 mod handle;

@@ -70,6 +70,7 @@ impl From<ClientError> for VfsError {
             ClientError::Failed(failure @ Failure::SessionLost(_)) => {
                 Self::SessionLost(failure.to_string().into())
             }
+            ClientError::Failed(Failure::BadRequest(why)) => Self::NotUnderstood(why.into()),
             ClientError::Failed(failure) => Self::unavailable(failure),
             ClientError::Unknown(why) => Self::Unknown(why.into()),
         }

@@ -146,19 +146,55 @@ fn holes_are_found_and_read_as_zeros() {
 }
 
 #[test]
-fn space_is_given_in_advance_and_never_punched() {
+fn space_is_given_in_advance() {
     use rustix::fs::{FallocateFlags, fallocate};
     let Some(mount) = mounted() else { return };
     let file = File::create_new(mount.path("file")).expect("a file");
+    let length = || file.metadata().expect("fstat").len();
     fallocate(&file, FallocateFlags::empty(), 10, 5000).expect("an extension");
-    assert_eq!(file.metadata().expect("fstat").len(), 5010);
+    assert_eq!(length(), 5010);
     fallocate(&file, FallocateFlags::empty(), 0, 10).expect("nothing to do");
-    assert_eq!(file.metadata().expect("fstat").len(), 5010);
-    let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-    assert_eq!(
-        fallocate(&file, punch, 0, 10),
-        Err(rustix::io::Errno::OPNOTSUPP)
-    );
+    assert_eq!(length(), 5010);
+    fallocate(&file, FallocateFlags::KEEP_SIZE, 0, 1 << 30).expect("room");
+    assert_eq!(length(), 5010);
+    let tried = fallocate(&file, FallocateFlags::COLLAPSE_RANGE, 0, 4096);
+    assert_eq!(tried, Err(rustix::io::Errno::OPNOTSUPP));
+}
+
+#[test]
+fn holes_are_punched_and_ranges_zeroed() {
+    use rustix::fs::{FallocateFlags, fallocate};
+    const PUNCH: FallocateFlags = FallocateFlags::PUNCH_HOLE.union(FallocateFlags::KEEP_SIZE);
+    const ZERO: FallocateFlags = FallocateFlags::ZERO_RANGE;
+    let Some(mount) = mounted() else { return };
+    let path = mount.path("file");
+    let mut model = pattern(3 << 20);
+    fs::write(&path, &model).expect("a write");
+    let file = OpenOptions::new().read(true).write(true).open(&path);
+    let file = file.expect("a file");
+    let seek = |at| rustix::fs::seek(&file, at);
+    fallocate(&file, PUNCH, 100_000, 1 << 20).expect("a hole");
+    model[100_000..100_000 + (1 << 20)].fill(0);
+    assert!(fs::read(&path).expect("a read") == model);
+    assert_eq!(seek(rustix::fs::SeekFrom::Hole(0)), Ok(100_000));
+    let behind = 100_000 + (1 << 20);
+    assert_eq!(seek(rustix::fs::SeekFrom::Data(100_000)), Ok(behind));
+    // What is written later shows in the hole, and goes with the next one although it was not stored.
+    file.write_all_at(&[7; 5000], 200_000).expect("a write");
+    model[200_000..205_000].fill(7);
+    fallocate(&file, ZERO | FallocateFlags::KEEP_SIZE, 201_000, 1000).expect("zeros");
+    model[201_000..202_000].fill(0);
+    assert!(fs::read(&path).expect("a read") == model);
+    // A hole behind the end changes nothing, zeros there make the file longer.
+    fallocate(&file, PUNCH, 4 << 20, 4096).expect("nothing to do");
+    assert_eq!(file.metadata().expect("fstat").len(), 3 << 20);
+    fallocate(&file, ZERO, (3 << 20) - 10, 20).expect("zeros");
+    model[(3 << 20) - 10..].fill(0);
+    model.resize((3 << 20) + 10, 0);
+    assert!(fs::read(&path).expect("a read") == model);
+    drop(file);
+    let mount = mount.remount();
+    assert!(fs::read(mount.path("file")).expect("a read") == model);
 }
 
 #[test]

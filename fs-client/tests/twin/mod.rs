@@ -14,7 +14,7 @@ use meta_core::attr::{Caller, Timestamp};
 use meta_core::changelog::Record;
 use meta_core::codec::Codec;
 use meta_core::command::{Command, CommandBody, CreateVolume, Operation, Request};
-use meta_core::ids::{ClusterId, Epoch, Ino, SessionId, SlotIndex, Uuid, VolumeId};
+use meta_core::ids::{ClusterId, Epoch, Ino, Level, SessionId, SlotIndex, Uuid, VolumeId};
 use meta_core::kv::{MemKv, Overlay};
 use meta_core::outcome::{Fatal, Outcome, Reply, Stop, Success, Token};
 use meta_core::query::{Answer, Query, QueryBody, VolumeInfo};
@@ -101,6 +101,8 @@ impl Engine {
             Outcome::Done(Success::Volume(volume)) => engine.state.lock().volume = volume,
             other => panic!("no volume: {other:?}"),
         }
+        let level = Level(2);
+        engine.command(engine.volume(), CommandBody::RaiseLevel { level });
         Arc::new(engine)
     }
 

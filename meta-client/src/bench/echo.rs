@@ -125,6 +125,7 @@ fn reply(stamp: Timestamp) -> Reply {
         mtime: stamp,
         ctime: stamp,
         parent: Ino(77_777),
+        btime: None,
     };
     Reply {
         token: Token {

@@ -26,6 +26,7 @@ pub(super) fn attr(ino: Ino, kind: FileKind, names: u64) -> Attr {
         mtime: Timestamp::default(),
         ctime: Timestamp::default(),
         parent: DIR,
+        btime: None,
     }
 }
 

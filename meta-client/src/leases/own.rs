@@ -49,7 +49,9 @@ impl OwnChange {
         }
         // A directory's lease outlives a recall, and the change that it was for may not be done yet: it
         // is known from what the leader tells alone.
-        if let Success::Attr(attr) | Success::Appended { attr, .. } = success
+        if let Success::Attr(attr)
+        | Success::Appended { attr, .. }
+        | Success::Fallocated { attr, .. } = success
             && attr.kind != FileKind::Directory
         {
             self.learn_attr(&mut state, attr);

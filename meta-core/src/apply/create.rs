@@ -4,7 +4,7 @@ use super::{Done, names};
 use crate::access::{self, READ, WRITE};
 use crate::attr::{Caller, FileKind, mode};
 use crate::command::{Create, Existing, NewNode};
-use crate::ids::{DentryNumber, ID_COUNTER_MAX, Ino, pack_id};
+use crate::ids::{DentryNumber, ID_COUNTER_MAX, Ino, Level, pack_id};
 use crate::key::{self, Table};
 use crate::kv::KvRead;
 use crate::limits::{LINKS_MAX, SYMLINK_BYTES_MAX};
@@ -12,6 +12,9 @@ use crate::name::Name;
 use crate::outcome::{Refusal, Stop, Success};
 use crate::row::{Blob, Dentry, Inode};
 use crate::txn::Txn;
+
+/// The level from which a file's row says when it was made.
+const BTIME_LEVEL: Level = Level(2);
 
 /// Makes a file, or opens the one that is there.
 pub(super) fn create<B: KvRead>(txn: &mut Txn<'_, B>, caller: &Caller, create: &Create) -> Done {
@@ -29,7 +32,10 @@ pub(super) fn create<B: KvRead>(txn: &mut Txn<'_, B>, caller: &Caller, create: &
     }
     let number = names::take_number(&mut parent)?;
     let ino = take_ino(txn)?;
-    let inode = new_inode(txn, caller, create, node, &parent, number);
+    let mut inode = new_inode(txn, caller, create, node, &parent, number);
+    if txn.tables().settings()?.level >= BTIME_LEVEL {
+        inode.btime = Some(txn.stamp());
+    }
     if let NewNode::Symlink { target } = &create.node {
         txn.put(
             key::by_ino(txn.volume(), Table::Symlink, ino),
@@ -145,6 +151,8 @@ fn new_inode<B: KvRead>(
         } else {
             0
         },
+        btime: None,
+        holes: false,
     }
 }
 

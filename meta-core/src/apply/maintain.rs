@@ -111,6 +111,9 @@ fn reap_rows<B: KvRead>(
             delete_slice(txn, ino, key, &row)?;
         }
         left -= delete_rows(txn, &key::by_ino(volume, Table::Cut, ino), left)?;
+        if inode.holes {
+            left -= delete_rows(txn, &key::by_ino(volume, Table::Hole, ino), left)?;
+        }
     }
     if look != (Look::ForPossible { xattrs: false }) {
         left -= delete_rows(txn, &key::by_ino(volume, Table::Xattr, ino), left)?;
@@ -168,7 +171,7 @@ fn delete_rows<B: KvRead>(
 }
 
 /// Where a slice's row stands, read from its key.
-fn place(key: &[u8]) -> Result<(ChunkIndex, SliceOrder), Fatal> {
+pub(super) fn place(key: &[u8]) -> Result<(ChunkIndex, SliceOrder), Fatal> {
     let mut ids = Ids(key.get(PREFIX_BYTES..).unwrap_or_default());
     match (ids.u64(), ids.u32(), ids.u64()) {
         (Some(_), Some(chunk), Some(order)) => Ok((ChunkIndex(chunk), SliceOrder(order))),
@@ -177,7 +180,7 @@ fn place(key: &[u8]) -> Result<(ChunkIndex, SliceOrder), Fatal> {
 }
 
 /// Deletes a slice's row. When it was the last of its slice, the slice waits for its deletion.
-fn delete_slice<B: KvRead>(
+pub(super) fn delete_slice<B: KvRead>(
     txn: &mut Txn<'_, B>,
     ino: Ino,
     key: Vec<u8>,

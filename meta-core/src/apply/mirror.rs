@@ -14,7 +14,7 @@ use crate::ids::{Seq, VolumeId};
 use crate::key::{self, FIRST_LOCAL_TAG, Table};
 use crate::kv::{Family, KvRead, Overlay, Writes};
 use crate::limits::{
-    MAINTENANCE_ROWS_MAX, MIRROR_INFO_BYTES_MAX, MIRROR_RECORDS_MAX, MIRROR_ROWS_MAX,
+    LEVEL_MAX, MAINTENANCE_ROWS_MAX, MIRROR_INFO_BYTES_MAX, MIRROR_RECORDS_MAX, MIRROR_ROWS_MAX,
     STORAGE_BYTES_MAX,
 };
 use crate::outcome::{
@@ -386,10 +386,7 @@ impl<'p, 'c, B: KvRead> Work<'p, 'c, B> {
             ),
             (record.volume != self.mirror.uuid, StopReason::WrongVolume),
             (record.epoch != token.epoch, StopReason::WrongEpoch),
-            (
-                record.level > super::volume::LEVEL,
-                StopReason::UnknownLevel,
-            ),
+            (record.level > LEVEL_MAX, StopReason::UnknownLevel),
         ];
         if let Some((_, reason)) = wrong.into_iter().find(|(is_wrong, _)| *is_wrong) {
             return Ok(Verdict::Wrong(reason));

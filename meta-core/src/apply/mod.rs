@@ -1,6 +1,7 @@
 //! What each command does. One file per family of operations; all checks are here.
 
 mod create;
+pub(crate) mod fallocate;
 mod maintain;
 pub(crate) mod mirror;
 mod names;
@@ -61,6 +62,7 @@ pub(crate) fn operation<B: KvRead>(txn: &mut Txn<'_, B>, request: &Request) -> D
         Operation::SetAttr(change) => setattr::set_attr(txn, caller, change),
         Operation::Commit(commit) => write::commit(txn, request.session, caller, commit),
         Operation::Append(append) => write::append(txn, request.session, caller, append),
+        Operation::Fallocate(asked) => fallocate::fallocate(txn, caller, asked),
         Operation::SetXattr {
             ino,
             name,

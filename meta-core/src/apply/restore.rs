@@ -2,7 +2,7 @@
 //! origin of its own, in a new epoch.
 
 use super::mirror::{Work, put};
-use super::volume::{LEVEL, is_name, take_number};
+use super::volume::{is_name, take_number};
 use crate::attr::Timestamp;
 use crate::codec::Codec;
 use crate::command::{BeginRestore, LoadRows};
@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::ids::{Epoch, ID_COUNTER_MAX, Seq, VolumeId, VolumeUuid};
 use crate::key::{self, FIRST_LOCAL_TAG, Table};
 use crate::kv::{KvRead, Overlay, Writes};
-use crate::limits::STORAGE_BYTES_MAX;
+use crate::limits::{LEVEL_MAX, STORAGE_BYTES_MAX};
 use crate::outcome::{Fatal, MirrorState, Outcome, Refusal, Reply, Stop, Success, Token};
 use crate::read::volume_ids;
 use crate::row::{Blob, Cluster, EpochOpened, Head, Mirror, VolumeRef};
@@ -169,7 +169,7 @@ impl<B: KvRead> Restoring<'_, '_, B> {
         let Some(epoch) = mirror.snapshot.epoch.0.checked_add(1).map(Epoch) else {
             return refused(Refusal::LimitReached);
         };
-        if Tables::new(pending, volume).settings()?.level > LEVEL {
+        if Tables::new(pending, volume).settings()?.level > LEVEL_MAX {
             return refused(Refusal::NotSupported);
         }
         head.token = Token {

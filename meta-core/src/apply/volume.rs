@@ -8,16 +8,17 @@ use crate::ids::{ClusterId, DentryNumber, Epoch, Ino, Level, Seq, VolumeId};
 use crate::key::{self, Table};
 use crate::kv::{Family, KvRead, Overlay, Writes};
 use crate::limits::{
-    BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, FOLLOWERS_MAX, MIRROR_INFO_BYTES_MAX, STORAGE_BYTES_MAX,
-    VOLUME_NAME_BYTES_MAX, VOLUMES_MAX,
+    BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, FOLLOWERS_MAX, LEVEL_MAX, MIRROR_INFO_BYTES_MAX,
+    STORAGE_BYTES_MAX, VOLUME_NAME_BYTES_MAX, VOLUMES_MAX,
 };
 use crate::outcome::{Fatal, Outcome, Refusal, Reply, Success, Token};
 use crate::row::{Blob, Cluster, EpochOpened, Head, Inode, Row, Settings, VolumeRef};
 use crate::tables::Tables;
 use crate::txn::{Scope, Txn};
 
-/// The level of a volume made by this version.
-pub(crate) const LEVEL: Level = Level(1);
+/// The level of a new volume. It stays what it was in the first version, for others of the cluster may be
+/// of that version: what makes the volume must have the same effects there.
+const CREATED_LEVEL: Level = Level(1);
 
 /// Gives the cluster its identity. Again with the same one is no change.
 pub(crate) fn init_cluster(
@@ -128,7 +129,7 @@ fn fill<B: KvRead>(txn: &mut Txn<'_, B>, create: &CreateVolume, cluster: &Cluste
     let settings = Settings {
         uuid: create.uuid,
         block_bytes: create.block_bytes,
-        level: LEVEL,
+        level: CREATED_LEVEL,
         created: stamp,
         name: create.name.clone(),
     };
@@ -156,6 +157,8 @@ fn fill<B: KvRead>(txn: &mut Txn<'_, B>, create: &CreateVolume, cluster: &Cluste
         parent: Ino::ROOT,
         parent_number: DentryNumber(0),
         next: DentryNumber::FIRST.0,
+        btime: None,
+        holes: false,
     };
     txn.put_inode(Ino::ROOT, &root);
     let counters = txn.counters();
@@ -191,7 +194,7 @@ pub(super) fn raise_level<B: KvRead>(txn: &mut Txn<'_, B>, level: Level) -> Done
     if level < settings.level {
         return Err(Refusal::InvalidArgument.into());
     }
-    if level > LEVEL {
+    if level > LEVEL_MAX {
         // A newer leader proposed it: to go on without it would be to differ from then on.
         return Err(Fatal::Command(format!("level {level} of a volume")).into());
     }

@@ -145,7 +145,7 @@ fn place<B: KvRead>(
 }
 
 /// What every write leaves on the inode.
-fn written<B: KvRead>(
+pub(super) fn written<B: KvRead>(
     txn: &mut Txn<'_, B>,
     caller: &Caller,
     ino: Ino,

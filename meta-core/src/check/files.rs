@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 pub(super) fn check(rows: &Rows, counters: &Counters, found: &mut Found) {
     check_slices(rows, counters, found);
     check_cuts(rows, found);
+    check_holes(rows, found);
     for (ino, inode) in &rows.inodes {
         let target = rows.targets.contains(ino);
         found.unless(target == (inode.kind == FileKind::Symlink), || {
@@ -92,6 +93,21 @@ fn is_sound(row: &SliceRow) -> bool {
     let chunk = u64::from(row.at) + u64::from(row.len) <= CHUNK_BYTES;
     let frames = row.frame_crcs.len() as u64 == u64::from(row.size.div_ceil(FRAME_BYTES));
     row.len > 0 && part && chunk && frames
+}
+
+/// A hole lies in a chunk of a file that says so.
+fn check_holes(rows: &Rows, found: &mut Found) {
+    for (ino, chunk, order, hole) in &rows.holes {
+        let inode = rows.inodes.get(ino);
+        found.unless(
+            inode.is_some_and(|inode| inode.holes && *order < inode.next),
+            || format!("a hole in chunk {chunk} of {ino}, which has none, or too early"),
+        );
+        let placed = u64::from(hole.at) + u64::from(hole.len) <= CHUNK_BYTES;
+        found.unless(hole.len > 0 && placed, || {
+            format!("a hole in chunk {chunk} of {ino} has impossible bounds")
+        });
+    }
 }
 
 /// Truncations of a file rise in order and in length.

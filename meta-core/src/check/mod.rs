@@ -12,7 +12,7 @@ use crate::ids::{Ino, VolumeId};
 use crate::key::{self, FIRST_LOCAL_TAG, Ids, Table};
 use crate::kv::{Family, KvRead};
 use crate::outcome::{Fatal, hex};
-use crate::row::{Counters, Cut, Dentry, Head, Inode, Named, PendingDelete, Row, SliceRow};
+use crate::row::{Counters, Cut, Dentry, Head, Hole, Inode, Named, PendingDelete, Row, SliceRow};
 use crate::tables::{Tables, last_id};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -62,6 +62,8 @@ struct Rows {
     /// File, chunk, order.
     slices: Vec<(Ino, u32, u64, SliceRow)>,
     cuts: Vec<(Ino, u64, Cut)>,
+    /// File, chunk, order.
+    holes: Vec<(Ino, u32, u64, Hole)>,
     /// Files that have a row in a table of one kind of file.
     targets: BTreeSet<Ino>,
     xattrs: BTreeSet<Ino>,
@@ -123,6 +125,12 @@ impl Rows {
             (tag, Some(ino)) if tag == Table::Cut as u8 => {
                 self.cuts
                     .push((ino, last_id(key)?, Cut::decode(key, bytes)?));
+            }
+            (tag, Some(ino)) if tag == Table::Hole as u8 => {
+                let (chunk, order) = (ids.u32(), ids.u64());
+                let (chunk, order) = chunk.zip(order).ok_or(short)?;
+                self.holes
+                    .push((ino, chunk, order, Hole::decode(key, bytes)?));
             }
             (tag, Some(ino)) if tag == Table::Orphan as u8 => {
                 self.orphans.insert(ino);

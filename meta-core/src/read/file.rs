@@ -14,9 +14,9 @@ use crate::name::Name;
 use crate::outcome::{Fatal, Refusal, Stop};
 use crate::path::{Resolve, Walk};
 use crate::query::{Answer, DirEntry, QueryBody, Slice, SliceCursor};
-use crate::row::{Blob, Named, Row, SliceRow};
+use crate::row::{Blob, Hole, Named, Row, SliceRow};
 use crate::tables::{Tables, cut_at, last_id};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 /// Bytes that an entry or a slice takes in a page beside its name or its crcs, roughly.
 const ITEM_BYTES: usize = 128;
@@ -193,8 +193,12 @@ fn read_slices<K: KvRead>(
     let mut bytes = 0;
     let mut seen = 0;
     let mut next = None;
+    let mut holes = Holes::default();
     tables.scan(Family::State, &begin, &end, |key, row| {
         let (chunk, order) = slice_place(key)?;
+        if inode.holes {
+            holes.enter(tables, ino, chunk)?;
+        }
         if seen == READ_SLICES_MAX || bytes >= PAGE_BYTES_MAX {
             next = Some(SliceCursor { chunk, order });
             return Ok(ControlFlow::Break(()));
@@ -202,9 +206,9 @@ fn read_slices<K: KvRead>(
         seen += 1;
         let row = SliceRow::decode(key, row)?;
         let len = clipped(chunk, &row, cut_at(&cuts, order.0));
-        if len > 0 {
+        for run in holes.visible(row.at..row.at.saturating_add(len), order) {
             bytes += row.frame_crcs.len() * size_of::<u32>() + ITEM_BYTES;
-            slices.push(part(chunk, order, len, row));
+            slices.push(part(chunk, order, run, &row));
         }
         Ok(ControlFlow::Continue(()))
     })?;
@@ -215,16 +219,63 @@ fn read_slices<K: KvRead>(
     })
 }
 
-fn part(chunk: ChunkIndex, order: SliceOrder, len: u32, row: SliceRow) -> Slice {
+/// The part of a slice that shows in `run` of the chunk.
+fn part(chunk: ChunkIndex, order: SliceOrder, run: Range<u32>, row: &SliceRow) -> Slice {
     Slice {
         chunk,
         order,
         id: row.id,
         size: row.size,
-        off: row.off,
-        len,
-        at: row.at,
-        frame_crcs: row.frame_crcs,
+        off: row.off + (run.start - row.at),
+        len: run.end - run.start,
+        at: run.start,
+        frame_crcs: row.frame_crcs.clone(),
+    }
+}
+
+/// The holes of the chunk that a reading has come to.
+#[derive(Default)]
+struct Holes {
+    chunk: Option<ChunkIndex>,
+    rows: Vec<(SliceOrder, Hole)>,
+}
+
+impl Holes {
+    fn enter<K: KvRead>(
+        &mut self,
+        tables: Tables<'_, K>,
+        ino: Ino,
+        chunk: ChunkIndex,
+    ) -> Result<(), Fatal> {
+        if self.chunk == Some(chunk) {
+            return Ok(());
+        }
+        let rows = tables.holes(ino, chunk)?.into_iter();
+        let rows = rows.map(|(key, hole)| Ok((SliceOrder(last_id(&key)?), hole)));
+        self.rows = rows.collect::<Result<_, Fatal>>()?;
+        // What is asked for first is found first.
+        self.rows.sort_unstable_by_key(|(_, hole)| hole.at);
+        self.chunk = Some(chunk);
+        Ok(())
+    }
+
+    /// The runs of `range` in which a slice of `order` shows, by rising place.
+    fn visible(&self, range: Range<u32>, order: SliceOrder) -> Vec<Range<u32>> {
+        let mut runs = Vec::new();
+        let mut at = range.start;
+        for (_, hole) in self.rows.iter().filter(|(later, _)| *later > order) {
+            if hole.at >= range.end {
+                break;
+            }
+            if hole.at > at {
+                runs.push(at..hole.at);
+            }
+            at = at.max(hole.end());
+        }
+        if at < range.end {
+            runs.push(at..range.end);
+        }
+        runs
     }
 }
 

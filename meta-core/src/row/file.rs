@@ -1,137 +1,13 @@
-//! Rows of files: inodes, names, slices.
+//! Rows of files beside their inodes: names, slices, holes.
 
+use super::inode::kind;
 use super::{RawTime, Row, damaged, open_exact, open_fixed, seal};
-use crate::attr::{Attr, FileKind, Timestamp};
+use crate::attr::{FileKind, Timestamp};
 use crate::ids::{ChunkIndex, DentryNumber, Ino, SliceId, SliceOrder};
 use crate::name::Name;
 use crate::outcome::Fatal;
-use zerocopy::byteorder::little_endian::{U16, U32, U64};
+use zerocopy::byteorder::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
-
-/// A file.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Inode {
-    /// Its type.
-    pub kind: FileKind,
-    /// Permission bits.
-    pub mode: u32,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-    /// Device number.
-    pub rdev: u32,
-    /// Number of names; a directory has 2 and one for each directory inside.
-    pub nlink: u32,
-    /// Bytes of a file, length of a target, number of names in a directory.
-    pub length: u64,
-    /// Last access, as far as it is kept.
-    pub atime: Timestamp,
-    /// Last change of the content.
-    pub mtime: Timestamp,
-    /// Last change of anything.
-    pub ctime: Timestamp,
-    /// The directory of its first name.
-    pub parent: Ino,
-    /// Its first name's number there.
-    pub parent_number: DentryNumber,
-    /// The next dentry number of a directory, or the next slice order of a file.
-    pub next: u64,
-}
-
-#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
-#[repr(C)]
-struct RawInode {
-    kind: u8,
-    flags: U16,
-    mode: U32,
-    uid: U32,
-    gid: U32,
-    rdev: U32,
-    nlink: U32,
-    length: U64,
-    atime: RawTime,
-    mtime: RawTime,
-    ctime: RawTime,
-    parent: U64,
-    parent_number: U64,
-    next: U64,
-}
-
-impl Row for Inode {
-    const WHAT: &'static str = "inode";
-
-    fn encode(&self, key: &[u8]) -> Vec<u8> {
-        let raw = RawInode {
-            kind: self.kind as u8,
-            flags: 0.into(),
-            mode: self.mode.into(),
-            uid: self.uid.into(),
-            gid: self.gid.into(),
-            rdev: self.rdev.into(),
-            nlink: self.nlink.into(),
-            length: self.length.into(),
-            atime: self.atime.into(),
-            mtime: self.mtime.into(),
-            ctime: self.ctime.into(),
-            parent: self.parent.0.into(),
-            parent_number: self.parent_number.0.into(),
-            next: self.next.into(),
-        };
-        seal(key, raw.as_bytes(), &[])
-    }
-
-    fn decode(key: &[u8], bytes: &[u8]) -> Result<Self, Fatal> {
-        let raw: &RawInode = open_exact(Self::WHAT, key, bytes)?;
-        if raw.flags.get() != 0 {
-            return Err(damaged(Self::WHAT, key, "has flags unknown here"));
-        }
-        Ok(Self {
-            kind: kind(Self::WHAT, key, raw.kind)?,
-            mode: raw.mode.get(),
-            uid: raw.uid.get(),
-            gid: raw.gid.get(),
-            rdev: raw.rdev.get(),
-            nlink: raw.nlink.get(),
-            length: raw.length.get(),
-            atime: raw.atime.into(),
-            mtime: raw.mtime.into(),
-            ctime: raw.ctime.into(),
-            parent: Ino(raw.parent.get()),
-            parent_number: DentryNumber(raw.parent_number.get()),
-            next: raw.next.get(),
-        })
-    }
-}
-
-impl Inode {
-    /// The attributes, as `stat` shows them.
-    pub fn attr(&self, ino: Ino) -> Attr {
-        Attr {
-            ino,
-            kind: self.kind,
-            mode: self.mode,
-            uid: self.uid,
-            gid: self.gid,
-            rdev: self.rdev,
-            nlink: self.nlink,
-            length: self.length,
-            atime: self.atime,
-            mtime: self.mtime,
-            ctime: self.ctime,
-            parent: self.parent,
-        }
-    }
-
-    /// Whether this is a directory.
-    pub fn is_directory(&self) -> bool {
-        self.kind == FileKind::Directory
-    }
-}
-
-fn kind(what: &'static str, key: &[u8], number: u8) -> Result<FileKind, Fatal> {
-    FileKind::from_number(number).ok_or_else(|| damaged(what, key, "of a kind unknown here"))
-}
 
 /// A name in a directory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -313,6 +189,50 @@ impl Row for Cut {
             length: raw.length.get(),
             chunk: ChunkIndex(raw.chunk.get()),
             order: SliceOrder(raw.order.get()),
+        })
+    }
+}
+
+/// A range of a chunk in which slices of a lower order show nothing: it reads as zeros where no later one
+/// lies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hole {
+    /// Where it begins in the chunk, in bytes.
+    pub at: u32,
+    /// Its bytes, at least 1.
+    pub len: u32,
+}
+
+impl Hole {
+    /// Where it ends in the chunk.
+    pub fn end(&self) -> u32 {
+        self.at.saturating_add(self.len)
+    }
+}
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawHole {
+    at: U32,
+    len: U32,
+}
+
+impl Row for Hole {
+    const WHAT: &'static str = "hole";
+
+    fn encode(&self, key: &[u8]) -> Vec<u8> {
+        let raw = RawHole {
+            at: self.at.into(),
+            len: self.len.into(),
+        };
+        seal(key, raw.as_bytes(), &[])
+    }
+
+    fn decode(key: &[u8], bytes: &[u8]) -> Result<Self, Fatal> {
+        let raw: &RawHole = open_exact(Self::WHAT, key, bytes)?;
+        Ok(Self {
+            at: raw.at.get(),
+            len: raw.len.get(),
         })
     }
 }

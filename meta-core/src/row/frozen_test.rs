@@ -69,12 +69,35 @@ fn inode() -> Inode {
         parent: Ino(9),
         parent_number: DentryNumber(10),
         next: 11,
+        btime: None,
+        holes: false,
     }
 }
 
 #[test]
-fn rows_of_files_are_frozen() {
+fn inodes_of_v1_are_frozen() {
     frozen(&key::by_ino(V, Table::Inode, Ino(3)), &inode(), INODE);
+}
+
+#[test]
+fn inodes_of_v2_are_frozen() {
+    let made = Inode {
+        btime: Some(T),
+        ..inode()
+    };
+    frozen(&key::by_ino(V, Table::Inode, Ino(3)), &made, INODE_MADE);
+    let holes = Inode {
+        holes: true,
+        ..inode()
+    };
+    frozen(&key::by_ino(V, Table::Inode, Ino(3)), &holes, INODE_HOLES);
+}
+
+#[test]
+fn rows_of_files_are_frozen() {
+    let hole = Hole { at: 4096, len: 7 };
+    let hole_key = key::hole(V, Ino(3), ChunkIndex(1), SliceOrder(6));
+    frozen(&hole_key, &hole, HOLE);
     let name = Name::new(*b"name").expect("valid");
     let dentry = Dentry {
         ino: Ino(3),
@@ -257,6 +280,9 @@ fn a_row_of_an_unknown_version_is_refused() {
     assert!(refused.to_string().contains("version"), "{refused}");
 }
 
+const INODE_MADE: &str = "02010100a4090000e803000064000000000000000200000000000000050000000605040302010000ffc99a3b070504030201000000000000ffffffffffffffff0100000009000000000000000a000000000000000b000000000000000605040302010000ffc99a3b9625aa20";
+const INODE_HOLES: &str = "02010200a4090000e803000064000000000000000200000000000000050000000605040302010000ffc99a3b070504030201000000000000ffffffffffffffff0100000009000000000000000a000000000000000b000000000000000000000000000000000000005eb06210";
+const HOLE: &str = "0100100000070000004ca83bb3";
 const INODE: &str = "01010000a4090000e803000064000000000000000200000000000000050000000605040302010000ffc99a3b070504030201000000000000ffffffffffffffff0100000009000000000000000a000000000000000b00000000000000dfc06ffd";
 const DENTRY: &str = "010303000000000000000400000000000000ebf0d3ba";
 const NAMED: &str = "010203000000000000006e616d65441ba47e";

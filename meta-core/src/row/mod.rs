@@ -3,12 +3,14 @@
 //! another's key are all found when it is read.
 
 mod file;
+mod inode;
 mod local;
 mod mirror;
 mod task;
 mod volume;
 
-pub use file::{Cut, Dentry, Inode, Named, PendingDelete, SliceRow};
+pub use file::{Cut, Dentry, Hole, Named, PendingDelete, SliceRow};
+pub use inode::Inode;
 pub use local::{Cluster, Grant, Session, SessionRef, Slot, VolumeRef};
 pub use mirror::Mirror;
 pub use task::TaskClaim;
@@ -20,7 +22,7 @@ use crate::outcome::{Fatal, hex};
 use zerocopy::byteorder::little_endian::{I64, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// The version of all row formats so far.
+/// The version of all row formats but those that say otherwise.
 const VERSION: u8 = 1;
 const CRC_BYTES: usize = 4;
 
@@ -66,8 +68,13 @@ fn crc(key: &[u8], bytes: &[u8]) -> u32 {
 
 /// Puts version, fixed fields, tail and crc together.
 fn seal(key: &[u8], fixed: &[u8], tail: &[u8]) -> Vec<u8> {
+    seal_version(VERSION, key, fixed, tail)
+}
+
+/// [`seal`] for rows of another version.
+fn seal_version(version: u8, key: &[u8], fixed: &[u8], tail: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(1 + fixed.len() + tail.len() + CRC_BYTES);
-    bytes.push(VERSION);
+    bytes.push(version);
     bytes.extend_from_slice(fixed);
     bytes.extend_from_slice(tail);
     let crc = crc(key, &bytes);
@@ -85,6 +92,18 @@ fn damaged(what: &'static str, key: &[u8], why: &'static str) -> Fatal {
 
 /// Checks crc and version; what is between them.
 fn open<'b>(what: &'static str, key: &[u8], bytes: &'b [u8]) -> Result<&'b [u8], Fatal> {
+    match open_versioned(what, key, bytes)? {
+        (VERSION, body) => Ok(body),
+        _ => Err(damaged(what, key, "of a version unknown here")),
+    }
+}
+
+/// Checks the crc; the version, and what is between them.
+fn open_versioned<'b>(
+    what: &'static str,
+    key: &[u8],
+    bytes: &'b [u8],
+) -> Result<(u8, &'b [u8]), Fatal> {
     let (rest, stored) = bytes
         .split_last_chunk::<CRC_BYTES>()
         .ok_or_else(|| damaged(what, key, "too short"))?;
@@ -92,8 +111,7 @@ fn open<'b>(what: &'static str, key: &[u8], bytes: &'b [u8]) -> Result<&'b [u8],
         return Err(damaged(what, key, "crc differs"));
     }
     match rest.split_first() {
-        Some((&VERSION, body)) => Ok(body),
-        Some(_) => Err(damaged(what, key, "of a version unknown here")),
+        Some((version, body)) => Ok((*version, body)),
         None => Err(damaged(what, key, "too short")),
     }
 }
@@ -129,7 +147,7 @@ where
 /// # Errors
 /// [`Fatal::Damaged`] if they are not.
 pub(crate) fn check_crc(key: &[u8], bytes: &[u8]) -> Result<(), Fatal> {
-    open("row", key, bytes).map(|_| ())
+    open_versioned("row", key, bytes).map(|_| ())
 }
 
 /// A point in time as rows hold it.

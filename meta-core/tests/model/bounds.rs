@@ -3,19 +3,19 @@
 use crate::engine::Engine;
 use meta_core::attr::Caller;
 use meta_core::command::{
-    CommandBody, Commit, Create, Existing, NewNode, NewSlice, Operation, RenameMode, SetAttr,
-    XattrMode,
+    CommandBody, Commit, Create, Existing, Fallocate, FallocateMode, NewNode, NewSlice, Operation,
+    RenameMode, SetAttr, XattrMode,
 };
-use meta_core::ids::{ChunkIndex, Ino};
+use meta_core::ids::{ChunkIndex, Ino, Level};
 use meta_core::key::Table;
 use meta_core::kv::Family;
 use meta_core::limits::{
-    CHUNK_BYTES, COMMIT_SLICES_MAX, CUTS_MAX, DEPTH_MAX, FILE_BYTES_MAX, FRAME_BYTES,
-    MAINTENANCE_ROWS_MAX, MIRROR_BYTES_MAX, XATTR_BYTES_MAX,
+    CHUNK_BYTES, COMMIT_SLICES_MAX, CUTS_MAX, DEPTH_MAX, FALLOCATE_CHUNKS_MAX, FILE_BYTES_MAX,
+    FRAME_BYTES, HOLES_MAX, MAINTENANCE_ROWS_MAX, MIRROR_BYTES_MAX, XATTR_BYTES_MAX,
 };
 use meta_core::name::Name;
 use meta_core::outcome::{Outcome, Refusal, Success};
-use meta_core::query::QueryBody;
+use meta_core::query::{Answer, QueryBody, SliceCursor};
 
 fn create(engine: &mut Engine, parent: Ino, name: &str, node: NewNode) -> Ino {
     let create = Operation::Create(Create {
@@ -262,4 +262,139 @@ fn truncations_of_a_chunk_of_many_slices_stay_few() {
     let cuts = rows.filter(|key| key.get(4) == Some(&(Table::Cut as u8)));
     let cuts = cuts.count();
     assert!(cuts <= 6 * CUTS_MAX, "{cuts}");
+}
+
+fn dig(engine: &mut Engine, ino: Ino, offset: u64, len: u64) -> Outcome {
+    let asked = Operation::Fallocate(Fallocate {
+        ino,
+        offset,
+        len,
+        mode: FallocateMode::Punch,
+    });
+    engine.request(&Caller::root(), asked).1
+}
+
+fn rows_of(engine: &Engine, table: Table) -> usize {
+    let rows = engine.kv.rows(Family::State).keys();
+    rows.filter(|key| key.get(4) == Some(&(table as u8)))
+        .count()
+}
+
+/// Holes that the slices cannot tell have rows, and these are bounded in each chunk; who takes the bytes
+/// away around them takes the rows away too.
+#[test]
+fn a_chunk_has_only_so_many_holes() {
+    let mut engine = Engine::new();
+    let ino = create(&mut engine, Ino::ROOT, "f", NewNode::Regular);
+    write(&mut engine, &Caller::root(), ino, 0, FRAME_BYTES);
+    let places = (0..).map(|n| 10 + n * 20).take(HOLES_MAX);
+    for offset in places {
+        let outcome = dig(&mut engine, ino, offset, 5);
+        assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    }
+    assert_eq!(rows_of(&engine, Table::Hole), HOLES_MAX);
+    let before = engine.kv.clone();
+    let refused = Outcome::Refused(Refusal::LimitReached);
+    assert_eq!(
+        dig(&mut engine, ino, u64::from(FRAME_BYTES) - 9, 5),
+        refused
+    );
+    let rows = [&before, &engine.kv].map(|kv| kv.rows(Family::Changelog).len());
+    assert_eq!(rows[0], rows[1], "what is refused changes nothing");
+    let whole = dig(&mut engine, ino, 0, CHUNK_BYTES);
+    assert!(matches!(whole, Outcome::Done(_)), "{whole:?}");
+    assert_eq!(rows_of(&engine, Table::Hole), 0);
+    assert_eq!(rows_of(&engine, Table::Slice), 0);
+}
+
+/// A long range is done with in several commands, of a bounded number of chunks each; chunks without
+/// data cost nothing.
+#[test]
+fn a_long_hole_is_made_in_bounded_steps() {
+    let mut engine = Engine::new();
+    let ino = create(&mut engine, Ino::ROOT, "f", NewNode::Regular);
+    let chunks = u32::try_from(FALLOCATE_CHUNKS_MAX).expect("few") + 1;
+    for chunk in 0..chunks {
+        let slice = NewSlice {
+            chunk: ChunkIndex(chunk * 1000),
+            at: 0,
+            id: engine.slice(),
+            len: 100,
+            frame_crcs: vec![0],
+        };
+        let (slices, mtime) = (vec![slice], None);
+        let outcome = engine.request(
+            &Caller::root(),
+            Operation::Commit(Commit { ino, slices, mtime }),
+        );
+        assert!(matches!(outcome.1, Outcome::Done(_)), "{outcome:?}");
+    }
+    truncate(&mut engine, ino, FILE_BYTES_MAX);
+    let mut at = 50;
+    let mut steps = 0;
+    while at < FILE_BYTES_MAX {
+        match dig(&mut engine, ino, at, FILE_BYTES_MAX - at) {
+            Outcome::Done(Success::Fallocated { next, .. }) if next > at => at = next,
+            other => panic!("{other:?} at {at}"),
+        }
+        steps += 1;
+    }
+    assert_eq!(steps, 2);
+    assert_eq!(
+        rows_of(&engine, Table::Slice),
+        1,
+        "the first one's 50 bytes"
+    );
+    assert_eq!(
+        dig(&mut engine, ino, FILE_BYTES_MAX, 1),
+        Outcome::Refused(Refusal::FileTooLarge)
+    );
+}
+
+/// Slices that are too many for one command stay, hidden by a row.
+#[test]
+fn a_hole_over_very_many_slices_hides_them_all() {
+    let mut engine = Engine::new();
+    let ino = create(&mut engine, Ino::ROOT, "f", NewNode::Regular);
+    for n in 0..MAINTENANCE_ROWS_MAX + 10 {
+        write(&mut engine, &Caller::root(), ino, n * 10, 10);
+    }
+    let outcome = dig(&mut engine, ino, 0, CHUNK_BYTES);
+    assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    let body = QueryBody::ReadSlices {
+        ino,
+        from: SliceCursor::default(),
+        end: ChunkIndex(1),
+    };
+    match engine.ask(&Caller::root(), body) {
+        Ok(Answer::Slices { slices, .. }) => assert_eq!(slices, Vec::new()),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(rows_of(&engine, Table::Slice), 10);
+    let volume = engine.volume;
+    let broken = meta_core::check::check(&engine.kv, volume);
+    assert_eq!(broken.expect("sound"), Vec::<String>::new());
+}
+
+/// Of a volume that others may read who do not know holes, nothing is asked that they could not read.
+#[test]
+fn below_level_2_there_are_no_holes_and_no_times_of_birth() {
+    let mut engine = Engine::at_level(Level(1));
+    let ino = create(&mut engine, Ino::ROOT, "f", NewNode::Regular);
+    write(&mut engine, &Caller::root(), ino, 0, 100);
+    assert_eq!(
+        dig(&mut engine, ino, 0, 10),
+        Outcome::Refused(Refusal::NotSupported)
+    );
+    assert_eq!(engine.attr(ino).expect("a file").btime, None);
+    engine.run(CommandBody::RaiseLevel { level: Level(2) });
+    let later = create(&mut engine, Ino::ROOT, "g", NewNode::Regular);
+    let attr = engine.attr(later).expect("a file");
+    assert_eq!(attr.btime, Some(attr.ctime));
+    truncate(&mut engine, later, 1);
+    let after = engine.attr(later).expect("a file");
+    assert!(after.btime == attr.btime && after.ctime > attr.ctime);
+    let outcome = dig(&mut engine, ino, 0, 10);
+    assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    assert_eq!(engine.attr(ino).expect("a file").btime, None);
 }

@@ -6,8 +6,8 @@ use crate::operation::{Op, Pick, callers, names, xattr_names};
 use meta_core::attr::{Caller, FileKind, Timestamp};
 use meta_core::check;
 use meta_core::command::{
-    Append, AppendSlice, CommandBody, Commit, Create, Existing, NewNode, NewSlice, Operation,
-    RenameMode, SetAttr, SetTime, XattrMode,
+    Append, AppendSlice, CommandBody, Commit, Create, Existing, Fallocate, FallocateMode, NewNode,
+    NewSlice, Operation, RenameMode, SetAttr, SetTime, XattrMode,
 };
 use meta_core::ids::{ChunkIndex, DentryNumber, Ino};
 use meta_core::limits::CHUNK_BYTES;
@@ -151,6 +151,7 @@ impl Driver {
                 )
             }
             Op::Write(file, offset, len) => self.write(caller, file, *offset, *len),
+            Op::Hole(file, offset, len, zero) => self.hole(caller, file, (*offset, *len), *zero),
             Op::SetXattr(..) | Op::RemoveXattr(..) => self.change_xattr(caller, op),
             Op::GetXattr(..) | Op::Open(..) | Op::Lookup(..) => self.ask(caller, op),
             Op::List { dir, page } => self.list(dir, *page),
@@ -389,6 +390,36 @@ impl Driver {
             assert_eq!(offset, place, "{op:?}");
         }
         Self::agree(&op, &engine, &model)
+    }
+
+    fn hole(
+        &mut self,
+        caller: &Caller,
+        file: &Pick,
+        (offset, len): (u64, u64),
+        zero: bool,
+    ) -> Errno {
+        let file = self.pick(file);
+        let ino = self.inos[file];
+        let mode = if zero {
+            FallocateMode::Zero
+        } else {
+            FallocateMode::Punch
+        };
+        let (now, engine) = self.operate(
+            caller,
+            Operation::Fallocate(Fallocate {
+                ino,
+                offset,
+                len,
+                mode,
+            }),
+        );
+        let model = self.model.hole(file, (offset, len), zero, caller, now);
+        if let Ok(Success::Fallocated { next, .. }) = &engine {
+            assert_eq!(*next, offset + len, "few slices are done with at once");
+        }
+        Self::agree(&(offset, len, zero), &engine, &model)
     }
 
     fn change_xattr(&mut self, caller: &Caller, op: &Op) -> Errno {

@@ -3,7 +3,7 @@
 use crate::codec::TextCodec;
 use meta_core::attr::{Attr, Caller, Timestamp};
 use meta_core::command::{Command, CommandBody, CreateVolume, Operation, Request};
-use meta_core::ids::{Ino, SessionId, SliceId, SlotIndex, Uuid, VolumeId};
+use meta_core::ids::{Ino, Level, SessionId, SliceId, SlotIndex, Uuid, VolumeId};
 use meta_core::kv::{MemKv, Overlay};
 use meta_core::outcome::{Outcome, Refusal, Reply, Stop, Success};
 use meta_core::query::{Answer, Query, QueryBody, VolumeStat};
@@ -27,6 +27,10 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn new() -> Self {
+        Self::at_level(Level(2))
+    }
+
+    pub(crate) fn at_level(level: Level) -> Self {
         let mut engine = Self {
             kv: MemKv::default(),
             codec: TextCodec::default(),
@@ -50,6 +54,7 @@ impl Engine {
             Outcome::Done(Success::Volume(id)) => engine.volume = id,
             other => panic!("{other:?}"),
         }
+        engine.run(CommandBody::RaiseLevel { level });
         let open = CommandBody::OpenSession {
             nonce: 1,
             slots: 1,

@@ -575,6 +575,39 @@ impl FileSystem {
         Ok(offset)
     }
 
+    /// A range reads as zeros; with `zero` the file is at least as long.
+    pub(crate) fn hole(
+        &mut self,
+        id: Id,
+        (offset, len): (u64, u64),
+        zero: bool,
+        caller: &Caller,
+        now: Timestamp,
+    ) -> Result<(), Errno> {
+        match self.there(id)?.kind {
+            FileKind::Regular => {}
+            FileKind::Directory => return Err("EISDIR"),
+            _ => return Err("EINVAL"),
+        }
+        if len == 0 {
+            return Err("EINVAL");
+        }
+        let end = offset + len;
+        if end > SIZE_MAX {
+            return Err("EFBIG");
+        }
+        let node = &mut self.nodes[id];
+        node.bytes.retain(|at, _| *at < offset || *at >= end);
+        if zero {
+            node.size = node.size.max(end);
+        }
+        node.changed(now);
+        if caller.uid != 0 {
+            node.lose_privilege();
+        }
+        Ok(())
+    }
+
     fn xattr_space(&self, id: Id, name: &[u8]) -> Result<(&Node, bool), Errno> {
         let space = |prefix: &[u8]| name.starts_with(prefix) && name.len() > prefix.len();
         if name.len() > 255 {

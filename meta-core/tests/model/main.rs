@@ -140,7 +140,7 @@ proptest! {
 fn random_calls_meet_what_they_should() {
     let mut runner = TestRunner::deterministic();
     let mut seen = BTreeSet::new();
-    for _run in 0..150 {
+    for _run in 0..250 {
         let calls = operation::calls(100).new_tree(&mut runner).expect("calls");
         let mut driver = Driver::new();
         driver.run(&calls.current());
@@ -151,6 +151,7 @@ fn random_calls_meet_what_they_should() {
         "Chown EPERM ok",
         "Create EACCES EEXIST EISDIR ENAMETOOLONG ENOENT ENOTDIR EPERM ESTALE ok",
         "GetXattr EACCES ENODATA EOPNOTSUPP ok",
+        "Hole EFBIG EINVAL EISDIR ESTALE ok",
         "Link EACCES EEXIST ENOENT ENOTDIR EPERM ok",
         "List ENOTDIR ESTALE ok",
         "Lookup EACCES ENOENT ENOTDIR ok",

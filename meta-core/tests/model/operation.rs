@@ -45,6 +45,8 @@ pub(crate) enum Op {
     Touch(Pick, Option<u8>),
     /// Offset (none: the end) and length.
     Write(Pick, Option<u64>, u32),
+    /// Offset, length, and whether the file gets as long.
+    Hole(Pick, u64, u64, bool),
     SetXattr(Pick, usize, u8, Before),
     RemoveXattr(Pick, usize),
     GetXattr(Pick, usize),
@@ -102,6 +104,10 @@ fn offset() -> impl Strategy<Value = u64> {
         1 => Just(crate::filesystem::SIZE_MAX - 50),
         1 => Just(crate::filesystem::SIZE_MAX + 7),
     ]
+}
+
+fn hole_len() -> impl Strategy<Value = u64> {
+    prop_oneof![10 => 1..400_u64, 1 => Just(0), 1 => CHUNK - 50..2 * CHUNK, 1 => Just(1 << 40)]
 }
 
 fn mode() -> impl Strategy<Value = u32> {
@@ -173,6 +179,8 @@ fn filing() -> impl Strategy<Value = Op> {
         1 => (pick(), prop::option::of(any::<u8>())).prop_map(|(file, at)| Op::Touch(file, at)),
         6 => (pick(), prop::option::of(offset()), 1..200_u32)
             .prop_map(|(file, at, len)| Op::Write(file, at, len)),
+        3 => (pick(), offset(), hole_len(), any::<bool>())
+            .prop_map(|(file, at, len, zero)| Op::Hole(file, at, len, zero)),
         2 => (pick(), xattr(), any::<u8>(), before)
             .prop_map(|(file, name, value, before)| Op::SetXattr(file, name, value, before)),
         1 => (pick(), xattr()).prop_map(|(file, name)| Op::RemoveXattr(file, name)),

@@ -37,6 +37,9 @@ const DAMAGED_MAX: u32 = 3;
 struct Info {
     /// The origin's URL.
     origin: String,
+    /// The mirror's name, as its origin knows it.
+    #[serde(default)]
+    name: String,
 }
 
 /// Why a stream ended.
@@ -139,7 +142,7 @@ impl Follower {
 
     /// Takes in a snapshot of the origin, from its beginning.
     async fn load(&mut self, place: &MirrorPlace) -> Result<(), Trouble> {
-        let (head, mut pages) = origin(place)?.load().await?;
+        let (head, mut pages) = changelog(&info(place)?)?.load().await?;
         if let Some(reason) = stranger(place, head.cluster, head.volume) {
             return self.stop(reason, Seq(0)).await;
         }
@@ -193,7 +196,11 @@ impl Follower {
     /// Carries records until the stream ends or the mirror stops.
     async fn follow(&mut self, place: &MirrorPlace) -> Result<(), Trouble> {
         let next = Seq(place.token.seq.0 + 1);
-        let followed = origin(place)?.follow(next, true).await;
+        let info = info(place)?;
+        let level = self.core.level_read();
+        let followed = changelog(&info)?
+            .follow_as(&info.name, level, next, true)
+            .await;
         let (head, stream) = match followed {
             Ok(followed) => followed,
             // Writes outran the loading, and nothing of this side's own hangs on the snapshot.
@@ -359,9 +366,11 @@ impl Follower {
     }
 }
 
-fn origin(place: &MirrorPlace) -> Result<Changelog, Trouble> {
-    let info: Info = serde_json::from_slice(&place.summary.info)
-        .map_err(|error| Trouble::Info(error.to_string()))?;
+fn info(place: &MirrorPlace) -> Result<Info, Trouble> {
+    serde_json::from_slice(&place.summary.info).map_err(|error| Trouble::Info(error.to_string()))
+}
+
+fn changelog(info: &Info) -> Result<Changelog, Trouble> {
     let url = MetaUrl::from_str(&info.origin).map_err(|error| Trouble::Info(error.to_string()))?;
     Ok(Changelog::new(&url))
 }

@@ -17,8 +17,9 @@ use crate::session_table::SessionTable;
 use crate::space::SpaceWatch;
 use meta_core::attr::Caller;
 use meta_core::command::{Command, CommandBody};
-use meta_core::ids::{ClusterId, VolumeId};
+use meta_core::ids::{ClusterId, Level, VolumeId};
 use meta_core::kv::KvRead;
+use meta_core::limits::LEVEL_MAX;
 use meta_core::outcome::{Fatal, MirrorState, Refusal, Stop, Token};
 use meta_core::query::{Answer, Query, QueryBody};
 use meta_core::seeded::{Bug, has};
@@ -206,6 +207,16 @@ impl Core {
     pub(crate) fn reads_generation_of(&self, body: &CommandBody) -> bool {
         let generation = generations::of(body);
         self.generations.check(&self.others(), generation).is_ok()
+    }
+
+    /// The level up to which every member reads records.
+    pub(crate) fn level_read(&self) -> Level {
+        let level = LEVEL_MAX;
+        if self.reads_generation_of(&CommandBody::RaiseLevel { level }) {
+            level
+        } else {
+            Level(1)
+        }
     }
 
     /// The generation of commands that a node must read to become a member.

@@ -6,8 +6,8 @@ use super::{Convert, bounded, list, maybe, name, need, unknown, within};
 use crate::error::ConvertError;
 use crate::v1::{self, create, request, set_time};
 use meta_core::command::{
-    Append, AppendSlice, Commit, Create, Existing, NewNode, NewSlice, Operation, RenameMode,
-    Request, SetAttr, SetTime, XattrMode,
+    Append, AppendSlice, Commit, Create, Existing, Fallocate, FallocateMode, NewNode, NewSlice,
+    Operation, RenameMode, Request, SetAttr, SetTime, XattrMode,
 };
 use meta_core::ids::{ChunkIndex, Ino, SessionId, SliceId, SlotIndex};
 use meta_core::limits::{
@@ -87,6 +87,12 @@ impl From<&Operation> for request::Operation {
             Operation::SetAttr(set) => Self::SetAttr(set.into()),
             Operation::Commit(commit) => Self::Commit(commit.into()),
             Operation::Append(append) => Self::Append(append.into()),
+            Operation::Fallocate(asked) => Self::Fallocate(v1::Fallocate {
+                ino: asked.ino.0,
+                offset: asked.offset,
+                len: asked.len,
+                mode: v1::FallocateMode::from(asked.mode).into(),
+            }),
             Operation::SetXattr {
                 ino,
                 name,
@@ -139,6 +145,7 @@ impl Convert<Operation> for request::Operation {
             Self::SetAttr(m) => Operation::SetAttr(m.convert()?),
             Self::Commit(m) => Operation::Commit(m.convert()?),
             Self::Append(m) => Operation::Append(m.convert()?),
+            Self::Fallocate(m) => Operation::Fallocate(m.convert()?),
             Self::SetXattr(m) => m.convert()?,
             Self::RemoveXattr(m) => Operation::RemoveXattr {
                 ino: Ino(m.ino),
@@ -437,6 +444,33 @@ impl Convert<AppendSlice> for v1::AppendSlice {
             id: SliceId(self.id),
             len: self.len,
             frame_crcs: bounded(self.frame_crcs, "AppendSlice.frame_crcs", FRAME_CRCS_MAX)?,
+        })
+    }
+}
+
+impl From<FallocateMode> for v1::FallocateMode {
+    fn from(word: FallocateMode) -> Self {
+        match word {
+            FallocateMode::Punch => Self::Punch,
+            FallocateMode::Zero => Self::Zero,
+        }
+    }
+}
+
+impl Convert<Fallocate> for v1::Fallocate {
+    fn convert(self) -> Result<Fallocate, ConvertError> {
+        let mode = match v1::FallocateMode::try_from(self.mode) {
+            Ok(v1::FallocateMode::Punch) => FallocateMode::Punch,
+            Ok(v1::FallocateMode::Zero) => FallocateMode::Zero,
+            Ok(v1::FallocateMode::Unspecified) | Err(_) => {
+                return Err(unknown("Fallocate.mode", self.mode));
+            }
+        };
+        Ok(Fallocate {
+            ino: Ino(self.ino),
+            offset: self.offset,
+            len: self.len,
+            mode,
         })
     }
 }

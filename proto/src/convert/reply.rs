@@ -95,6 +95,10 @@ impl From<&Success> for v1::Success {
                 offset: *offset,
                 attr: Some(attr.into()),
             }),
+            Success::Fallocated { next, attr } => success::Success::Fallocated(v1::Fallocated {
+                next: *next,
+                attr: Some(attr.into()),
+            }),
             Success::Granted { first, count } => success::Success::Granted(v1::Granted {
                 first: first.0,
                 count: *count,
@@ -143,6 +147,10 @@ impl Convert<Success> for v1::Success {
                 success::Success::Appended(m) => Success::Appended {
                     offset: m.offset,
                     attr: need(m.attr, "Appended.attr")?,
+                },
+                success::Success::Fallocated(m) => Success::Fallocated {
+                    next: m.next,
+                    attr: need(m.attr, "Fallocated.attr")?,
                 },
                 success::Success::Granted(m) => Success::Granted {
                     first: SliceId(m.first),

@@ -1,6 +1,6 @@
 //! What commands, replies, queries and answers have in common.
 
-use super::{Convert, bounded, narrow, need, unknown};
+use super::{Convert, bounded, maybe, narrow, need, unknown};
 use crate::error::ConvertError;
 use crate::v1;
 use meta_core::attr::{Attr, Caller, FileKind, Timestamp};
@@ -153,8 +153,10 @@ impl From<&Attr> for v1::Attr {
             mtime,
             ctime,
             parent,
+            btime,
         } = word;
         Self {
+            btime: btime.map(Into::into),
             ino: ino.0,
             kind: v1::FileKind::from(*kind).into(),
             mode: *mode,
@@ -186,6 +188,7 @@ impl Convert<Attr> for v1::Attr {
             mtime: need(self.mtime, "Attr.mtime")?,
             ctime: need(self.ctime, "Attr.ctime")?,
             parent: Ino(self.parent),
+            btime: maybe(self.btime)?,
         })
     }
 }

@@ -7,8 +7,8 @@ use meta_core::changelog::{Record, RecordKind, RowChange, SealedRecord};
 use meta_core::codec::Codec;
 use meta_core::command::{
     Append, AppendSlice, Command, CommandBody, Commit, Create, CreateMirror, CreateVolume,
-    Existing, LoadRows, MirrorStep, NewNode, NewSlice, Operation, RenameMode, Request, SetAttr,
-    SetTime, XattrMode,
+    Existing, Fallocate, FallocateMode, LoadRows, MirrorStep, NewNode, NewSlice, Operation,
+    RenameMode, Request, SetAttr, SetTime, XattrMode,
 };
 use meta_core::ids::{
     ChunkIndex, Epoch, Ino, Level, Seq, SessionId, SliceId, SlotIndex, Uuid, VolumeId,
@@ -112,6 +112,7 @@ fn attr() -> Attr {
         mtime: STAMP,
         ctime: STAMP,
         parent: Ino(1),
+        btime: None,
     }
 }
 
@@ -237,6 +238,30 @@ fn operations_on_names_are_frozen() {
             mode,
         };
         check_operation(what, rename);
+    }
+}
+
+#[test]
+fn holes_are_frozen() {
+    let fallocated = Success::Fallocated {
+        next: 1 << 33,
+        attr: Attr {
+            btime: Some(EARLY),
+            ..attr()
+        },
+    };
+    check_reply("fallocated", Outcome::Done(fallocated));
+    for (what, mode) in [
+        ("punch", FallocateMode::Punch),
+        ("zero", FallocateMode::Zero),
+    ] {
+        let asked = Fallocate {
+            ino: Ino(9),
+            offset: 4096,
+            len: 1 << 40,
+            mode,
+        };
+        check_operation(what, Operation::Fallocate(asked));
     }
 }
 

@@ -226,6 +226,7 @@ fn directory(ino: Ino) -> Attr {
         mtime: Timestamp::default(),
         ctime: Timestamp::default(),
         parent: Ino(ino.0 - 1),
+        btime: None,
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::{bytes, caller, crcs, ino, kind, name, timestamp, uuid};
 use meta_core::command::{
-    Append, AppendSlice, Command, CommandBody, Commit, Create, CreateVolume, Existing, NewNode,
-    NewSlice, Operation, RenameMode, Request, SetAttr, SetTime, XattrMode,
+    Append, AppendSlice, Command, CommandBody, Commit, Create, CreateVolume, Existing, Fallocate,
+    FallocateMode, NewNode, NewSlice, Operation, RenameMode, Request, SetAttr, SetTime, XattrMode,
 };
 use meta_core::ids::{ChunkIndex, Level, Seq, SessionId, SliceId, SlotIndex, VolumeId};
 use meta_core::limits;
@@ -75,6 +75,15 @@ fn operation() -> impl Strategy<Value = Operation> {
         set_attr().prop_map(Operation::SetAttr),
         commit().prop_map(Operation::Commit),
         append().prop_map(Operation::Append),
+        (ino(), any::<(u64, u64, bool)>()).prop_map(|(ino, (offset, len, zero))| {
+            let mode = [FallocateMode::Punch, FallocateMode::Zero][usize::from(zero)];
+            Operation::Fallocate(Fallocate {
+                ino,
+                offset,
+                len,
+                mode,
+            })
+        }),
         (ino(), bytes(255), bytes(300), xattr_mode()).prop_map(|(ino, name, value, mode)| {
             Operation::SetXattr {
                 ino,

@@ -71,9 +71,10 @@ pub(crate) fn caller() -> impl Strategy<Value = Caller> {
 
 pub(crate) fn attr() -> impl Strategy<Value = Attr> {
     let numbers = (ino(), kind(), any::<[u32; 5]>(), any::<u64>(), ino());
-    let times = (timestamp(), timestamp(), timestamp());
+    let made = prop::option::of(timestamp());
+    let times = (timestamp(), timestamp(), timestamp(), made);
     (numbers, times).prop_map(
-        |((ino, kind, numbers, length, parent), (atime, mtime, ctime))| {
+        |((ino, kind, numbers, length, parent), (atime, mtime, ctime, btime))| {
             let [mode, uid, gid, rdev, nlink] = numbers;
             Attr {
                 ino,
@@ -88,6 +89,7 @@ pub(crate) fn attr() -> impl Strategy<Value = Attr> {
                 mtime,
                 ctime,
                 parent,
+                btime,
             }
         },
     )

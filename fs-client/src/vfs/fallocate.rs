@@ -1,0 +1,104 @@
+//! Ranges that become holes, and room that is asked for before it is written.
+
+use super::VfsError;
+use super::file::WriteHow;
+use super::handle::HandleId;
+use super::vfs_core::Vfs;
+use bytes::Bytes;
+use meta_core::attr::Caller;
+use meta_core::command::{Fallocate, FallocateMode, Operation};
+use meta_core::limits::{CHUNK_BYTES, FILE_BYTES_MAX};
+use meta_core::outcome::{Refusal, Success};
+
+/// Zeros are written by pieces of this size.
+const ZEROS_BYTES: usize = 1 << 20;
+
+impl Vfs {
+    /// Makes a range read as zeros, and gives up what was stored of it. What was written before is
+    /// stored and committed first.
+    ///
+    /// # Errors
+    /// [`Refusal::NotSupported`] on a volume that nodes or mirrors of an earlier version share;
+    /// [`Refusal::FileTooLarge`]; what went wrong with an earlier write, if this handle was not told yet.
+    pub async fn make_hole(
+        &self,
+        id: HandleId,
+        caller: &Caller,
+        offset: u64,
+        len: u64,
+        mode: FallocateMode,
+    ) -> Result<(), VfsError> {
+        let handle = self.core.handles.file(id)?;
+        if !handle.write {
+            return Err(VfsError::BadHandle);
+        }
+        let end = offset.checked_add(len);
+        let end = end
+            .filter(|end| *end <= FILE_BYTES_MAX)
+            .ok_or(Refusal::FileTooLarge)?;
+        self.core.drain(&handle.inode).await;
+        handle.tell()?;
+        let ino = handle.inode.ino;
+        let mut at = offset;
+        while at < end {
+            let asked = Fallocate {
+                ino,
+                offset: at,
+                len: end - at,
+                mode,
+            };
+            at = match self.core.meta.fallocate(caller, asked).await {
+                Ok(next) if next > at => next,
+                Ok(_) => return Err(VfsError::Unexpected("a hole that does not grow")),
+                // The chunk has as many holes as it may have.
+                Err(VfsError::Refused(Refusal::LimitReached)) => {
+                    let chunk_end = (at / CHUNK_BYTES + 1).saturating_mul(CHUNK_BYTES);
+                    let stop = end.min(chunk_end);
+                    self.write_zeros(id, caller, at, stop, mode).await?;
+                    stop
+                }
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(())
+    }
+
+    async fn write_zeros(
+        &self,
+        id: HandleId,
+        caller: &Caller,
+        begin: u64,
+        end: u64,
+        mode: FallocateMode,
+    ) -> Result<(), VfsError> {
+        let ino = self.core.handles.file(id)?.inode.ino;
+        let end = match mode {
+            FallocateMode::Zero => end,
+            FallocateMode::Punch => end.min(self.get_attr(&Caller::root(), ino).await?.length),
+        };
+        let how = WriteHow::default();
+        let mut at = begin;
+        while at < end {
+            let len = usize::try_from(end - at).map_or(ZEROS_BYTES, |left| left.min(ZEROS_BYTES));
+            let zeros = Bytes::from(vec![0; len]);
+            self.write(id, caller, at, zeros, how).await?;
+            at += len as u64;
+        }
+        self.fsync(id).await
+    }
+}
+
+impl super::meta::Meta {
+    /// Gives how far the range is a hole now.
+    async fn fallocate(&self, caller: &Caller, asked: Fallocate) -> Result<u64, VfsError> {
+        match self.execute(caller, Operation::Fallocate(asked)).await {
+            Ok(Success::Fallocated { next, attr }) => {
+                self.saw(&attr);
+                Ok(next)
+            }
+            Ok(_) => Err(VfsError::Unexpected("a range that became a hole")),
+            Err(VfsError::NotUnderstood(_)) => Err(Refusal::NotSupported.into()),
+            Err(error) => Err(error),
+        }
+    }
+}
