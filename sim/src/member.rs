@@ -114,6 +114,7 @@ impl Member {
             session_ttl: Duration::from_secs(10),
             changelog_retain_bytes: 1 << 20,
             changelog_retain: Duration::from_secs(3600),
+            raise_levels: true,
             peers: self.peers.clone(),
             raft: RaftTimes {
                 // Small, so that snapshots and purged logs are met in a minute.

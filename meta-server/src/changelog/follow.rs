@@ -98,6 +98,10 @@ impl FollowStream {
         check_leading(&self.core).await?;
         let volume = find(&self.core, &request.volume).await?;
         let mut next = self.greet(version, &volume).await?;
+        let _following = (!request.follower.is_empty()).then(|| {
+            let followers = &self.core.followers;
+            followers.begin(volume.id, &request.follower, request.level)
+        });
         let mut changes = self.core.reader.changes();
         let mut said = Instant::now();
         loop {

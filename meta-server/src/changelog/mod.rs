@@ -3,6 +3,7 @@
 //! that a slow follower holds up no client.
 
 mod follow;
+pub(crate) mod followers;
 mod load;
 
 use crate::failure::{Failure, FailureKind};

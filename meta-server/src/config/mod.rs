@@ -52,6 +52,8 @@ pub struct NodeConfig {
     pub changelog_retain_bytes: u64,
     /// How long each volume keeps a record of its changelog.
     pub changelog_retain: Duration,
+    /// Whether this node, as a leader, raises volumes to the newest level that all read.
+    pub raise_levels: bool,
     /// All voters by id, this node included: `host:port` of their `listen`.
     pub peers: BTreeMap<NodeId, String>,
     /// How the replicas keep together.
@@ -158,6 +160,7 @@ impl NodeConfig {
         let retain_seconds = fields
             .number("changelog_retain_seconds", 60..=10 * 365 * 86_400)?
             .unwrap_or(7 * 86_400);
+        let raise_levels = fields.switch("raise_levels")?.unwrap_or(true);
         let peers = peers(&mut fields)?;
         let raft = raft(fields.table("raft")?)?;
         let log = log(fields.table("log")?)?;
@@ -180,6 +183,7 @@ impl NodeConfig {
             session_ttl: Duration::from_millis(ttl_ms),
             changelog_retain_bytes,
             changelog_retain: Duration::from_secs(retain_seconds),
+            raise_levels,
             peers: if peers.is_empty() {
                 single(node_id, listen)
             } else {

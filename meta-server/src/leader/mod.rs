@@ -5,6 +5,7 @@
 mod changelog_trimmer;
 mod clock_guard;
 pub(crate) mod held;
+mod level_raiser;
 pub(crate) mod listing;
 mod orphan_reaper;
 mod session_reaper;
@@ -62,6 +63,9 @@ fn start(core: &Arc<Core>, term: u64) -> JoinSet<()> {
     duties.spawn(orphan_reaper::run(Arc::clone(core)));
     duties.spawn(trimmer::run(Arc::clone(core)));
     duties.spawn(changelog_trimmer::run(Arc::clone(core)));
+    if core.config.raise_levels {
+        duties.spawn(level_raiser::run(Arc::clone(core)));
+    }
     duties.spawn(clock_guard::run(Arc::clone(core)));
     duties.spawn(mirror::run(Arc::clone(core)));
     duties

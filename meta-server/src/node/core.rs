@@ -1,6 +1,7 @@
 //! What all parts of a running node share.
 
 use crate::answers::Budget;
+use crate::changelog::followers::Followers;
 use crate::clock::{ClockCheck, WallClock};
 use crate::config::NodeConfig;
 use crate::failure::{Failure, FailureKind};
@@ -68,6 +69,10 @@ pub(crate) struct Core {
     /// A volume that follows another cluster was made.
     pub(crate) mirror_made: Notify,
     pub(crate) mirrors: MirrorBoard,
+    /// A volume was made.
+    pub(crate) volume_made: Notify,
+    /// Mirrors of volumes here.
+    pub(crate) followers: Followers,
     pub(super) ready: AtomicBool,
     pub(super) cluster: Mutex<Option<ClusterId>>,
     pub(super) failed: watch::Sender<Option<String>>,

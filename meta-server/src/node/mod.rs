@@ -14,6 +14,7 @@ use self::core::{MAJORITY_TIMEOUTS, listings};
 
 use crate::answers::Budget;
 use crate::changelog::ChangelogService;
+use crate::changelog::followers::Followers;
 use crate::clock::{ClockCheck, WallClock};
 use crate::config::NodeConfig;
 use crate::generations::{AppliedGeneration, Generations};
@@ -435,13 +436,11 @@ async fn assemble(
     stop: &CancellationToken,
 ) -> Result<Arc<Core>, StartError> {
     let incarnation = outside.incarnation;
-    let settings = Arc::new(raft_config(&config)?);
     let lease = Duration::from_millis(config.raft.election_max_ms);
     let network = network(&config, outside);
-    let peers = network.clone();
-    let raft = Raft::build(config.node_id, settings, peers, store.log, store.machine)
-        .await
-        .map_err(|fatal| StartError::Raft(fatal.to_string()))?;
+    let (settings, peers) = (Arc::new(raft_config(&config)?), network.clone());
+    let raft = Raft::build(config.node_id, settings, peers, store.log, store.machine).await;
+    let raft = raft.map_err(|fatal| StartError::Raft(fatal.to_string()))?;
     let reads = ReadParts {
         raft: raft.clone(),
         network: network.clone(),
@@ -490,6 +489,8 @@ async fn assemble(
         orphan_made: Notify::new(),
         mirror_made: Notify::new(),
         mirrors: MirrorBoard::default(),
+        volume_made: Notify::new(),
+        followers: Followers::default(),
         ready: AtomicBool::new(false),
         cluster: Mutex::new(None),
         failed: watch::Sender::new(None),

@@ -458,6 +458,10 @@ async fn execute(
     core.check_generation(&command)?;
     let making = way.and_then(|way| core.making(&command, own.session, way));
     let makes_mirror = matches!(command.body, CommandBody::CreateMirror(_));
+    let makes_volume = matches!(
+        command.body,
+        CommandBody::CreateVolume(_) | CommandBody::EndRestore { .. }
+    );
     let change = core.leases.begin(core, &command, own).await?;
     let closes = match &command.body {
         CommandBody::CloseSession { session } => Some(*session),
@@ -470,6 +474,9 @@ async fn execute(
     }
     if makes_mirror {
         core.mirror_made.notify_one();
+    }
+    if makes_volume {
+        core.volume_made.notify_one();
     }
     if made_orphan(&reply.outcome) {
         core.orphan_made.notify_one();
