@@ -58,6 +58,19 @@ pub enum MountError {
     /// The volume's block storage cannot be used.
     #[error("cannot open the volume's block storage: {0}")]
     Storage(String),
+    /// The kernel's FUSE cannot be reached.
+    #[error("cannot open /dev/fuse: {error}; {hint}")]
+    NoDevice {
+        /// Why.
+        error: io::Error,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// Somebody who may not mount needs root's hand, and it is not there.
+    #[error(
+        "there is no fusermount3, which mounts for whoever is not root; install fuse3, or mount as root"
+    )]
+    NoHelper,
     /// The kernel does not mount.
     #[error("FUSE cannot mount at {path}: {error}{hint}")]
     Fuse {

@@ -5,7 +5,7 @@ use super::outcome::OutcomeNote;
 use super::serving::ANSWER_WITHIN;
 use super::serving::Serving;
 use super::umount::UmountMode;
-use super::{MountError, MountOptions, Signals, mountpoint};
+use super::{MountError, MountOptions, Signals, device, mountpoint};
 use crate::fuse::About;
 use crate::vfs::Vfs;
 use crate::worker::{ClusterDump, Worker, WorkerParts};
@@ -43,8 +43,9 @@ pub fn mount(
     mountpoint: &Path,
     options: MountOptions,
 ) -> Result<Mounted, MountError> {
-    // First, because it needs nothing and is what people get wrong most.
+    // First, because they need nothing and are what is wrong most.
     let path = mountpoint::check(mountpoint, options.nonempty)?;
+    device::check()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("curlew")
         .enable_all()

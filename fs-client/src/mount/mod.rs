@@ -1,5 +1,6 @@
 //! The life of a mount: check the mount point, connect, serve, unmount, flush.
 
+mod device;
 mod ending;
 mod error;
 mod lifecycle;

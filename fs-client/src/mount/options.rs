@@ -20,6 +20,8 @@ pub struct MountOptions {
     pub allow_other: bool,
     /// Mount over a directory that has names, or over another mount.
     pub nonempty: bool,
+    /// What is mounted, as the table of mounts names it; `None` for the volume's name.
+    pub fs_name: Option<String>,
     /// Honour set-user-id and set-group-id bits of programs.
     pub suid: bool,
     /// Honour device files.
@@ -69,6 +71,7 @@ impl Default for MountOptions {
             read_only: false,
             allow_other: rustix::process::geteuid().is_root(),
             nonempty: false,
+            fs_name: None,
             suid: false,
             dev: false,
             exec: true,
@@ -136,6 +139,7 @@ impl MountOptions {
             read_only,
             allow_other,
             nonempty: _,
+            fs_name: _,
             suid,
             dev,
             exec,

@@ -1,7 +1,7 @@
 //! A file system while the kernel has it mounted.
 
 use super::umount::{UmountMode, abort, detach};
-use super::{MountError, MountOptions, Signals, mountpoint};
+use super::{MountError, MountOptions, Signals, device, mountpoint};
 use crate::fuse::{About, Adapter};
 use crate::vfs::Vfs;
 use fuser::{Config, MountOption, Session, SessionACL};
@@ -256,7 +256,7 @@ fn is_cut(error: &io::Error) -> bool {
 
 fn config(about: &About, options: &MountOptions) -> Config {
     let mut list = vec![
-        MountOption::FSName(format!("curlew:{}", about.volume)),
+        MountOption::FSName(fs_name(about, options)),
         // As a kernel option, so that it is set with and without fusermount.
         MountOption::CUSTOM("subtype=curlew".to_owned()),
         MountOption::DefaultPermissions,
@@ -280,10 +280,22 @@ fn config(about: &About, options: &MountOptions) -> Config {
     config
 }
 
+/// What is mounted, as `df` names it. fusermount cannot be told a name with a comma.
+fn fs_name(about: &About, options: &MountOptions) -> String {
+    let named = options.fs_name.as_ref();
+    match named.filter(|name| !name.contains(',') || device::mounts_itself()) {
+        Some(name) => name.clone(),
+        None => format!("curlew:{}", about.volume),
+    }
+}
+
 fn fuse(path: &Path, error: io::Error) -> MountError {
     let hint = match error.kind() {
         io::ErrorKind::NotFound => "; is the fuse module loaded and fusermount3 installed?",
-        io::ErrorKind::PermissionDenied => "; mounting needs root or fusermount3",
+        // fusermount3 says itself what it does not allow.
+        io::ErrorKind::PermissionDenied if error.raw_os_error().is_some() => {
+            "; mounting needs root or fusermount3"
+        }
         _ => "",
     };
     MountError::Fuse {
