@@ -7,6 +7,7 @@ mod detached;
 mod options;
 mod server;
 mod umount;
+mod words;
 
 pub(crate) use args::MountArgs;
 pub(crate) use command::run;

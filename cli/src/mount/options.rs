@@ -1,6 +1,7 @@
-//! The words after `-o`.
+//! What the flags and the words after `-o` mean together.
 
 use super::args::MountArgs;
+use super::words;
 use crate::exit::Usage;
 use anyhow::Result;
 use fs_client::mount::MountOptions;
@@ -10,24 +11,57 @@ use std::time::Duration;
 /// How long a mount with a mirror tries a write, or a read that the mirror cannot answer.
 const MIRROR_RETRY_FOR: Duration = Duration::from_secs(30);
 
-/// Words of /etc/fstab that say nothing to a file system, and one that always holds here.
-const WITHOUT_MEANING: [&str; 10] = [
-    "auto",
-    "default_permissions",
-    "defaults",
-    "exec",
-    "noauto",
-    "noatime",
-    "nofail",
-    "_netdev",
-    "rw",
-    "user",
+/// The word with which a mount is named in the table of mounts.
+pub(super) const FS_NAME: &str = "fsname";
+
+/// Words that say nothing to a file system: whoever reads /etc/fstab acts on them.
+const FOR_OTHERS: [&str; 7] = [
+    "auto", "noauto", "nofail", "_netdev", "_rnetdev", "nouser", "defaults",
 ];
+/// Words for what is always so here: the engine checks every permission, a change of a directory is
+/// durable when it is answered, data is written in the background, and reads change no times.
+const ALWAYS: [&str; 7] = [
+    "default_permissions",
+    "dirsync",
+    "async",
+    "noatime",
+    "nodiratime",
+    "norelatime",
+    "nostrictatime",
+];
+/// Words for what this version does not do, and why it says so.
+const REFUSED: [(&str, &str); 8] = [
+    ("atime", NO_ATIME),
+    ("diratime", NO_ATIME),
+    ("relatime", NO_ATIME),
+    ("strictatime", NO_ATIME),
+    ("lazytime", NO_ATIME),
+    (
+        "sync",
+        "not every write is synchronous; open files with O_SYNC, or sync them",
+    ),
+    (
+        "remount",
+        "a mount's options do not change; unmount it and mount it anew",
+    ),
+    (
+        "mand",
+        "there are no mandatory locks; flock and fcntl locks are advisory",
+    ),
+];
+const NO_ATIME: &str = "reads do not change access times; noatime is what a mount does";
+/// What only root may ask for: to others fusermount3 does not give it.
+const FOR_ROOT: [&str; 2] = ["suid", "dev"];
 
 /// What the words and flags of the command line mean together.
 pub(super) fn parse(args: &MountArgs) -> Result<MountOptions> {
+    let is_root = rustix::process::geteuid().is_root();
+    parse_for(args, is_root)
+}
+
+/// As [`parse`], for root or somebody else.
+pub(super) fn parse_for(args: &MountArgs, is_root: bool) -> Result<MountOptions> {
     let mut options = MountOptions {
-        read_only: args.read_only,
         read_from: args.read_from.into(),
         backup_meta: Some(args.backup_meta).filter(|every| !args.no_worker && !every.is_zero()),
         ..MountOptions::default()
@@ -40,17 +74,143 @@ pub(super) fn parse(args: &MountArgs) -> Result<MountOptions> {
         // Reads go on without the origin, so a write to a lost one must not hang for ever.
         options.retry_for = Some(MIRROR_RETRY_FOR);
     }
-    for word in &args.options {
-        match word.as_str() {
-            "ro" => options.read_only = true,
-            "allow_other" => options.allow_other = true,
-            word if WITHOUT_MEANING.contains(&word) => {}
-            word => {
-                return Err(Usage::error(format!(
-                    "-o {word}: there is no such mount option"
-                )));
-            }
+    for word in words::split(&args.options)? {
+        set(&mut options, &word, is_root)?;
+    }
+    // Whoever said so by a flag of its own means it, and fstab's `rw` is there unasked.
+    options.read_only |= args.read_only;
+    Ok(options)
+}
+
+/// The last of words that contradict each other holds, as everywhere in fstab.
+fn set(options: &mut MountOptions, word: &str, is_root: bool) -> Result<()> {
+    if !is_root && FOR_ROOT.contains(&word) {
+        return Err(refused(word, "only root can mount so"));
+    }
+    let (name, value) = words::name_and_value(word);
+    match (name, value) {
+        ("ro", None) => options.read_only = true,
+        ("rw", None) => options.read_only = false,
+        ("allow_other", None) => options.allow_other = true,
+        ("exec", None) => options.exec = true,
+        ("noexec", None) => options.exec = false,
+        ("suid", None) => options.suid = true,
+        ("nosuid", None) => options.suid = false,
+        ("dev", None) => options.dev = true,
+        ("nodev", None) => options.dev = false,
+        ("nonempty", None) => options.nonempty = true,
+        // As mount(8) says of a mount that users may make.
+        ("owner" | "group", None) => (options.suid, options.dev) = (false, false),
+        ("user", _) | ("users", None) => {
+            (options.suid, options.dev, options.exec) = (false, false, false);
+        }
+        (FS_NAME, Some(fs_name)) if !fs_name.is_empty() => {
+            options.fs_name = Some(fs_name.to_owned());
+        }
+        ("comment", Some(_)) => {}
+        (name, _) if name.starts_with("x-") || name.starts_with("X-") => {}
+        (name, None) if FOR_OTHERS.contains(&name) || ALWAYS.contains(&name) => {}
+        (name, _) => {
+            let known = REFUSED.iter().find(|(refused, _)| *refused == name);
+            let why = known.map_or("there is no such mount option", |(_, why)| *why);
+            return Err(refused(word, why));
         }
     }
-    Ok(options)
+    Ok(())
+}
+
+/// Whether there is such a word, and it may be said.
+pub(super) fn takes(word: &str) -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    set(&mut MountOptions::default(), word, is_root).is_ok()
+}
+
+fn refused(word: &str, why: &str) -> anyhow::Error {
+    Usage::error(format!("-o {word}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Args, Command};
+    use clap::Parser as _;
+
+    fn parsed_as(is_root: bool, words: &[&str]) -> Result<MountOptions> {
+        let line = ["curlew", "mount", "curlew://h:1/v", "/m"];
+        let line = line.iter().chain(words);
+        match Args::try_parse_from(line).expect("a line").command {
+            Command::Mount(args) => parse_for(&args, is_root),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn parsed(words: &str) -> Result<MountOptions> {
+        parsed_as(true, &["-o", words])
+    }
+
+    /// suid, dev, exec.
+    fn flags(options: &MountOptions) -> (bool, bool, bool) {
+        (options.suid, options.dev, options.exec)
+    }
+
+    #[test]
+    fn set_id_bits_and_devices_do_not_count_unless_it_is_said() {
+        let of = |words: &str| flags(&parsed(words).expect(words));
+        let (on, off) = (true, false);
+        assert_eq!(of("rw"), (off, off, on));
+        assert_eq!(of("defaults"), (off, off, on), "safe by default");
+        assert_eq!(of("suid,dev"), (on, on, on));
+        assert_eq!(of("suid,nosuid,dev,nodev,noexec"), (off, off, off));
+        assert_eq!(of("noexec,exec"), (off, off, on), "the last one holds");
+        for by_users in ["user", "users", "user=ann"] {
+            assert_eq!(of(&format!("suid,dev,{by_users}")), (off, off, off));
+            assert_eq!(of(&format!("{by_users},exec")), (off, off, on));
+        }
+        assert_eq!(of("suid,owner"), (off, off, on));
+        assert!(!parsed("rw").expect("taken").nonempty);
+        assert!(parsed("nonempty").expect("taken").nonempty);
+    }
+
+    #[test]
+    fn what_fstab_says_to_others_is_taken() {
+        let line = "defaults,rw,auto,noauto,nofail,_netdev,x-systemd.automount,\
+                    x-systemd.requires=\"a,b\",X-mount.mkdir=0755,comment=cloud,noatime,nodiratime,\
+                    dirsync,async,allow_other,,default_permissions";
+        assert!(!parsed(line).expect("taken").read_only);
+        assert!(parsed("").is_ok(), "nothing");
+    }
+
+    #[test]
+    fn read_only_is_the_last_word_or_the_flag() {
+        let read_only = |words: &[&str]| parsed_as(true, words).expect("taken").read_only;
+        assert!(read_only(&["-o", "rw,ro"]));
+        assert!(!read_only(&["-o", "ro,rw"]));
+        assert!(!read_only(&["-o", "ro", "-o", "rw"]));
+        assert!(read_only(&["-o", "rw", "--read-only"]));
+    }
+
+    #[test]
+    fn what_would_not_be_so_is_refused_with_the_reason() {
+        for (word, why) in [
+            ("relatime", "access times"),
+            ("strictatime", "access times"),
+            ("sync", "O_SYNC"),
+            ("remount", "anew"),
+            ("mand", "mandatory"),
+            ("no_such_thing", "no such mount option"),
+            ("ro=1", "no such mount option"),
+            ("allow_root", "no such mount option"),
+        ] {
+            let error = parsed(&format!("rw,{word}")).expect_err(word);
+            let text = format!("{error:#}");
+            assert!(text.contains(&format!("-o {word}")), "{text}");
+            assert!(text.contains(why), "{text}");
+            assert!(error.is::<Usage>(), "{text}");
+        }
+        for word in FOR_ROOT {
+            let error = parsed_as(false, &["-o", word]).expect_err(word);
+            assert!(format!("{error:#}").contains("only root"), "{error:#}");
+        }
+        assert!(parsed_as(false, &["-o", "nosuid,nodev,noexec"]).is_ok());
+    }
 }
