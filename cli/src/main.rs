@@ -41,6 +41,9 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if mount::is_helper(std::env::args_os().next().as_deref()) {
+        return mount::run_helper(std::env::args_os());
+    }
     match run(Args::parse().command) {
         Ok(finding) => finding.into(),
         Err(error) => {

@@ -6,12 +6,15 @@ use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The hidden subcommand's name.
 pub(super) const LAUNCHER: &str = "launch-detached";
+/// What this program is called when it runs itself.
+pub(super) const OWN_NAME: &str = "curlew";
 /// Bytes of a log's end that are looked at for last words.
 const LAST_WORDS_BYTES_MAX: u64 = 16 << 10;
 /// How long the launcher may take to write down who it is.
@@ -46,7 +49,8 @@ impl Detached {
         let (log, log_begin) = open_log(&job.log)?;
         let errors = log.try_clone().context("cannot share the log file")?;
         let mut command = Command::new(own_program()?);
-        command.arg(LAUNCHER);
+        // Not under a name by which this program is something else.
+        command.arg0(OWN_NAME).arg(LAUNCHER);
         if let Some(record) = &job.record {
             command.arg("--record").arg(record);
         }

@@ -1,5 +1,6 @@
 //! The launcher's side: a hidden subcommand that turns into another program.
 
+use super::detached::{OWN_NAME, own_program};
 use crate::atomic_file;
 use crate::process::ProcessId;
 use anyhow::{Context, Result, anyhow};
@@ -34,7 +35,11 @@ pub(crate) fn run(args: LauncherArgs) -> Result<Infallible> {
         atomic_file::write_json(record, &ProcessId::own()?)?;
     }
     let (program, arguments) = args.command.split_first().context("no program to run")?;
-    let error = Command::new(program).args(arguments).exec();
+    let mut command = Command::new(program);
+    if own_program().is_ok_and(|own| own.as_os_str() == program) {
+        command.arg0(OWN_NAME);
+    }
+    let error = command.args(arguments).exec();
     Err(anyhow!("cannot run {}: {error}", program.to_string_lossy()))
 }
 

@@ -4,6 +4,7 @@
 mod args;
 mod command;
 mod detached;
+mod helper;
 mod options;
 mod server;
 mod umount;
@@ -12,5 +13,6 @@ mod words;
 pub(crate) use args::MountArgs;
 pub(crate) use command::run;
 pub(crate) use detached::start_detached;
+pub(crate) use helper::{is_helper, run_helper};
 pub(crate) use server::Server;
 pub(crate) use umount::{Detach, UmountArgs, detach, run_umount};
