@@ -17,6 +17,11 @@ const CONFIG: &str = ".config";
 const CONFIG_URL: &str = "meta_url";
 /// Its field with the mount's process.
 const CONFIG_PID: &str = "pid";
+/// Its field with the volume's number of the directory that the mount shows as its root, which is number
+/// 1 there. Mounts of earlier versions show the volume's root.
+const CONFIG_ROOT: &str = "root_inode";
+/// The number of every mount's root, and of every volume's.
+const ROOT_INODE: u64 = 1;
 /// Its field that says whether the volume is mounted read-only, among the options.
 const CONFIG_READ_ONLY: &str = "read_only";
 /// How long a mount may take to answer from its own memory.
@@ -116,8 +121,13 @@ impl Mounted {
         Ok(said.and_then(serde_json::Value::as_bool).unwrap_or(false))
     }
 
-    /// The number of the file at `path`, which must be normalised and on this mount: elsewhere the
-    /// same number is another file.
+    /// The volume's number of the file at `path`, which must be normalised and on this mount.
+    fn volume_inode(&self, path: &Path) -> Result<u64> {
+        let inode = self.inode(path)?;
+        Ok(volume_inode(&self.config()?, inode))
+    }
+
+    /// The mount's number of the file at `path`: elsewhere the same number is another file.
     fn inode(&self, path: &Path) -> Result<u64> {
         use std::os::unix::fs::MetadataExt;
         let at = path.to_owned();
@@ -157,13 +167,13 @@ pub(crate) struct MountedFile {
 }
 
 impl MountedFile {
-    /// The file that `path` names.
+    /// The file that `path` names, by its number in the volume.
     pub(crate) fn find(path: &Path) -> Result<Self> {
         // Both questions are asked about the same path: a link from outside is on no mount of
         // ours, wherever it leads, and one inside is, also if it leads out.
         let path = mount_table::normalise_unfollowed(path)?;
         let mounted = Mounted::holding(&path)?;
-        let inode = mounted.inode(&path)?;
+        let inode = mounted.volume_inode(&path)?;
         Ok(Self { mounted, inode })
     }
 }
@@ -191,7 +201,7 @@ impl MountedName {
             return Err(is_root(&path));
         }
         Ok(Self {
-            parent: mounted.inode(parent)?,
+            parent: mounted.volume_inode(parent)?,
             name: name.to_owned(),
             mounted,
             path,
@@ -201,7 +211,7 @@ impl MountedName {
 
 fn is_root(path: &Path) -> anyhow::Error {
     Usage::error(format!(
-        "{} is the root of a volume: give a path below it",
+        "{} is the root of a mount: give a path below it",
         path.display()
     ))
 }
@@ -212,6 +222,17 @@ fn url_in(config: &serde_json::Value) -> Result<MetaUrl> {
         .and_then(serde_json::Value::as_str)
         .context("no META-URL")?;
     Ok(url.parse()?)
+}
+
+/// The volume's number of a file with this one on the mount: the two roots have changed places.
+fn volume_inode(config: &serde_json::Value, inode: u64) -> u64 {
+    let said = config.get(CONFIG_ROOT).and_then(serde_json::Value::as_u64);
+    let root = said.unwrap_or(ROOT_INODE);
+    match inode {
+        ROOT_INODE => root,
+        inode if inode == root => ROOT_INODE,
+        other => other,
+    }
 }
 
 fn pid_in(config: &serde_json::Value) -> Option<u32> {
@@ -282,6 +303,14 @@ mod tests {
         let real = dir.path().canonicalize().expect("it exists");
         let named = real.join("link").display().to_string();
         assert!(error.to_string().contains(&named), "{error}");
+    }
+
+    #[test]
+    fn the_root_of_a_mount_may_be_another_directory_of_the_volume() {
+        let config = json!({"root_inode": 7});
+        let of = |inode| volume_inode(&config, inode);
+        assert_eq!((of(1), of(7), of(8)), (7, 1, 8));
+        assert_eq!(volume_inode(&json!({}), 1), 1);
     }
 
     #[test]

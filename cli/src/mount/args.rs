@@ -38,10 +38,13 @@ pub(crate) struct MountArgs {
     /// Run in the background; return when the mount answers
     #[arg(short = 'd', long)]
     pub(super) background: bool,
+    /// Show this directory of the volume, a path from its root, as the root of the mount
+    #[arg(long, value_name = "PATH")]
+    pub(super) subdir: Option<PathBuf>,
     /// Refuse everything that would change the volume
     #[arg(long)]
     pub(super) read_only: bool,
-    /// Mount options as of mount(8): ro, rw, allow_other, exec, noexec, suid, nosuid, dev, nodev, nonempty, noatime, user, fsname=NAME
+    /// Mount options as of mount(8): ro, rw, allow_other, exec, noexec, suid, nosuid, dev, nodev, nonempty, noatime, user, subdir=PATH, fsname=NAME
     ///
     /// nosuid and nodev hold unless suid and dev are said, which only root may. What /etc/fstab says to
     /// others (defaults, noauto, nofail, _netdev, x-...) is taken and does nothing here. A value with a
@@ -79,6 +82,7 @@ impl MountArgs {
             url,
             point,
             background,
+            subdir: None,
             read_only,
             options: Vec::new(),
             mirror: None,
@@ -104,6 +108,7 @@ impl MountArgs {
             url,
             point,
             background: _,
+            subdir,
             read_only,
             options,
             mirror,
@@ -114,6 +119,9 @@ impl MountArgs {
             log: _,
         } = self;
         let mut words: Vec<OsString> = vec!["mount".into()];
+        if let Some(subdir) = subdir {
+            words.extend(["--subdir".into(), subdir.into()]);
+        }
         if *read_only {
             words.push("--read-only".into());
         }
@@ -139,11 +147,12 @@ mod tests {
     use super::*;
     use crate::args::{Args, Command};
     use clap::{CommandFactory, Parser};
+    use std::path::Path;
 
     #[test]
     fn the_detached_child_mounts_the_same_in_the_foreground() {
         let line = "curlew mount -d curlew://h:1,i:2/v /m --read-only -o allow_other,ro --log l \
-                    --mirror curlew://j:3/v --mirror-wait 1s --backup-meta 30m --no-worker";
+                    --mirror curlew://j:3/v --mirror-wait 1s --backup-meta 30m --no-worker --subdir /a/b";
         let Command::Mount(asked) = Args::parse_from(line.split_whitespace()).command else {
             panic!("a mount");
         };
@@ -162,6 +171,7 @@ mod tests {
         );
         assert_eq!(child.backup_meta, Duration::from_secs(1800));
         assert!(child.no_worker);
+        assert_eq!(child.subdir.as_deref(), Some(Path::new("/a/b")));
         assert!(child.mirror.is_some() && child.mirror_wait == Duration::from_secs(1));
     }
 

@@ -66,7 +66,9 @@ pub(crate) fn is_helper(program: Option<&OsStr>) -> bool {
 /// Runs it with this process's command line.
 pub(crate) fn run_helper(line: impl Iterator<Item = OsString>) -> ExitCode {
     let ended = HelperArgs::try_parse_from(line).map_err(anyhow::Error::new);
-    let code = ended.and_then(mount).map_or_else(|error| told(&error), |()| 0);
+    let code = ended
+        .and_then(mount)
+        .map_or_else(|error| told(&error), |()| 0);
     code.into()
 }
 
@@ -83,7 +85,11 @@ fn mount(helper: HelperArgs) -> Result<()> {
 fn told(error: &anyhow::Error) -> u8 {
     let Some(parsing) = error.downcast_ref::<clap::Error>() else {
         eprintln!("{NAME}: {error:#}");
-        return if error.is::<Usage>() { INCORRECT } else { FAILED };
+        return if error.is::<Usage>() {
+            INCORRECT
+        } else {
+            FAILED
+        };
     };
     // Also the help, which is no error.
     if let Err(lost) = parsing.print() {
@@ -158,7 +164,10 @@ mod tests {
     #[test]
     fn what_mount_passes_becomes_a_mount_in_the_background() {
         let url = "curlew://h:1,i:2/v";
-        let asked = ["-o", "rw,_netdev,backup-meta=2h,no_worker,log=/var/log/x,user=ann"];
+        let asked = [
+            "-o",
+            "rw,_netdev,backup-meta=2h,no_worker,log=/var/log/x,user=ann",
+        ];
         let line = [&[url, "/mnt", "-sv", "-t", "fuse.curlew"][..], &asked].concat();
         let args = parsed(&line).expect("a mount");
         assert!(args.background && args.no_worker && !args.read_only);

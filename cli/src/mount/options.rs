@@ -6,6 +6,7 @@ use crate::exit::Usage;
 use anyhow::Result;
 use fs_client::mount::MountOptions;
 use meta_client::MirrorOptions;
+use std::path::{Component, PathBuf};
 use std::time::Duration;
 
 /// How long a mount with a mirror tries a write, or a read that the mirror cannot answer.
@@ -77,6 +78,16 @@ pub(super) fn parse_for(args: &MountArgs, is_root: bool) -> Result<MountOptions>
     for word in words::split(&args.options)? {
         set(&mut options, &word, is_root)?;
     }
+    if let Some(subdir) = &args.subdir {
+        options.subdir = Some(subdir.clone());
+    }
+    let leads_up = |path: &PathBuf| path.components().any(|part| part == Component::ParentDir);
+    if let Some(path) = options.subdir.as_ref().filter(|path| leads_up(path)) {
+        return Err(Usage::error(format!(
+            "{} must lead down from the volume's root",
+            path.display()
+        )));
+    }
     // Whoever said so by a flag of its own means it, and fstab's `rw` is there unasked.
     options.read_only |= args.read_only;
     Ok(options)
@@ -107,6 +118,7 @@ fn set(options: &mut MountOptions, word: &str, is_root: bool) -> Result<()> {
         (FS_NAME, Some(fs_name)) if !fs_name.is_empty() => {
             options.fs_name = Some(fs_name.to_owned());
         }
+        ("subdir", Some(path)) if !path.is_empty() => options.subdir = Some(path.into()),
         ("comment", Some(_)) => {}
         (name, _) if name.starts_with("x-") || name.starts_with("X-") => {}
         (name, None) if FOR_OTHERS.contains(&name) || ALWAYS.contains(&name) => {}
@@ -187,6 +199,19 @@ mod tests {
         assert!(!read_only(&["-o", "ro,rw"]));
         assert!(!read_only(&["-o", "ro", "-o", "rw"]));
         assert!(read_only(&["-o", "rw", "--read-only"]));
+    }
+
+    #[test]
+    fn a_subdirectory_is_a_flag_or_a_word_and_leads_down() {
+        let of = |words: &[&str]| parsed_as(true, words).map(|options| options.subdir);
+        let path = |path: &str| Some(PathBuf::from(path));
+        assert_eq!(of(&["-o", "ro,subdir=/a/b"]).expect("taken"), path("/a/b"));
+        assert_eq!(of(&["--subdir", "a,b"]).expect("taken"), path("a,b"));
+        let both = ["--subdir", "/x", "-o", "subdir=/y"];
+        assert_eq!(of(&both).expect("taken"), path("/x"));
+        for wrong in ["subdir=/a/../b", "subdir=", "subdir"] {
+            assert!(of(&["-o", wrong]).expect_err(wrong).is::<Usage>());
+        }
     }
 
     #[test]

@@ -3,12 +3,14 @@
 
 use super::caller::Callers;
 use super::errno;
-use super::reply::{file_attr, ino, timestamp};
+use super::reply::{file_attr, timestamp};
+use super::root::Root;
 use super::shows::Shows;
 use super::virtual_files::{About, VirtualFile, VirtualFiles};
 use crate::vfs::{OpenHow, Vfs};
 use fuser::{FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyEntry, ReplyOpen};
 use meta_core::attr::Attr;
+use meta_core::ids::Ino;
 use meta_core::name::Name;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -29,6 +31,8 @@ pub struct AdapterOptions {
     pub background_max: u16,
     /// Bypass the page cache; shared memory maps then fail.
     pub direct_io: bool,
+    /// The directory that is shown as the root.
+    pub root: Ino,
 }
 
 impl Default for AdapterOptions {
@@ -37,6 +41,7 @@ impl Default for AdapterOptions {
             entry_ttl: Duration::from_secs(1),
             background_max: 64,
             direct_io: false,
+            root: Ino::ROOT,
         }
     }
 }
@@ -46,6 +51,7 @@ impl Default for AdapterOptions {
 pub struct Adapter {
     pub(super) vfs: Vfs,
     pub(super) runtime: Handle,
+    pub(super) root: Root,
     pub(super) options: AdapterOptions,
     pub(super) callers: Callers,
     pub(super) virtuals: Arc<VirtualFiles>,
@@ -56,38 +62,47 @@ impl Adapter {
     /// A file system that is served on `runtime`.
     pub fn new(vfs: Vfs, runtime: Handle, about: About, options: AdapterOptions) -> Self {
         let mounted = timestamp(SystemTime::now());
-        let shows = Shows::new(vfs.clone(), options.entry_ttl);
+        let root = Root::of(options.root);
+        let shows = Shows::new(vfs.clone(), root, options.entry_ttl);
         Self {
             shows,
             vfs,
             runtime,
+            root,
             options,
             callers: Callers::default(),
             virtuals: Arc::new(VirtualFiles::new(about, mounted)),
         }
     }
 
+    /// The engine's number of a file.
+    pub(super) fn ino(&self, file: INodeNo) -> Ino {
+        self.root.engine(file)
+    }
+
     /// Answers with a name and its file.
     pub(super) fn entry(
         &self,
-        parent: INodeNo,
+        parent: Ino,
         name: Option<&Name>,
     ) -> impl FnOnce(ReplyEntry, Attr) + Send + 'static {
         let shows = self.shows.clone();
-        let (parent, name) = (ino(parent), name.cloned());
+        let (root, name) = (self.root, name.cloned());
         move |reply, attr| {
             let entry = name.as_ref().map(|name| (parent, name));
             shows.with(entry, &attr, |ttl| {
-                reply.entry_with_ttls(&ttl.attr, &ttl.entry, &file_attr(&attr), GENERATION);
+                reply.entry_with_ttls(&ttl.attr, &ttl.entry, &file_attr(root, &attr), GENERATION);
             });
         }
     }
 
     /// Answers with attributes.
     pub(super) fn attr(&self) -> impl FnOnce(ReplyAttr, Attr) + Send + 'static {
-        let shows = self.shows.clone();
+        let (shows, root) = (self.shows.clone(), self.root);
         move |reply, attr| {
-            shows.with(None, &attr, |ttl| reply.attr(&ttl.attr, &file_attr(&attr)));
+            shows.with(None, &attr, |ttl| {
+                reply.attr(&ttl.attr, &file_attr(root, &attr));
+            });
         }
     }
 

@@ -1,12 +1,13 @@
 //! Arguments of requests as the file system takes them.
 
-use super::errno;
-use super::reply::{ino, timestamp};
+use super::adapter::Adapter;
+use super::reply::timestamp;
 use super::virtual_files::VirtualFile;
 use crate::vfs::{OpenHow, VfsError};
-use fuser::{INodeNo, OpenAccMode, OpenFlags, ReplyXattr, TimeOrNow};
+use fuser::{OpenAccMode, OpenFlags, TimeOrNow};
 use meta_core::attr::FileKind;
 use meta_core::command::{FallocateMode, SetTime};
+use meta_core::ids::Ino;
 use meta_core::name::Name;
 use meta_core::outcome::Refusal;
 use std::ffi::OsStr;
@@ -58,19 +59,27 @@ pub(super) fn checked(name: &OsStr) -> Result<Name, VfsError> {
     Ok(Name::new(name.as_bytes())?)
 }
 
-/// A name that is to be added.
-pub(super) fn added(parent: INodeNo, name: &OsStr) -> Result<Name, VfsError> {
-    match VirtualFile::named(ino(parent), name.as_bytes()) {
-        Some(_) => Err(Refusal::Exists.into()),
-        None => checked(name),
+impl Adapter {
+    /// The mount's own file of this name.
+    pub(super) fn virtual_named(&self, parent: Ino, name: &OsStr) -> Option<VirtualFile> {
+        let is_root = parent == self.root.ino();
+        VirtualFile::named(name.as_bytes()).filter(|_| is_root)
     }
-}
 
-/// A name that is to go.
-pub(super) fn removed(parent: INodeNo, name: &OsStr) -> Result<Name, VfsError> {
-    match VirtualFile::named(ino(parent), name.as_bytes()) {
-        Some(_) => Err(Refusal::NotPermitted.into()),
-        None => checked(name),
+    /// A name that is to be added.
+    pub(super) fn added(&self, parent: Ino, name: &OsStr) -> Result<Name, VfsError> {
+        match self.virtual_named(parent, name) {
+            Some(_) => Err(Refusal::Exists.into()),
+            None => checked(name),
+        }
+    }
+
+    /// A name that is to go.
+    pub(super) fn removed(&self, parent: Ino, name: &OsStr) -> Result<Name, VfsError> {
+        match self.virtual_named(parent, name) {
+            Some(_) => Err(Refusal::NotPermitted.into()),
+            None => checked(name),
+        }
     }
 }
 
@@ -89,17 +98,5 @@ pub(super) fn set_time(time: TimeOrNow) -> SetTime {
     match time {
         TimeOrNow::Now => SetTime::Now,
         TimeOrNow::SpecificTime(time) => SetTime::At(timestamp(time)),
-    }
-}
-
-/// Bytes for a caller that may only have asked how many they are.
-pub(super) fn answer_xattr(reply: ReplyXattr, bytes: &[u8], room: u32) {
-    let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    if room == 0 {
-        reply.size(size);
-    } else if size <= room {
-        reply.data(bytes);
-    } else {
-        reply.error(errno::BUFFER_TOO_SMALL);
     }
 }

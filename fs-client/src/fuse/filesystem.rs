@@ -62,8 +62,9 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let parent = self.ino(parent);
         let call = self.call(Op::Lookup, request, format_args!("{parent},{name:?}"));
-        let virtual_file = VirtualFile::named(ino(parent), name.as_bytes());
+        let virtual_file = self.virtual_named(parent, name);
         let own = virtual_file.map(|file| self.virtuals.attr(file));
         let (vfs, name) = (self.vfs.clone(), checked(name));
         let answer = self.entry(parent, name.as_ref().ok());
@@ -71,7 +72,7 @@ impl Filesystem for Adapter {
         let work = async move {
             match own {
                 Some(attr) => Ok(attr),
-                None => vfs.lookup(&caller, ino(parent), name?).await,
+                None => vfs.lookup(&caller, parent, name?).await,
             }
         };
         self.serve(call, reply, work, answer);
@@ -84,13 +85,14 @@ impl Filesystem for Adapter {
         _handle: Option<FileHandle>,
         reply: ReplyAttr,
     ) {
+        let file = self.ino(file);
         let call = self.call(Op::GetAttr, request, format_args!("{file}"));
-        let own = VirtualFile::of(ino(file)).map(|file| self.virtuals.attr(file));
+        let own = VirtualFile::of(file).map(|file| self.virtuals.attr(file));
         let vfs = self.vfs.clone();
         let work = async move {
             match own {
                 Some(attr) => Ok(attr),
-                None => vfs.get_attr(&Caller::root(), ino(file)).await,
+                None => vfs.get_attr(&Caller::root(), file).await,
             }
         };
         self.serve(call, reply, work, self.attr());
@@ -114,13 +116,14 @@ impl Filesystem for Adapter {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
+        let file = self.ino(file);
         let what = format_args!("{file},{mode:?},{uid:?},{gid:?},{size:?},{atime:?},{mtime:?}");
         let call = self.call(Op::SetAttr, request, what);
-        if VirtualFile::of(ino(file)).is_some() {
+        if VirtualFile::of(file).is_some() {
             return reply.error(errno::RESERVED);
         }
         let change = SetAttr {
-            ino: ino(file),
+            ino: file,
             mode: mode.map(|mode| mode & meta_core::attr::mode::MASK),
             uid,
             gid,
@@ -138,9 +141,10 @@ impl Filesystem for Adapter {
     }
 
     fn readlink(&self, request: &Request, file: INodeNo, reply: ReplyData) {
+        let file = self.ino(file);
         let call = self.call(Op::ReadLink, request, format_args!("{file}"));
         let vfs = self.vfs.clone();
-        let work = async move { vfs.read_link(&Caller::root(), ino(file)).await };
+        let work = async move { vfs.read_link(&Caller::root(), file).await };
         self.serve(call, reply, work, |reply, target| reply.data(&target));
     }
 
@@ -154,15 +158,16 @@ impl Filesystem for Adapter {
         rdev: u32,
         reply: ReplyEntry,
     ) {
+        let parent = self.ino(parent);
         let what = format_args!("{parent},{name:?},{mode:o},{rdev}");
         let call = self.call(Op::Mknod, request, what);
-        let (vfs, name) = (self.vfs.clone(), added(parent, name));
+        let (vfs, name) = (self.vfs.clone(), self.added(parent, name));
         let answer = self.entry(parent, name.as_ref().ok());
         let caller = self.callers.of(request);
         let work = async move {
             let node = kind_of(mode).and_then(|kind| Vfs::node_of(kind, rdev));
             let node = node.ok_or(Refusal::InvalidArgument)?;
-            vfs.make(&caller, ino(parent), name?, mode, node).await
+            vfs.make(&caller, parent, name?, mode, node).await
         };
         self.serve(call, reply, work, answer);
     }
@@ -176,34 +181,37 @@ impl Filesystem for Adapter {
         _umask: u32,
         reply: ReplyEntry,
     ) {
+        let parent = self.ino(parent);
         let call = self.call(
             Op::Mkdir,
             request,
             format_args!("{parent},{name:?},{mode:o}"),
         );
-        let (vfs, name) = (self.vfs.clone(), added(parent, name));
+        let (vfs, name) = (self.vfs.clone(), self.added(parent, name));
         let answer = self.entry(parent, name.as_ref().ok());
         let caller = self.callers.of(request);
         let work = async move {
-            vfs.make(&caller, ino(parent), name?, mode, NewNode::Directory)
+            vfs.make(&caller, parent, name?, mode, NewNode::Directory)
                 .await
         };
         self.serve(call, reply, work, answer);
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let parent = self.ino(parent);
         let call = self.call(Op::Unlink, request, format_args!("{parent},{name:?}"));
-        let (vfs, name) = (self.vfs.clone(), removed(parent, name));
+        let (vfs, name) = (self.vfs.clone(), self.removed(parent, name));
         let caller = self.callers.of(request);
-        let work = async move { vfs.unlink(&caller, ino(parent), name?).await };
+        let work = async move { vfs.unlink(&caller, parent, name?).await };
         self.serve(call, reply, work, |reply, ()| reply.ok());
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let parent = self.ino(parent);
         let call = self.call(Op::Rmdir, request, format_args!("{parent},{name:?}"));
-        let (vfs, name) = (self.vfs.clone(), removed(parent, name));
+        let (vfs, name) = (self.vfs.clone(), self.removed(parent, name));
         let caller = self.callers.of(request);
-        let work = async move { vfs.rmdir(&caller, ino(parent), name?).await };
+        let work = async move { vfs.rmdir(&caller, parent, name?).await };
         self.serve(call, reply, work, |reply, ()| reply.ok());
     }
 
@@ -215,15 +223,16 @@ impl Filesystem for Adapter {
         target: &Path,
         reply: ReplyEntry,
     ) {
+        let parent = self.ino(parent);
         let what = format_args!("{parent},{name:?},{target:?}");
         let call = self.call(Op::Symlink, request, what);
-        let (vfs, name) = (self.vfs.clone(), added(parent, name));
+        let (vfs, name) = (self.vfs.clone(), self.added(parent, name));
         let answer = self.entry(parent, name.as_ref().ok());
         let caller = self.callers.of(request);
         let node = NewNode::Symlink {
             target: target.as_os_str().as_bytes().to_vec(),
         };
-        let work = async move { vfs.make(&caller, ino(parent), name?, 0o777, node).await };
+        let work = async move { vfs.make(&caller, parent, name?, 0o777, node).await };
         self.serve(call, reply, work, answer);
     }
 
@@ -237,6 +246,7 @@ impl Filesystem for Adapter {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
+        let (parent, new_parent) = (self.ino(parent), self.ino(new_parent));
         let what = format_args!("{parent},{name:?},{new_parent},{new_name:?},{flags}");
         let call = self.call(Op::Rename, request, what);
         let mode = match flags {
@@ -245,10 +255,10 @@ impl Filesystem for Adapter {
             RenameFlags::RENAME_EXCHANGE => Ok(RenameMode::Exchange),
             _ => Err(Refusal::InvalidArgument),
         };
-        let (from, to) = (removed(parent, name), added(new_parent, new_name));
+        let (from, to) = (self.removed(parent, name), self.added(new_parent, new_name));
         let (vfs, caller) = (self.vfs.clone(), self.callers.of(request));
         let work = async move {
-            let (from, to) = ((ino(parent), from?), (ino(new_parent), to?));
+            let (from, to) = ((parent, from?), (new_parent, to?));
             vfs.rename(&caller, from, to, mode?).await
         };
         self.serve(call, reply, work, |reply, ()| reply.ok());
@@ -262,20 +272,22 @@ impl Filesystem for Adapter {
         name: &OsStr,
         reply: ReplyEntry,
     ) {
+        let (file, parent) = (self.ino(file), self.ino(parent));
         let call = self.call(Op::Link, request, format_args!("{file},{parent},{name:?}"));
-        if VirtualFile::of(ino(file)).is_some() {
+        if VirtualFile::of(file).is_some() {
             return reply.error(errno::RESERVED);
         }
-        let (vfs, name) = (self.vfs.clone(), added(parent, name));
+        let (vfs, name) = (self.vfs.clone(), self.added(parent, name));
         let answer = self.entry(parent, name.as_ref().ok());
         let caller = self.callers.of(request);
-        let work = async move { vfs.link(&caller, ino(file), ino(parent), name?).await };
+        let work = async move { vfs.link(&caller, file, parent, name?).await };
         self.serve(call, reply, work, answer);
     }
 
     fn open(&self, request: &Request, file: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let file = self.ino(file);
         let how = how(flags.0);
-        if let Some(file) = VirtualFile::of(ino(file)) {
+        if let Some(file) = VirtualFile::of(file) {
             return self.open_virtual(file, how, reply);
         }
         let call = self.call(Op::Open, request, format_args!("{file},{flags:#x}"));
@@ -284,7 +296,7 @@ impl Filesystem for Adapter {
             self.open_flags(true, how.write),
             self.open_flags(false, how.write),
         );
-        let work = async move { vfs.open_file(&caller, ino(file), how).await };
+        let work = async move { vfs.open_file(&caller, file, how).await };
         self.serve(call, reply, work, move |reply, opened| {
             let flags = if opened.pages_valid { kept } else { fresh };
             reply.opened(FileHandle(opened.handle.0), flags);
@@ -301,18 +313,19 @@ impl Filesystem for Adapter {
         flags: i32,
         reply: ReplyCreate,
     ) {
+        let parent = self.ino(parent);
         let what = format_args!("{parent},{name:?},{mode:o},{flags:#x}");
         let call = self.call(Op::Create, request, what);
-        let (vfs, name) = (self.vfs.clone(), added(parent, name));
+        let (vfs, name) = (self.vfs.clone(), self.added(parent, name));
         let caller = self.callers.of(request);
         let how = how(flags);
         let flags = self.open_flags(false, how.write);
-        let mode = mode & meta_core::attr::mode::MASK;
-        let work = async move { vfs.create(&caller, ino(parent), name?, mode, how).await };
+        let (root, mode) = (self.root, mode & meta_core::attr::mode::MASK);
+        let work = async move { vfs.create(&caller, parent, name?, mode, how).await };
         self.serve(call, reply, work, move |reply, opened| {
             // The reply has one time for the name and the attributes: a name made a moment ago may
             // be asked for again, an old length may not be shown.
-            let (attr, handle) = (file_attr(&opened.attr), FileHandle(opened.handle.0));
+            let (attr, handle) = (file_attr(root, &opened.attr), FileHandle(opened.handle.0));
             reply.created(&FILE_ATTR_TTL, &attr, GENERATION, handle, flags);
         });
     }
@@ -328,6 +341,7 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        let file = self.ino(file);
         if is_virtual(handle.0) {
             let Some(open) = self.virtuals.get(handle.0) else {
                 return reply.error(errno::BAD_HANDLE);
@@ -356,6 +370,7 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        let file = self.ino(file);
         let size = u32::try_from(data.len()).unwrap_or(u32::MAX);
         let call = self.call(Op::Write, request, format_args!("{file},{size},{offset}"));
         // Pages that the kernel writes back have a place, whatever the descriptor is open for.
@@ -387,6 +402,7 @@ impl Filesystem for Adapter {
         _lock_owner: LockOwner,
         reply: ReplyEmpty,
     ) {
+        let file = self.ino(file);
         if is_virtual(handle.0) {
             return reply.ok();
         }
@@ -406,6 +422,7 @@ impl Filesystem for Adapter {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
+        let file = self.ino(file);
         if is_virtual(handle.0) {
             self.virtuals.release(handle.0);
             return reply.ok();
@@ -427,6 +444,7 @@ impl Filesystem for Adapter {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
+        let file = self.ino(file);
         if is_virtual(handle.0) {
             return reply.ok();
         }
@@ -437,9 +455,10 @@ impl Filesystem for Adapter {
     }
 
     fn opendir(&self, request: &Request, file: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        let file = self.ino(file);
         let call = self.call(Op::OpenDir, request, format_args!("{file}"));
         let (vfs, caller) = (self.vfs.clone(), self.callers.of(request));
-        let work = async move { vfs.open_directory(&caller, ino(file)).await };
+        let work = async move { vfs.open_directory(&caller, file).await };
         self.serve(call, reply, work, |reply, handle| {
             reply.opened(FileHandle(handle.0), FopenFlags::empty());
         });
@@ -453,10 +472,12 @@ impl Filesystem for Adapter {
         offset: u64,
         reply: ReplyDirectory,
     ) {
+        let file = self.ino(file);
         let call = self.call(Op::ReadDir, request, format_args!("{file},{offset}"));
+        let root = self.root;
         let work = self.listing(handle, offset, ListAttrs::Without);
         self.serve(call, reply, work, move |mut reply, listing| {
-            super::listing::fill(&mut reply, ino(file), offset, &listing);
+            super::listing::fill(&mut reply, root, file, offset, &listing);
             reply.ok();
         });
     }
@@ -469,11 +490,12 @@ impl Filesystem for Adapter {
         offset: u64,
         reply: ReplyDirectoryPlus,
     ) {
+        let file = self.ino(file);
         let call = self.call(Op::ReadDirPlus, request, format_args!("{file},{offset}"));
         let work = self.listing(handle, offset, ListAttrs::With);
         let shows = self.shows.clone();
         self.serve(call, reply, work, move |reply, listing| {
-            super::listing::answer_plus(reply, ino(file), offset, &listing, &shows);
+            super::listing::answer_plus(reply, file, offset, &listing, &shows);
         });
     }
 
@@ -485,6 +507,7 @@ impl Filesystem for Adapter {
         _flags: OpenFlags,
         reply: ReplyEmpty,
     ) {
+        let file = self.ino(file);
         let call = self.call(Op::ReleaseDir, request, format_args!("{file}"));
         let vfs = self.vfs.clone();
         let work = async move {
@@ -507,6 +530,7 @@ impl Filesystem for Adapter {
     }
 
     fn statfs(&self, request: &Request, file: INodeNo, reply: ReplyStatfs) {
+        let file = self.ino(file);
         let call = self.call(Op::StatFs, request, format_args!("{file}"));
         let vfs = self.vfs.clone();
         let work = async move { vfs.stat_volume(&Caller::root()).await };
@@ -538,21 +562,7 @@ impl Filesystem for Adapter {
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        let what = format_args!("{file},{name:?},{} bytes,{flags:#x}", value.len());
-        let call = self.call(Op::SetXattr, request, what);
-        if VirtualFile::of(ino(file)).is_some() {
-            return reply.error(errno::RESERVED);
-        }
-        let mode = match flags {
-            0 => Ok(XattrMode::Set),
-            libc::XATTR_CREATE => Ok(XattrMode::Create),
-            libc::XATTR_REPLACE => Ok(XattrMode::Replace),
-            _ => Err(Refusal::InvalidArgument),
-        };
-        let (vfs, caller) = (self.vfs.clone(), self.callers.of(request));
-        let (name, value) = (name.as_bytes().to_vec(), value.to_vec());
-        let work = async move { vfs.set_xattr(&caller, ino(file), name, value, mode?).await };
-        self.serve(call, reply, work, |reply, ()| reply.ok());
+        self.set_xattr(request, self.ino(file), (name, value), flags, reply);
     }
 
     fn getxattr(
@@ -563,53 +573,15 @@ impl Filesystem for Adapter {
         size: u32,
         reply: ReplyXattr,
     ) {
-        let call = self.call(
-            Op::GetXattr,
-            request,
-            format_args!("{file},{name:?},{size}"),
-        );
-        let own = VirtualFile::of(ino(file)).is_some();
-        let (vfs, caller) = (self.vfs.clone(), self.callers.of(request));
-        let name = name.as_bytes().to_vec();
-        let work = async move {
-            if own {
-                return Err(Refusal::NoAttribute.into());
-            }
-            vfs.get_xattr(&caller, ino(file), name).await
-        };
-        self.serve(call, reply, work, move |reply, value| {
-            answer_xattr(reply, &value, size);
-        });
+        self.get_xattr(request, self.ino(file), name, size, reply);
     }
 
     fn listxattr(&self, request: &Request, file: INodeNo, size: u32, reply: ReplyXattr) {
-        let call = self.call(Op::ListXattr, request, format_args!("{file},{size}"));
-        let own = VirtualFile::of(ino(file)).is_some();
-        let (vfs, caller) = (self.vfs.clone(), self.callers.of(request));
-        let work = async move {
-            if own {
-                return Ok(Vec::new());
-            }
-            vfs.list_xattr(&caller, ino(file)).await
-        };
-        self.serve(call, reply, work, move |reply, names| {
-            let ended = names.into_iter().flat_map(|mut name| {
-                name.push(0);
-                name
-            });
-            answer_xattr(reply, &ended.collect::<Vec<u8>>(), size);
-        });
+        self.list_xattr(request, self.ino(file), size, reply);
     }
 
     fn removexattr(&self, request: &Request, file: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let call = self.call(Op::RemoveXattr, request, format_args!("{file},{name:?}"));
-        if VirtualFile::of(ino(file)).is_some() {
-            return reply.error(errno::RESERVED);
-        }
-        let (vfs, caller) = (self.vfs.clone(), self.callers.of(request));
-        let name = name.as_bytes().to_vec();
-        let work = async move { vfs.remove_xattr(&caller, ino(file), name).await };
-        self.serve(call, reply, work, |reply, ()| reply.ok());
+        self.remove_xattr(request, self.ino(file), name, reply);
     }
 
     fn ioctl(
@@ -636,6 +608,7 @@ impl Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
+        let file = self.ino(file);
         let what = format_args!("{file},{offset},{length},{mode:#x}");
         let call = self.call(Op::Fallocate, request, what);
         let Some(asked) = Allocation::of(mode) else {
@@ -667,6 +640,7 @@ impl Filesystem for Adapter {
         whence: i32,
         reply: ReplyLseek,
     ) {
+        let file = self.ino(file);
         let call = self.call(Op::Lseek, request, format_args!("{file},{offset},{whence}"));
         let vfs = self.vfs.clone();
         let work = async move {

@@ -3,10 +3,11 @@
 
 use super::adapter::{Adapter, GENERATION};
 use super::reply::{file_attr, file_type};
+use super::root::Root;
 use super::shows::Shows;
 use crate::vfs::{DirHandleId, DirListing, ListAttrs, VfsError};
 use fuser::ReplyDirectoryPlus;
-use fuser::{FileAttr, FileHandle, FileType, INodeNo, ReplyDirectory};
+use fuser::{FileAttr, FileHandle, FileType, ReplyDirectory};
 use meta_core::attr::{Attr, FileKind, Timestamp};
 use meta_core::ids::{DentryNumber, Ino};
 use std::ffi::OsStr;
@@ -35,25 +36,33 @@ impl Adapter {
 
 /// The two names that every directory has, as far as they come behind `offset`.
 fn dots(
+    root: Root,
     ino: Ino,
     listing: &DirListing,
     offset: u64,
 ) -> impl Iterator<Item = (u64, Ino, &'static str)> {
-    let both = [(DOT, ino, "."), (DOT_DOT, listing.parent(), "..")];
+    let above = root.above(ino, listing.parent());
+    let both = [(DOT, ino, "."), (DOT_DOT, above, "..")];
     both.into_iter()
         .filter(move |(number, _, _)| *number > offset)
 }
 
-pub(super) fn fill(reply: &mut ReplyDirectory, ino: Ino, offset: u64, listing: &DirListing) {
-    for (number, ino, name) in dots(ino, listing, offset) {
-        if reply.add(INodeNo(ino.0), number, FileType::Directory, name) {
+pub(super) fn fill(
+    reply: &mut ReplyDirectory,
+    root: Root,
+    ino: Ino,
+    offset: u64,
+    listing: &DirListing,
+) {
+    for (number, ino, name) in dots(root, ino, listing, offset) {
+        if reply.add(root.kernel(ino), number, FileType::Directory, name) {
             return;
         }
     }
     for entry in listing.entries() {
         let name = OsStr::from_bytes(entry.name.as_bytes());
         if reply.add(
-            INodeNo(entry.ino.0),
+            root.kernel(entry.ino),
             entry.number.0,
             file_type(entry.kind),
             name,
@@ -83,10 +92,11 @@ fn fill_plus(
     listing: &DirListing,
     shows: &Shows,
 ) {
-    for (number, ino, name) in dots(ino, listing, offset) {
-        let attr = bare_directory(ino);
+    let root = shows.root();
+    for (number, ino, name) in dots(root, ino, listing, offset) {
+        let attr = bare_directory(root, ino);
         if reply.add(
-            INodeNo(ino.0),
+            root.kernel(ino),
             number,
             name,
             &Duration::ZERO,
@@ -104,9 +114,9 @@ fn fill_plus(
         };
         // One time for the name and the attributes.
         let handed = shows.hand_on(Some((ino, &entry.name)), &attr);
-        let (ttl, attr) = (handed.entry.min(handed.attr), file_attr(&attr));
+        let (ttl, attr) = (handed.entry.min(handed.attr), file_attr(root, &attr));
         if reply.add(
-            INodeNo(entry.ino.0),
+            root.kernel(entry.ino),
             entry.number.0,
             name,
             &ttl,
@@ -119,8 +129,8 @@ fn fill_plus(
 }
 
 /// The kernel takes nothing but the number and the type of "." and "..".
-fn bare_directory(ino: Ino) -> FileAttr {
-    file_attr(&Attr {
+fn bare_directory(root: Root, ino: Ino) -> FileAttr {
+    let attr = Attr {
         ino,
         kind: FileKind::Directory,
         mode: 0,
@@ -134,5 +144,6 @@ fn bare_directory(ino: Ino) -> FileAttr {
         ctime: Timestamp::default(),
         parent: ino,
         btime: None,
-    })
+    };
+    file_attr(root, &attr)
 }

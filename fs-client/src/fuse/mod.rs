@@ -16,9 +16,11 @@ mod errno;
 mod filesystem;
 mod listing;
 mod reply;
+mod root;
 mod serve;
 mod shows;
 mod virtual_files;
+mod xattr;
 
 pub use adapter::{Adapter, AdapterOptions};
 pub use virtual_files::About;

@@ -1,8 +1,8 @@
 //! Attributes as the kernel takes them, and one way to refuse for all kinds of replies.
 
-use fuser::{Errno, FileAttr, FileType, INodeNo};
+use super::root::Root;
+use fuser::{Errno, FileAttr, FileType};
 use meta_core::attr::{Attr, FileKind, Timestamp};
-use meta_core::ids::Ino;
 use std::time::{Duration, SystemTime};
 
 /// The unit of `st_blocks`.
@@ -24,7 +24,7 @@ pub(super) fn file_type(kind: FileKind) -> FileType {
     }
 }
 
-pub(super) fn file_attr(attr: &Attr) -> FileAttr {
+pub(super) fn file_attr(root: Root, attr: &Attr) -> FileAttr {
     let blocks = match attr.kind {
         FileKind::Regular => attr.length.div_ceil(UNIT_BYTES) * (UNIT_BYTES / SECTOR_BYTES),
         FileKind::Directory
@@ -35,7 +35,7 @@ pub(super) fn file_attr(attr: &Attr) -> FileAttr {
         | FileKind::BlockDevice => 0,
     };
     FileAttr {
-        ino: INodeNo(attr.ino.0),
+        ino: root.kernel(attr.ino),
         size: attr.length,
         blocks,
         atime: system_time(attr.atime),
@@ -119,10 +119,6 @@ refuse!(
     fuser::ReplyWrite,
     fuser::ReplyXattr,
 );
-
-pub(super) fn ino(ino: INodeNo) -> Ino {
-    Ino(ino.0)
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,9 @@
 //! How long the kernel shows an answer without asking again, and how it is told that it must not.
 
 use super::adapter::FILE_ATTR_TTL;
+use super::root::Root;
 use crate::vfs::Vfs;
-use fuser::{INodeNo, Notifier};
+use fuser::Notifier;
 use meta_client::{Forgets, Forgotten, HandedOn};
 use meta_core::attr::{Attr, FileKind};
 use meta_core::ids::Ino;
@@ -19,6 +20,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub(crate) struct Shows {
     vfs: Vfs,
+    root: Root,
     /// How long the kernel keeps names, and attributes of directories, that nothing tells of.
     entry_ttl: Duration,
     /// Held for reading while an answer is on its way to the kernel, so that what is to be forgotten
@@ -27,9 +29,10 @@ pub(crate) struct Shows {
 }
 
 impl Shows {
-    pub(super) fn new(vfs: Vfs, entry_ttl: Duration) -> Self {
+    pub(super) fn new(vfs: Vfs, root: Root, entry_ttl: Duration) -> Self {
         Self {
             vfs,
+            root,
             entry_ttl,
             answering: Arc::default(),
         }
@@ -52,6 +55,11 @@ impl Shows {
         answer()
     }
 
+    /// Which directory the kernel has as its root.
+    pub(super) fn root(&self) -> Root {
+        self.root
+    }
+
     /// How long an answer may be shown. Inside [`Self::answering`].
     pub(super) fn hand_on(&self, entry: Option<(Ino, &Name)>, attr: &Attr) -> HandedOn {
         let handed = self.vfs.hand_on(entry, attr);
@@ -72,6 +80,7 @@ impl Shows {
     pub(crate) fn kernel(&self, notifier: Notifier) -> Arc<dyn Forgets> {
         Arc::new(Kernel {
             notifier,
+            root: self.root,
             answering: Arc::clone(&self.answering),
         })
     }
@@ -79,6 +88,7 @@ impl Shows {
 
 struct Kernel {
     notifier: Notifier,
+    root: Root,
     answering: Arc<RwLock<()>>,
 }
 
@@ -89,9 +99,9 @@ impl fmt::Debug for Kernel {
 }
 
 impl Kernel {
-    fn tell(notifier: &Notifier, files: Vec<Forgotten>) -> io::Result<()> {
+    fn tell(notifier: &Notifier, root: Root, files: Vec<Forgotten>) -> io::Result<()> {
         for Forgotten { ino, attr, names } in files {
-            let ino = INodeNo(ino.0);
+            let ino = root.kernel(ino);
             if attr {
                 // Only the attributes: pages are compared when the file is opened.
                 notifier.inval_inode(ino, -1, 0)?;
@@ -108,10 +118,11 @@ impl Kernel {
 impl Forgets for Kernel {
     async fn forget(&self, files: Vec<Forgotten>) {
         let (notifier, answering) = (self.notifier.clone(), Arc::clone(&self.answering));
+        let root = self.root;
         // The kernel may wait for the directory's lock, which a request of its own may hold.
         let told = tokio::task::spawn_blocking(move || {
             drop(answering.write());
-            Self::tell(&notifier, files)
+            Self::tell(&notifier, root, files)
         });
         match told.await {
             Ok(Ok(())) => {}

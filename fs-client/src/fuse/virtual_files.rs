@@ -65,10 +65,10 @@ pub(super) struct VirtualFiles {
 }
 
 impl VirtualFile {
-    /// The file of a name in a directory.
-    pub(super) fn named(parent: Ino, name: &[u8]) -> Option<Self> {
+    /// The file of a name in the mount's root.
+    pub(super) fn named(name: &[u8]) -> Option<Self> {
         let found = ALL.iter().find(|(_, own)| *own == name);
-        found.filter(|_| parent == Ino::ROOT).map(|(file, _)| *file)
+        found.map(|(file, _)| *file)
     }
 
     pub(super) fn of(ino: Ino) -> Option<Self> {

@@ -37,7 +37,9 @@ pub(super) fn check() -> Result<(), MountError> {
 /// Whether the kernel lets this process mount. If that is not told, the kernel is asked by mounting.
 pub(super) fn mounts_itself() -> bool {
     let told = std::fs::read_to_string("/proc/thread-self/status");
-    told.ok().and_then(|status| may_mount(&status)).unwrap_or(true)
+    told.ok()
+        .and_then(|status| may_mount(&status))
+        .unwrap_or(true)
 }
 
 fn may_mount(status: &str) -> Option<bool> {
@@ -96,7 +98,10 @@ mod tests {
 
     #[test]
     fn who_may_mount_is_read_from_the_capabilities() {
-        assert_eq!(may_mount("Name:\tx\nCapEff:\t000001ffffffffff\n"), Some(true));
+        assert_eq!(
+            may_mount("Name:\tx\nCapEff:\t000001ffffffffff\n"),
+            Some(true)
+        );
         assert_eq!(may_mount("CapEff:\t000001ffffdfffff\n"), Some(false));
         assert_eq!(may_mount("CapPrm:\t000001ffffffffff\n"), None);
     }

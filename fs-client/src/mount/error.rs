@@ -52,6 +52,14 @@ pub enum MountError {
     /// The cluster has no such volume.
     #[error("the cluster has no volume `{0}`; make one with `curlew format`")]
     UnknownVolume(String),
+    /// The directory to be shown cannot be.
+    #[error("cannot mount the directory {path} of the volume: {why}")]
+    Subdir {
+        /// From the volume's root, as far as it was gone.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// The cluster does not answer, or refuses.
     #[error("cannot open a session with the metadata cluster: {0}")]
     Meta(ClientError),

@@ -9,6 +9,7 @@ mod options;
 mod outcome;
 mod serving;
 mod signals;
+mod subdir;
 mod umount;
 
 pub use error::MountError;

@@ -3,6 +3,8 @@
 use crate::fuse::AdapterOptions;
 use crate::vfs::VfsOptions;
 use meta_client::{MirrorOptions, ReadFrom};
+use meta_core::ids::Ino;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long the cluster may take to answer when mounting: finding the leader may need an election.
@@ -16,6 +18,9 @@ pub const BACKUP_META: Duration = Duration::from_secs(3600);
 pub struct MountOptions {
     /// Refuse every change, in the kernel and behind it.
     pub read_only: bool,
+    /// The directory of the volume that is shown as the root, by its path from the volume's root;
+    /// `None` for that itself.
+    pub subdir: Option<PathBuf>,
     /// Let other users in. Anybody but root needs `user_allow_other` in /etc/fuse.conf for it.
     pub allow_other: bool,
     /// Mount over a directory that has names, or over another mount.
@@ -69,6 +74,7 @@ impl Default for MountOptions {
         let adapter = AdapterOptions::default();
         Self {
             read_only: false,
+            subdir: None,
             allow_other: rustix::process::geteuid().is_root(),
             nonempty: false,
             fs_name: None,
@@ -119,7 +125,7 @@ impl MountOptions {
     }
 
     /// The part that the FUSE adapter takes.
-    pub(super) fn adapter(&self) -> AdapterOptions {
+    pub(super) fn adapter(&self, root: Ino) -> AdapterOptions {
         let entry_ttl = match self.read_from {
             ReadFrom::Leader => self.entry_ttl.min(ENTRY_TTL_MAX),
             // Such answers are as new as the leader's, and come without leases: nothing tells the
@@ -130,6 +136,7 @@ impl MountOptions {
             entry_ttl,
             background_max: self.background_max.max(1),
             direct_io: self.direct_io,
+            root,
         }
     }
 
@@ -137,6 +144,7 @@ impl MountOptions {
     pub(super) fn to_json(&self) -> serde_json::Value {
         let Self {
             read_only,
+            subdir,
             allow_other,
             nonempty: _,
             fs_name: _,
@@ -162,6 +170,7 @@ impl MountOptions {
         } = self;
         serde_json::json!({
             "read_only": read_only,
+            "subdir": subdir.as_ref().map(|path| path.to_string_lossy()),
             "allow_other": allow_other,
             "suid": suid,
             "dev": dev,
@@ -204,9 +213,9 @@ mod tests {
             entry_ttl: Duration::from_secs(9),
             ..MountOptions::default()
         };
-        assert_eq!(options.adapter().entry_ttl, ENTRY_TTL_MAX);
+        assert_eq!(options.adapter(Ino::ROOT).entry_ttl, ENTRY_TTL_MAX);
         options.read_from = ReadFrom::Nearest;
-        assert_eq!(options.adapter().entry_ttl, Duration::ZERO);
+        assert_eq!(options.adapter(Ino::ROOT).entry_ttl, Duration::ZERO);
         assert_eq!(options.to_json()["read_from"], "nearest");
     }
 }

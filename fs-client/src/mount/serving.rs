@@ -1,11 +1,12 @@
 //! A file system while the kernel has it mounted.
 
 use super::umount::{UmountMode, abort, detach};
-use super::{MountError, MountOptions, Signals, device, mountpoint};
+use super::{MountError, MountOptions, Signals, device, mountpoint, subdir};
 use crate::fuse::{About, Adapter};
 use crate::vfs::Vfs;
 use fuser::{Config, MountOption, Session, SessionACL};
 use meta_core::failpoint::{self, Point};
+use meta_core::ids::Ino;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
@@ -86,8 +87,8 @@ impl Serving {
     /// mount answers.
     ///
     /// # Errors
-    /// If the mount point cannot be used, the kernel refuses, or a signal comes first: the mount
-    /// is then gone again.
+    /// If the mount point or the directory to show cannot be used, the kernel refuses, or a signal comes
+    /// first: the mount is then gone again.
     pub async fn start(
         vfs: Vfs,
         path: &Path,
@@ -95,7 +96,16 @@ impl Serving {
         options: &MountOptions,
         signals: &mut Signals,
     ) -> Result<Self, MountError> {
-        let serving = Self::begin(vfs, path, about, options)?;
+        let found = async {
+            let asked = subdir::find(&vfs, options.subdir.as_deref());
+            let answer = tokio::time::timeout(ANSWER_WITHIN, asked).await;
+            answer.unwrap_or_else(|_late| Err(MountError::NoAnswer(path.to_owned())))
+        };
+        let root = tokio::select! {
+            found = found => found?,
+            told = signals.asked() => return Err(MountError::Interrupted(told)),
+        };
+        let serving = Self::begin(vfs, path, about, options, root)?;
         let answered = tokio::select! {
             answered = serving.answers() => answered,
             told = signals.asked() => Err(MountError::Interrupted(told)),
@@ -118,12 +128,15 @@ impl Serving {
     fn begin(
         vfs: Vfs,
         path: &Path,
-        about: About,
+        mut about: About,
         options: &MountOptions,
+        root: Ino,
     ) -> Result<Self, MountError> {
         let path = mountpoint::check(path, options.nonempty)?;
         let config = config(&about, options);
-        let adapter = Adapter::new(vfs.clone(), Handle::current(), about, options.adapter());
+        about.config["root_inode"] = root.0.into();
+        let adapter = options.adapter(root);
+        let adapter = Adapter::new(vfs.clone(), Handle::current(), about, adapter);
         let shows = adapter.shows();
         let session = Session::new(adapter, &path, &config).map_err(|error| fuse(&path, error))?;
         vfs.forgets(shows.kernel(session.notifier()));

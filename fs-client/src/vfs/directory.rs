@@ -174,6 +174,12 @@ impl Vfs {
         }
     }
 
+    /// Keeps a directory for as long as the mount lives, as if it were open: once nothing names it, it
+    /// stays, empty, and is not deleted.
+    pub fn keep_directory(&self, ino: Ino) {
+        self.core.inodes.open_directory(ino);
+    }
+
     /// Ends a listing.
     pub fn close_directory(&self, id: DirHandleId) {
         if let Some(handle) = self.core.handles.remove_directory(id) {
