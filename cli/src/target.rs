@@ -1,10 +1,12 @@
 //! Commands about a volume take its META-URL or a directory on its mount.
 
+use crate::caller::caller_on;
 use crate::exit::Usage;
 use crate::mount_table::MountEntry;
 use crate::{mount_table, patience};
 use anyhow::{Context, Result, anyhow, bail};
 use meta_client::MetaUrl;
+use meta_core::attr::Caller;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,6 +24,8 @@ const CONFIG_PID: &str = "pid";
 const CONFIG_ROOT: &str = "root_inode";
 /// The number of every mount's root, and of every volume's.
 const ROOT_INODE: u64 = 1;
+/// Its field with what it was mounted with.
+const CONFIG_OPTIONS: &str = "options";
 /// Its field that says whether the volume is mounted read-only, among the options.
 const CONFIG_READ_ONLY: &str = "read_only";
 /// How long a mount may take to answer from its own memory.
@@ -114,11 +118,19 @@ impl Mounted {
 
     /// Whether nothing may be changed through it.
     pub(crate) fn is_read_only(&self) -> Result<bool> {
-        let config = self.config()?;
-        let said = config
-            .get("options")
-            .and_then(|options| options.get(CONFIG_READ_ONLY));
+        let said = self.options()?;
+        let said = said.get(CONFIG_READ_ONLY);
         Ok(said.and_then(serde_json::Value::as_bool).unwrap_or(false))
+    }
+
+    /// Whom it takes the user of this command for.
+    pub(crate) fn caller(&self) -> Result<Caller> {
+        caller_on(&self.options()?)
+    }
+
+    fn options(&self) -> Result<serde_json::Value> {
+        let config = self.config()?;
+        Ok(config.get(CONFIG_OPTIONS).cloned().unwrap_or_default())
     }
 
     /// The volume's number of the file at `path`, which must be normalised and on this mount.

@@ -2,7 +2,7 @@
 
 use crate::duration;
 use crate::read_from::ReadFromWord;
-use fs_client::mount::BACKUP_META;
+use fs_client::mount::{BACKUP_META, Ids};
 use meta_client::MetaUrl;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -44,6 +44,12 @@ pub(crate) struct MountArgs {
     /// Refuse everything that would change the volume
     #[arg(long)]
     pub(super) read_only: bool,
+    /// Take root for this user and group: the engine checks by them, and new files belong to them
+    #[arg(long, value_name = "UID:GID")]
+    pub(super) root_squash: Option<Ids>,
+    /// Take everybody for this user and group
+    #[arg(long, value_name = "UID:GID", conflicts_with = "root_squash")]
+    pub(super) all_squash: Option<Ids>,
     /// Mount options as of mount(8): ro, rw, allow_other, exec, noexec, suid, nosuid, dev, nodev, nonempty, noatime, user, subdir=PATH, fsname=NAME
     ///
     /// nosuid and nodev hold unless suid and dev are said, which only root may. What /etc/fstab says to
@@ -84,6 +90,8 @@ impl MountArgs {
             background,
             subdir: None,
             read_only,
+            root_squash: None,
+            all_squash: None,
             options: Vec::new(),
             mirror: None,
             mirror_wait: MIRROR_WAIT,
@@ -110,6 +118,8 @@ impl MountArgs {
             background: _,
             subdir,
             read_only,
+            root_squash,
+            all_squash,
             options,
             mirror,
             mirror_wait,
@@ -124,6 +134,12 @@ impl MountArgs {
         }
         if *read_only {
             words.push("--read-only".into());
+        }
+        let squashes = [("--root-squash", root_squash), ("--all-squash", all_squash)];
+        for (flag, ids) in squashes {
+            if let Some(ids) = ids {
+                words.extend([flag.into(), ids.to_string().into()]);
+            }
         }
         if !options.is_empty() {
             words.extend(["-o".into(), options.join(",").into()]);
@@ -152,7 +168,8 @@ mod tests {
     #[test]
     fn the_detached_child_mounts_the_same_in_the_foreground() {
         let line = "curlew mount -d curlew://h:1,i:2/v /m --read-only -o allow_other,ro --log l \
-                    --mirror curlew://j:3/v --mirror-wait 1s --backup-meta 30m --no-worker --subdir /a/b";
+                    --mirror curlew://j:3/v --mirror-wait 1s --backup-meta 30m --no-worker --subdir /a/b \
+                    --root-squash 7:8";
         let Command::Mount(asked) = Args::parse_from(line.split_whitespace()).command else {
             panic!("a mount");
         };
@@ -171,6 +188,7 @@ mod tests {
         );
         assert_eq!(child.backup_meta, Duration::from_secs(1800));
         assert!(child.no_worker);
+        assert_eq!(child.root_squash, Some(Ids { uid: 7, gid: 8 }));
         assert_eq!(child.subdir.as_deref(), Some(Path::new("/a/b")));
         assert!(child.mirror.is_some() && child.mirror_wait == Duration::from_secs(1));
     }

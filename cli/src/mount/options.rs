@@ -4,7 +4,7 @@ use super::args::MountArgs;
 use super::words;
 use crate::exit::Usage;
 use anyhow::Result;
-use fs_client::mount::MountOptions;
+use fs_client::mount::{MountOptions, Squash};
 use meta_client::MirrorOptions;
 use std::path::{Component, PathBuf};
 use std::time::Duration;
@@ -66,6 +66,11 @@ pub(super) fn parse_for(args: &MountArgs, is_root: bool) -> Result<MountOptions>
         read_from: args.read_from.into(),
         backup_meta: Some(args.backup_meta).filter(|every| !args.no_worker && !every.is_zero()),
         ..MountOptions::default()
+    };
+    options.squash = match (args.root_squash, args.all_squash) {
+        (_, Some(ids)) => Squash::All(ids),
+        (Some(ids), None) => Squash::Root(ids),
+        (None, None) => Squash::Nobody,
     };
     if let Some(url) = &args.mirror {
         options.mirror = Some(MirrorOptions {
@@ -211,6 +216,29 @@ mod tests {
         assert_eq!(of(&both).expect("taken"), path("/x"));
         for wrong in ["subdir=/a/../b", "subdir=", "subdir"] {
             assert!(of(&["-o", wrong]).expect_err(wrong).is::<Usage>());
+        }
+    }
+
+    #[test]
+    fn root_or_all_are_taken_for_a_user_and_not_for_root() {
+        let ids = |uid, gid| fs_client::mount::Ids { uid, gid };
+        let of = |words: &[&str]| parsed_as(true, words).expect("taken").squash;
+        assert_eq!(of(&[]), Squash::Nobody);
+        assert_eq!(
+            of(&["--root-squash", "65534:100"]),
+            Squash::Root(ids(65_534, 100))
+        );
+        assert_eq!(of(&["--all-squash", "5:6"]), Squash::All(ids(5, 6)));
+        let line = ["curlew", "mount", "curlew://h:1/v", "/m"];
+        for wrong in [
+            &["--all-squash", "0:0"][..],
+            &["--root-squash", "nobody"],
+            &["--root-squash", "5:6", "--all-squash", "5:6"],
+        ] {
+            assert!(
+                Args::try_parse_from(line.iter().chain(wrong)).is_err(),
+                "{wrong:?}"
+            );
         }
     }
 

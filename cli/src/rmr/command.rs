@@ -3,13 +3,11 @@
 use super::args::RmrArgs;
 use super::place::{At, Place, find};
 use super::report::{Report, advice, path_text};
-use crate::caller::caller;
 use crate::exit::Finding;
 use crate::progress::Progress;
 use crate::{output, patience};
 use anyhow::{Context, Result};
 use meta_client::{ClientError, MetaSession, MetaUrl, SessionOptions, TreeEvent};
-use meta_core::attr::Caller;
 use meta_core::outcome::Refusal;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -29,7 +27,6 @@ pub(crate) async fn run(args: RmrArgs) -> Result<Finding> {
     let places = find(&args)?;
     let mut removal = Removal {
         threads: args.threads,
-        caller: caller(),
         progress: Progress::new(),
         report: Report::default(),
         next_word: 0,
@@ -68,7 +65,6 @@ pub(crate) async fn run(args: RmrArgs) -> Result<Finding> {
 /// The removal of all places, one after the other.
 struct Removal {
     threads: u32,
-    caller: Caller,
     progress: Progress,
     report: Report,
     /// So many names are gone when that is said next.
@@ -95,13 +91,12 @@ impl Removal {
             }
         };
         let session = self.session(&at.url, open).await?;
-        let caller = self.caller.clone();
-        let doomed = at.doomed(&session, &caller).await?;
+        let doomed = at.doomed(&session).await?;
         let failed = self.report.failed;
         let threads = self.threads as usize;
         let mut tell = |event| self.tell(&place.path, event);
         match session
-            .remove_tree(&caller, doomed, threads, &mut tell)
+            .remove_tree(&at.caller, doomed, threads, &mut tell)
             .await
         {
             Ok(()) => Ok(self.report.failed == failed),

@@ -1,6 +1,7 @@
 //! Where the trees lie that `curlew rmr` is to remove.
 
 use super::args::RmrArgs;
+use crate::caller::caller;
 use crate::exit::Usage;
 use crate::target::{self, MountedName};
 use crate::volume_path;
@@ -24,6 +25,8 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) struct At {
     pub(super) url: MetaUrl,
+    /// On whose behalf.
+    pub(super) caller: Caller,
     way: Way,
 }
 
@@ -37,7 +40,7 @@ enum Way {
 
 impl At {
     /// What the engine is to remove.
-    pub(super) async fn doomed(&self, session: &MetaSession, caller: &Caller) -> Result<Doomed> {
+    pub(super) async fn doomed(&self, session: &MetaSession) -> Result<Doomed> {
         match &self.way {
             Way::Mounted(named, name) => Ok(Doomed {
                 parent: Ino(named.parent),
@@ -45,7 +48,7 @@ impl At {
             }),
             Way::Names(names) => {
                 let name = names.last().context("there is a name")?.clone();
-                let parent = volume_path::holder(session, caller, names).await?;
+                let parent = volume_path::holder(session, &self.caller, names).await?;
                 Ok(Doomed { parent, name })
             }
         }
@@ -94,6 +97,7 @@ pub(super) fn find(args: &RmrArgs) -> Result<Vec<Place>> {
             path: path.clone(),
             at: Ok(At {
                 url,
+                caller: caller(),
                 way: Way::Names(names),
             }),
         })
@@ -119,6 +123,7 @@ fn mounted(path: &Path) -> Result<At> {
     let url = named.mounted.url()?;
     Ok(At {
         url,
+        caller: named.mounted.caller()?,
         way: Way::Mounted(named, name),
     })
 }

@@ -6,9 +6,12 @@ use super::errno;
 use super::reply::{file_attr, timestamp};
 use super::root::Root;
 use super::shows::Shows;
+use super::squash::Squash;
 use super::virtual_files::{About, VirtualFile, VirtualFiles};
 use crate::vfs::{OpenHow, Vfs};
-use fuser::{FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyEntry, ReplyOpen};
+use fuser::{
+    FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyEntry, ReplyOpen, Request,
+};
 use meta_core::attr::Attr;
 use meta_core::ids::Ino;
 use meta_core::name::Name;
@@ -33,6 +36,8 @@ pub struct AdapterOptions {
     pub direct_io: bool,
     /// The directory that is shown as the root.
     pub root: Ino,
+    /// Whose requests are made as somebody else's.
+    pub squash: Squash,
 }
 
 impl Default for AdapterOptions {
@@ -42,6 +47,7 @@ impl Default for AdapterOptions {
             background_max: 64,
             direct_io: false,
             root: Ino::ROOT,
+            squash: Squash::Nobody,
         }
     }
 }
@@ -63,14 +69,15 @@ impl Adapter {
     pub fn new(vfs: Vfs, runtime: Handle, about: About, options: AdapterOptions) -> Self {
         let mounted = timestamp(SystemTime::now());
         let root = Root::of(options.root);
-        let shows = Shows::new(vfs.clone(), root, options.entry_ttl);
+        let keeps_names = options.squash.keeps_names();
+        let shows = Shows::new(vfs.clone(), root, options.entry_ttl, keeps_names);
         Self {
             shows,
             vfs,
             runtime,
             root,
+            callers: Callers::new(options.squash),
             options,
-            callers: Callers::default(),
             virtuals: Arc::new(VirtualFiles::new(about, mounted)),
         }
     }
@@ -119,8 +126,16 @@ impl Adapter {
         flags
     }
 
-    pub(super) fn open_virtual(&self, file: VirtualFile, how: OpenHow, reply: ReplyOpen) {
-        if how.write {
+    pub(super) fn open_virtual(
+        &self,
+        request: &Request,
+        file: VirtualFile,
+        how: OpenHow,
+        reply: ReplyOpen,
+    ) {
+        // The mount's own files know callers as the kernel does, which checks that where it can.
+        let stranger = request.uid() != 0 && !self.options.squash.kernel_checks();
+        if how.write || (stranger && file == VirtualFile::AccessLog) {
             return reply.error(errno::READ_ONLY_FILE);
         }
         let handle = self.virtuals.open(file, &self.vfs);

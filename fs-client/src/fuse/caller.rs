@@ -1,6 +1,7 @@
 //! Who sends a request: the kernel tells user, group and process; the supplementary groups are
-//! read from the process and kept briefly.
+//! read from the process and kept briefly. Whoever is taken for somebody else is that one.
 
+use super::squash::{Ids, Squash};
 use fuser::Request;
 use meta_core::attr::Caller;
 use meta_core::limits::GROUPS_MAX;
@@ -24,22 +25,46 @@ struct Process {
 }
 
 /// The groups of processes that asked lately.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Callers {
+    squash: Squash,
     known: Mutex<HashMap<Process, (Instant, Vec<u32>)>>,
 }
 
 impl Callers {
+    pub(super) fn new(squash: Squash) -> Self {
+        Self {
+            squash,
+            known: Mutex::default(),
+        }
+    }
+
     /// The sender of a request with all groups.
     pub(super) fn of(&self, request: &Request) -> Caller {
-        let caller = plain(request);
+        let caller = self.plain(request);
         // Nothing that the groups could add to is asked of the superuser; pid 0 is a process of
-        // another pid namespace.
-        if caller.is_root() || request.pid() == 0 {
+        // another pid namespace. The groups of whoever is taken for another user are not that one's.
+        if caller.is_root() || request.pid() == 0 || self.is_squashed(request) {
             return caller;
         }
         let groups = self.groups(request).unwrap_or_default();
         Caller { groups, ..caller }
+    }
+
+    /// The sender without supplementary groups: for requests on open handles, which nothing checks.
+    pub(super) fn plain(&self, request: &Request) -> Caller {
+        let (uid, gid) = (request.uid(), request.gid());
+        let Ids { uid, gid } = self.squash.of(uid).unwrap_or(Ids { uid, gid });
+        Caller {
+            uid,
+            gid,
+            groups: Vec::new(),
+        }
+    }
+
+    /// Whether the sender is taken for somebody else.
+    pub(super) fn is_squashed(&self, request: &Request) -> bool {
+        self.squash.of(request.uid()).is_some()
     }
 
     fn groups(&self, request: &Request) -> Option<Vec<u32>> {
@@ -66,15 +91,6 @@ impl Callers {
             known.insert(process, (now, groups.clone()));
         }
         Some(groups)
-    }
-}
-
-/// The sender without supplementary groups: for requests on open handles, which nothing checks.
-pub(super) fn plain(request: &Request) -> Caller {
-    Caller {
-        uid: request.uid(),
-        gid: request.gid(),
-        groups: Vec::new(),
     }
 }
 

@@ -71,7 +71,7 @@ pub(super) const NO_CONTROL: Errno = Errno::ENOTTY;
 pub(super) const BUFFER_TOO_SMALL: Errno = Errno::ERANGE;
 /// The name or file is the mount's own.
 pub(super) const RESERVED: Errno = Errno::EPERM;
-/// A virtual file is opened to be written.
+/// A virtual file is opened to be written, or by somebody who may not.
 pub(super) const READ_ONLY_FILE: Errno = Errno::EACCES;
 /// The handle is none.
 pub(super) const BAD_HANDLE: Errno = Errno::EBADF;

@@ -1,7 +1,6 @@
 //! fuser's trait on one side, the file system on the other: decoding and encoding only.
 
 use super::adapter::{Adapter, FILE_ATTR_TTL, GENERATION};
-use super::caller::plain;
 use super::decode::{Allocation, added, answer_xattr, checked, how, kind_of, removed, set_time};
 use super::errno;
 use super::reply::{file_attr, ino};
@@ -9,15 +8,16 @@ use super::virtual_files::{VirtualFile, is_virtual};
 use crate::vfs::{HandleId, ListAttrs, Op, SeekFor, Vfs, VfsError, WriteHow};
 use bytes::Bytes;
 use fuser::{
-    BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags,
-    IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
-    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, INodeNo,
+    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
+    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek,
+    ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use meta_core::attr::Caller;
 use meta_core::command::{NewNode, RenameMode, SetAttr, XattrMode};
 use meta_core::limits::FILE_BYTES_MAX;
 use meta_core::outcome::Refusal;
+use meta_core::read::may_execute;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -76,6 +76,11 @@ impl Filesystem for Adapter {
             }
         };
         self.serve(call, reply, work, answer);
+    }
+
+    /// Asked only where the kernel does not check by itself.
+    fn access(&self, request: &Request, file: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
+        self.check_access(request, self.ino(file), mask, reply);
     }
 
     fn getattr(
@@ -288,7 +293,7 @@ impl Filesystem for Adapter {
         let file = self.ino(file);
         let how = how(flags.0);
         if let Some(file) = VirtualFile::of(file) {
-            return self.open_virtual(file, how, reply);
+            return self.open_virtual(request, file, how, reply);
         }
         let call = self.call(Op::Open, request, format_args!("{file},{flags:#x}"));
         let (vfs, caller) = (self.vfs.clone(), self.callers.of(request));
@@ -296,7 +301,13 @@ impl Filesystem for Adapter {
             self.open_flags(true, how.write),
             self.open_flags(false, how.write),
         );
-        let work = async move { vfs.open_file(&caller, file, how).await };
+        let executes = how.execute && !self.options.squash.kernel_checks();
+        let work = async move {
+            if executes {
+                may_execute(&vfs.get_attr(&Caller::root(), file).await?, &caller)?;
+            }
+            vfs.open_file(&caller, file, how).await
+        };
         self.serve(call, reply, work, move |reply, opened| {
             let flags = if opened.pages_valid { kept } else { fresh };
             reply.opened(FileHandle(opened.handle.0), flags);
@@ -380,9 +391,11 @@ impl Filesystem for Adapter {
             append: flags.0 & libc::O_APPEND != 0 && !from_pages,
             sync: sync && !from_pages,
         };
-        // The kernel knows who may keep set-id bits; for the engine that is only root.
-        let caller = if write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID) {
-            plain(request)
+        // The kernel knows who may keep set-id bits, as far as it knows who writes; for the engine that
+        // is only root.
+        let kills = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        let caller = if kills || self.callers.is_squashed(request) {
+            self.callers.plain(request)
         } else {
             Caller::root()
         };

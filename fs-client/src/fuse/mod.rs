@@ -9,6 +9,7 @@
 //! a lease of the engine, for half a second and until the engine asks to forget it. Missing names are
 //! never cached by it.
 
+mod access;
 mod adapter;
 mod caller;
 mod decode;
@@ -19,8 +20,10 @@ mod reply;
 mod root;
 mod serve;
 mod shows;
+mod squash;
 mod virtual_files;
 mod xattr;
 
 pub use adapter::{Adapter, AdapterOptions};
+pub use squash::{Ids, Squash};
 pub use virtual_files::About;

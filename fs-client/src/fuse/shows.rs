@@ -23,17 +23,20 @@ pub(crate) struct Shows {
     root: Root,
     /// How long the kernel keeps names, and attributes of directories, that nothing tells of.
     entry_ttl: Duration,
+    /// Whether the kernel may keep names at all.
+    keeps_names: bool,
     /// Held for reading while an answer is on its way to the kernel, so that what is to be forgotten
     /// is there when the kernel is told to forget it.
     answering: Arc<RwLock<()>>,
 }
 
 impl Shows {
-    pub(super) fn new(vfs: Vfs, root: Root, entry_ttl: Duration) -> Self {
+    pub(super) fn new(vfs: Vfs, root: Root, entry_ttl: Duration, keeps_names: bool) -> Self {
         Self {
             vfs,
             root,
             entry_ttl,
+            keeps_names,
             answering: Arc::default(),
         }
     }
@@ -63,7 +66,11 @@ impl Shows {
     /// How long an answer may be shown. Inside [`Self::answering`].
     pub(super) fn hand_on(&self, entry: Option<(Ino, &Name)>, attr: &Attr) -> HandedOn {
         let handed = self.vfs.hand_on(entry, attr);
-        handed.unwrap_or_else(|| self.fixed(attr))
+        let mut handed = handed.unwrap_or_else(|| self.fixed(attr));
+        if !self.keeps_names {
+            handed.entry = Duration::ZERO;
+        }
+        handed
     }
 
     fn fixed(&self, attr: &Attr) -> HandedOn {

@@ -12,6 +12,7 @@ mod signals;
 mod subdir;
 mod umount;
 
+pub use crate::fuse::{Ids, Squash};
 pub use error::MountError;
 pub use lifecycle::{MOUNT_WITHIN, Mounted, mount};
 pub use mountpoint::{MountEntry, curlew_mount_at};

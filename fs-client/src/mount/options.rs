@@ -1,6 +1,6 @@
 //! What a mount's owner can choose. Parsing is the command line's.
 
-use crate::fuse::AdapterOptions;
+use crate::fuse::{AdapterOptions, Squash};
 use crate::vfs::VfsOptions;
 use meta_client::{MirrorOptions, ReadFrom};
 use meta_core::ids::Ino;
@@ -23,6 +23,8 @@ pub struct MountOptions {
     pub subdir: Option<PathBuf>,
     /// Let other users in. Anybody but root needs `user_allow_other` in /etc/fuse.conf for it.
     pub allow_other: bool,
+    /// Whose requests are made as somebody else's.
+    pub squash: Squash,
     /// Mount over a directory that has names, or over another mount.
     pub nonempty: bool,
     /// What is mounted, as the table of mounts names it; `None` for the volume's name.
@@ -76,6 +78,7 @@ impl Default for MountOptions {
             read_only: false,
             subdir: None,
             allow_other: rustix::process::geteuid().is_root(),
+            squash: Squash::Nobody,
             nonempty: false,
             fs_name: None,
             suid: false,
@@ -137,6 +140,7 @@ impl MountOptions {
             background_max: self.background_max.max(1),
             direct_io: self.direct_io,
             root,
+            squash: self.squash,
         }
     }
 
@@ -146,6 +150,7 @@ impl MountOptions {
             read_only,
             subdir,
             allow_other,
+            squash,
             nonempty: _,
             fs_name: _,
             suid,
@@ -168,10 +173,17 @@ impl MountOptions {
             backup_meta,
             busy_grace: _,
         } = self;
+        let (root_squash, all_squash) = match squash {
+            Squash::Nobody => (None, None),
+            Squash::Root(ids) => (Some(ids.to_string()), None),
+            Squash::All(ids) => (None, Some(ids.to_string())),
+        };
         serde_json::json!({
             "read_only": read_only,
             "subdir": subdir.as_ref().map(|path| path.to_string_lossy()),
             "allow_other": allow_other,
+            "root_squash": root_squash,
+            "all_squash": all_squash,
             "suid": suid,
             "dev": dev,
             "exec": exec,

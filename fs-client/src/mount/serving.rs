@@ -272,9 +272,11 @@ fn config(about: &About, options: &MountOptions) -> Config {
         MountOption::FSName(fs_name(about, options)),
         // As a kernel option, so that it is set with and without fusermount.
         MountOption::CUSTOM("subtype=curlew".to_owned()),
-        MountOption::DefaultPermissions,
         MountOption::NoAtime,
     ];
+    if options.squash.kernel_checks() {
+        list.push(MountOption::DefaultPermissions);
+    }
     let flag = |on: bool, yes: MountOption, no: MountOption| if on { yes } else { no };
     list.push(flag(options.read_only, MountOption::RO, MountOption::RW));
     list.push(flag(options.suid, MountOption::Suid, MountOption::NoSuid));

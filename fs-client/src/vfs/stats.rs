@@ -33,6 +33,7 @@ ops! {
     ReadDirPlus => "readdirplus", ReleaseDir => "releasedir", StatFs => "statfs",
     SetXattr => "setxattr", GetXattr => "getxattr", ListXattr => "listxattr",
     RemoveXattr => "removexattr", Fallocate => "fallocate", Lseek => "lseek",
+    Access => "access",
 }
 
 #[derive(Debug, Default)]
