@@ -30,7 +30,7 @@ fn taken_for(caller: Caller, options: &serde_json::Value) -> Result<Caller> {
     let Some(ids) = said("all_squash").or(root) else {
         return Ok(caller);
     };
-    let ids: Ids = ids.parse().map_err(|why| anyhow!("{ids}: {why}"))?;
+    let ids = ids.parse::<Ids>().map_err(|why| anyhow!("{ids}: {why}"))?;
     let (Ids { uid, gid }, groups) = (ids, Vec::new());
     Ok(Caller { uid, gid, groups })
 }

@@ -104,6 +104,40 @@ async fn what_one_mount_changes_the_other_never_shows_as_it_was() {
     two.unmount().expect("unmounted");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_changes_in_a_directory_is_seen_at_once_where_it_is_a_root() {
+    if skip_unless_fuse("what_changes_in_a_directory_is_seen_at_once_where_it_is_a_root") {
+        return;
+    }
+    let _turn = beside_others().expect("the turn");
+    let (cluster, whole, other) = two_mounts("rooted").await;
+    let dir = whole.path().join("a/b");
+    fs::create_dir_all(&dir).expect("directories");
+    let (point, log) = (cluster.dir().join("part"), cluster.dir().join("part.log"));
+    let url = cluster.url("vol");
+    let part = Mount::start(&url, &point, &log, &["--subdir", "/a/b"]).expect("mounted");
+    changes_are_seen(&dir, part.path(), 30).expect("seen in the root");
+    changes_are_seen(part.path(), &dir, 30).expect("seen in the directory");
+    for round in 0..20 {
+        // The root itself: its mode, and what is moved into it and out of it.
+        let mode = 0o700 + round % 8;
+        fs::set_permissions(&dir, fs::Permissions::from_mode(mode)).expect("chmod");
+        let seen = part.path().metadata().expect("metadata").mode();
+        assert_eq!(seen & 0o777, mode);
+        let (outside, inside) = (other.path().join("moving"), part.path().join("moving"));
+        fs::write(&outside, "x").expect("written");
+        assert!(!inside.exists(), "it is elsewhere yet");
+        fs::rename(&outside, other.path().join("a/b/moving")).expect("moved in");
+        assert!(inside.exists(), "it was moved in");
+        fs::rename(other.path().join("a/b/moving"), &outside).expect("moved out");
+        assert!(!inside.exists(), "it was moved out");
+        fs::remove_file(&outside).expect("removed");
+    }
+    for mount in [part, other, whole] {
+        mount.unmount().expect("unmounted");
+    }
+}
+
 /// Looks at every file of a tree, as `ls -lR` does.
 fn walk(dir: &Path) -> Result<u64> {
     let mut files = 0;

@@ -46,10 +46,10 @@ struct HelperArgs {
     fake: bool,
     /// Does nothing: there is no table of mounts to be written
     #[arg(short = 'n', action = ArgAction::Count)]
-    no_table: u8,
+    _no_table: u8,
     /// Does nothing: what there is to say goes to the log
     #[arg(short = 'v', action = ArgAction::Count)]
-    verbose: u8,
+    _verbose: u8,
     /// The type that the mount was asked for by
     #[arg(short = 't', value_name = "TYPE")]
     kind: Option<String>,
@@ -108,7 +108,7 @@ fn mount_args(helper: HelperArgs) -> Result<MountArgs> {
     if helper.namespace.is_some() {
         return Err(Usage::error("-N: run it in the mount namespace itself"));
     }
-    let mut line: Vec<OsString> = ["curlew", "mount", "-d"].map(Into::into).into();
+    let mut line: Vec<OsString> = ["curlew", "mount", "-d"].map(OsString::from).into();
     let flags = flags();
     let mut is_named = false;
     for word in words::split(&helper.options)? {
@@ -150,7 +150,7 @@ mod tests {
     use std::time::Duration;
 
     fn parsed(words: &[&str]) -> Result<MountArgs> {
-        let line = [&[NAME], words].concat();
+        let line = [&[NAME][..], words].concat();
         mount_args(HelperArgs::try_parse_from(line)?)
     }
 

@@ -5,10 +5,10 @@ use super::errno;
 use super::virtual_files::VirtualFile;
 use crate::vfs::{Op, VfsError};
 use fuser::{AccessFlags, ReplyEmpty, Request};
-use meta_core::attr::{Attr, Caller};
+use meta_core::attr::{Attr, Caller, FileKind};
 use meta_core::ids::Ino;
 use meta_core::outcome::Refusal;
-use meta_core::read::{may_execute, may_open};
+use meta_core::read::{may_open, may_search};
 
 impl Adapter {
     pub(super) fn check_access(
@@ -45,4 +45,13 @@ fn check(attr: &Attr, caller: &Caller, mask: AccessFlags) -> Result<(), VfsError
         may_execute(attr, caller)?;
     }
     Ok(())
+}
+
+/// Whether a caller may execute a file, or search it if it is a directory: both are one bit.
+pub(super) fn may_execute(file: &Attr, caller: &Caller) -> Result<(), Refusal> {
+    let as_directory = Attr {
+        kind: FileKind::Directory,
+        ..file.clone()
+    };
+    may_search(&as_directory, caller)
 }

@@ -3,6 +3,7 @@
 
 use super::caller::Callers;
 use super::errno;
+use super::interrupt::Interrupts;
 use super::reply::{file_attr, timestamp};
 use super::root::Root;
 use super::shows::Shows;
@@ -62,6 +63,7 @@ pub struct Adapter {
     pub(super) callers: Callers,
     pub(super) virtuals: Arc<VirtualFiles>,
     pub(super) shows: Shows,
+    pub(super) interrupts: Interrupts,
 }
 
 impl Adapter {
@@ -76,6 +78,7 @@ impl Adapter {
             vfs,
             runtime,
             root,
+            interrupts: Interrupts::default(),
             callers: Callers::new(options.squash),
             options,
             virtuals: Arc::new(VirtualFiles::new(about, mounted)),

@@ -73,5 +73,7 @@ pub(super) const BUFFER_TOO_SMALL: Errno = Errno::ERANGE;
 pub(super) const RESERVED: Errno = Errno::EPERM;
 /// A virtual file is opened to be written, or by somebody who may not.
 pub(super) const READ_ONLY_FILE: Errno = Errno::EACCES;
+/// The caller is told to end, and waits no longer.
+pub(super) const INTERRUPTED: Errno = Errno::EINTR;
 /// The handle is none.
 pub(super) const BAD_HANDLE: Errno = Errno::EBADF;

@@ -1,9 +1,10 @@
 //! fuser's trait on one side, the file system on the other: decoding and encoding only.
 
+use super::access::may_execute;
 use super::adapter::{Adapter, FILE_ATTR_TTL, GENERATION};
-use super::decode::{Allocation, added, answer_xattr, checked, how, kind_of, removed, set_time};
+use super::decode::{Allocation, checked, how, kind_of, set_time};
 use super::errno;
-use super::reply::{file_attr, ino};
+use super::reply::file_attr;
 use super::virtual_files::{VirtualFile, is_virtual};
 use crate::vfs::{HandleId, ListAttrs, Op, SeekFor, Vfs, VfsError, WriteHow};
 use bytes::Bytes;
@@ -14,10 +15,9 @@ use fuser::{
     ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use meta_core::attr::Caller;
-use meta_core::command::{NewNode, RenameMode, SetAttr, XattrMode};
+use meta_core::command::{NewNode, RenameMode, SetAttr};
 use meta_core::limits::FILE_BYTES_MAX;
 use meta_core::outcome::Refusal;
-use meta_core::read::may_execute;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -386,6 +386,8 @@ impl Filesystem for Adapter {
         let call = self.call(Op::Write, request, format_args!("{file},{size},{offset}"));
         // Pages that the kernel writes back have a place, whatever the descriptor is open for.
         let from_pages = write_flags.contains(WriteFlags::FUSE_WRITE_CACHE);
+        // They may be somebody else's bytes.
+        let call = if from_pages { call.to_its_end() } else { call };
         let sync = flags.0 & (libc::O_DIRECT | libc::O_SYNC | libc::O_DSYNC) != 0;
         let how = WriteHow {
             append: flags.0 & libc::O_APPEND != 0 && !from_pages,

@@ -15,6 +15,7 @@ mod caller;
 mod decode;
 mod errno;
 mod filesystem;
+mod interrupt;
 mod listing;
 mod reply;
 mod root;

@@ -23,7 +23,7 @@ impl FromStr for Ids {
 
     /// Reads `UID:GID`. The user 0 is none that one is taken for, and the last number of each is no id.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let number = |text: &str| text.parse().ok().filter(|id| *id != u32::MAX);
+        let number = |text: &str| text.parse::<u32>().ok().filter(|id| *id != u32::MAX);
         let read = text.split_once(':');
         let read = read.and_then(|(uid, gid)| Some((number(uid)?, number(gid)?)));
         match read {

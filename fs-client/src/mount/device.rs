@@ -27,7 +27,7 @@ pub(super) fn check() -> Result<(), MountError> {
         hint: hint(&error),
         error,
     })?;
-    if mounts_itself() || helper_is_there(&std::env::var_os) {
+    if mounts_itself() || helper_is_there(&|name: &str| std::env::var_os(name)) {
         Ok(())
     } else {
         Err(MountError::NoHelper)

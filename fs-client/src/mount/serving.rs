@@ -134,7 +134,9 @@ impl Serving {
     ) -> Result<Self, MountError> {
         let path = mountpoint::check(path, options.nonempty)?;
         let config = config(&about, options);
-        about.config["root_inode"] = root.0.into();
+        if let Some(config) = about.config.as_object_mut() {
+            config.insert("root_inode".to_owned(), root.0.into());
+        }
         let adapter = options.adapter(root);
         let adapter = Adapter::new(vfs.clone(), Handle::current(), about, adapter);
         let shows = adapter.shows();

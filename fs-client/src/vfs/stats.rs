@@ -36,6 +36,44 @@ ops! {
     Access => "access",
 }
 
+impl Op {
+    /// Whether a request of this kind may change something, or tells whether that is stored.
+    pub fn changes(self) -> bool {
+        match self {
+            Self::Lookup
+            | Self::GetAttr
+            | Self::ReadLink
+            | Self::Open
+            | Self::Read
+            | Self::OpenDir
+            | Self::ReadDir
+            | Self::ReadDirPlus
+            | Self::StatFs
+            | Self::GetXattr
+            | Self::ListXattr
+            | Self::Lseek
+            | Self::Access => false,
+            Self::SetAttr
+            | Self::Mknod
+            | Self::Mkdir
+            | Self::Unlink
+            | Self::Rmdir
+            | Self::Symlink
+            | Self::Rename
+            | Self::Link
+            | Self::Create
+            | Self::Write
+            | Self::Flush
+            | Self::Release
+            | Self::Fsync
+            | Self::ReleaseDir
+            | Self::SetXattr
+            | Self::RemoveXattr
+            | Self::Fallocate => true,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct OpCounter {
     count: AtomicU64,

@@ -69,6 +69,18 @@ impl World {
         mount
     }
 
+    /// Why there is no mount with these options.
+    pub(crate) fn mount_refused(&self, options: &MountOptions) -> MountError {
+        let directory = tempfile::tempdir().expect("a directory");
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let vfs_options = options.vfs(twin::BLOCK_BYTES);
+        let (vfs, _session) =
+            runtime.block_on(async { twin::mount(&self.engine, &self.store, vfs_options) });
+        let mut signals = signals(&[]);
+        let start = Serving::start(vfs, directory.path(), about(), options, &mut signals);
+        runtime.block_on(start).expect_err("no mount")
+    }
+
     pub(crate) fn mount_at(&self, path: &Path, options: &MountOptions) -> Mounted {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()

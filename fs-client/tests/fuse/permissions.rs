@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Runs a shell command as somebody; says whether it succeeded.
-fn somebody(uid: u32, gid: u32, command: &str, path: &Path) -> bool {
+pub(crate) fn somebody(uid: u32, gid: u32, command: &str, path: &Path) -> bool {
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").arg(command).arg("sh").arg(path);
     // A process made by root loses root's supplementary groups here as well.

@@ -190,6 +190,22 @@ struct Wire {
     commits: u64,
 }
 
+/// One that waits, counted as long as it does.
+pub(crate) struct Waits<'a>(&'a std::sync::atomic::AtomicU64);
+
+impl<'a> Waits<'a> {
+    pub(crate) fn at(count: &'a std::sync::atomic::AtomicU64) -> Self {
+        count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
 /// A mount's session with the engine.
 #[derive(Debug)]
 pub(crate) struct TwinSession {
@@ -197,6 +213,10 @@ pub(crate) struct TwinSession {
     wire: Mutex<Wire>,
     /// While it is held, no operation is answered.
     pub(crate) gate: tokio::sync::RwLock<()>,
+    /// While it is held, no operation that changes something is answered.
+    pub(crate) changing: tokio::sync::RwLock<()>,
+    /// Operations and questions that wait for one of the two.
+    waiting: std::sync::atomic::AtomicU64,
     /// While it is held, the session does not end.
     pub(crate) closing: tokio::sync::RwLock<()>,
     /// How often it was told to end.
@@ -209,6 +229,8 @@ impl TwinSession {
             engine: Arc::clone(engine),
             wire: Mutex::default(),
             gate: tokio::sync::RwLock::new(()),
+            changing: tokio::sync::RwLock::new(()),
+            waiting: std::sync::atomic::AtomicU64::new(0),
             closing: tokio::sync::RwLock::new(()),
             closes: std::sync::atomic::AtomicU64::new(0),
         };
@@ -243,6 +265,19 @@ impl TwinSession {
 
     pub(crate) fn commits(&self) -> u64 {
         self.wire.lock().commits
+    }
+
+    /// How many operations and questions wait.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.waiting.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    async fn pass<'a>(
+        &self,
+        gate: &'a tokio::sync::RwLock<()>,
+    ) -> tokio::sync::RwLockReadGuard<'a, ()> {
+        let _counted = Waits::at(&self.waiting);
+        gate.read().await
     }
 
     fn run(&self, caller: Caller, operation: Operation) -> Result<Success, VfsError> {
@@ -282,7 +317,8 @@ impl MetaApi for TwinSession {
         operation: Operation,
     ) -> BoxFuture<'_, Result<Success, VfsError>> {
         async move {
-            let _open = self.gate.read().await;
+            let _open = self.pass(&self.gate).await;
+            let _may_change = self.pass(&self.changing).await;
             self.run(caller, operation)
         }
         .boxed()
@@ -290,7 +326,7 @@ impl MetaApi for TwinSession {
 
     fn query(&self, caller: Caller, body: QueryBody) -> BoxFuture<'_, Result<Answer, VfsError>> {
         async move {
-            let _open = self.gate.read().await;
+            let _open = self.pass(&self.gate).await;
             let query = Query {
                 volume: self.engine.volume(),
                 caller,

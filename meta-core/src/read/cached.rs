@@ -23,14 +23,6 @@ pub fn may_search(directory: &Attr, caller: &Caller) -> Result<(), Refusal> {
     access::check_attr(directory, caller, EXECUTE)
 }
 
-/// Whether a caller may execute a file, or search it if it is a directory.
-///
-/// # Errors
-/// [`Refusal::AccessDenied`].
-pub fn may_execute(file: &Attr, caller: &Caller) -> Result<(), Refusal> {
-    access::check_attr(file, caller, EXECUTE)
-}
-
 /// The file that a name leads to, whoever asks.
 ///
 /// # Errors
