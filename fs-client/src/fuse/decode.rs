@@ -5,13 +5,14 @@ use super::reply::timestamp;
 use super::virtual_files::VirtualFile;
 use crate::vfs::{OpenHow, VfsError};
 use fuser::{OpenAccMode, OpenFlags, TimeOrNow};
-use meta_core::attr::FileKind;
+use meta_core::attr::{FileKind, Timestamp};
 use meta_core::command::{FallocateMode, SetTime};
 use meta_core::ids::Ino;
 use meta_core::name::Name;
 use meta_core::outcome::Refusal;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::time::SystemTime;
 
 /// The kernel's mark of an open for execution, which it passes on among the flags.
 const OPEN_TO_EXECUTE: i32 = 0x20;
@@ -97,6 +98,48 @@ pub(super) fn kind_of(mode: u32) -> Option<FileKind> {
 pub(super) fn set_time(time: TimeOrNow) -> SetTime {
     match time {
         TimeOrNow::Now => SetTime::Now,
-        TimeOrNow::SpecificTime(time) => SetTime::At(timestamp(time)),
+        TimeOrNow::SpecificTime(time) => SetTime::At(decoded(time)),
+    }
+}
+
+/// A time as the kernel sent it. fuser takes the nanoseconds of a time before 1970 to lie before its
+/// second, and the kernel means them to lie behind it.
+fn decoded(time: SystemTime) -> Timestamp {
+    let Err(before) = time.duration_since(SystemTime::UNIX_EPOCH) else {
+        return timestamp(time);
+    };
+    let before = before.duration();
+    Timestamp {
+        seconds: i64::try_from(before.as_secs()).map_or(i64::MIN, |seconds| -seconds),
+        nanos: before.subsec_nanos(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn times_before_1970_are_set_as_the_kernel_sent_them() {
+        // What fuser makes of -1 s and 1 ns: 1.000000001 s before 1970.
+        let sent = SystemTime::UNIX_EPOCH - Duration::new(1, 1);
+        let wanted = Timestamp {
+            seconds: -1,
+            nanos: 1,
+        };
+        assert_eq!(set_time(TimeOrNow::SpecificTime(sent)), SetTime::At(wanted));
+        let sent = SystemTime::UNIX_EPOCH - Duration::new(2, 0);
+        let wanted = Timestamp {
+            seconds: -2,
+            nanos: 0,
+        };
+        assert_eq!(set_time(TimeOrNow::SpecificTime(sent)), SetTime::At(wanted));
+        let sent = SystemTime::UNIX_EPOCH + Duration::new(2, 5);
+        let wanted = Timestamp {
+            seconds: 2,
+            nanos: 5,
+        };
+        assert_eq!(set_time(TimeOrNow::SpecificTime(sent)), SetTime::At(wanted));
     }
 }
