@@ -17,6 +17,7 @@ pub mod demo;
 pub mod fixture;
 pub mod freezer;
 pub mod fuse;
+pub mod fuzz;
 pub mod history;
 pub mod http;
 pub mod loop_image;

@@ -28,6 +28,8 @@ pub enum Kind {
 pub struct LoopImage {
     image: PathBuf,
     point: PathBuf,
+    /// Of its mount, with commas.
+    options: String,
     mounted: bool,
 }
 
@@ -68,6 +70,25 @@ impl LoopImage {
     /// # Errors
     /// When a command fails; what it said is in the error.
     pub fn new(kind: Kind, dir: &Path, point: &Path) -> Result<Self> {
+        Self::with(kind, dir, point, &[], "loop")
+    }
+
+    /// As [`LoopImage::new`], ext4 with what `features` name, and mounted with more options.
+    ///
+    /// # Errors
+    /// As [`LoopImage::new`].
+    pub fn ext4(dir: &Path, point: &Path, features: &str, options: &str) -> Result<Self> {
+        let options = format!("loop,{options}");
+        Self::with(Kind::Ext4, dir, point, &["-O", features], &options)
+    }
+
+    fn with(
+        kind: Kind,
+        dir: &Path,
+        point: &Path,
+        arguments: &[&str],
+        options: &str,
+    ) -> Result<Self> {
         fs::create_dir_all(point).with_context(|| format!("cannot make {}", point.display()))?;
         let name = point.file_name().unwrap_or_default().to_string_lossy();
         let image = dir.join(format!("{name}.image"));
@@ -76,19 +97,26 @@ impl LoopImage {
             Kind::Ext4 => Command::new("mkfs.ext4"),
             Kind::Xfs => Command::new("mkfs.xfs"),
         };
-        run(format.arg("-q").arg(&image))?;
+        run(format.arg("-q").args(arguments).arg(&image))?;
         let mut made = Self {
             image,
             point: point.to_owned(),
+            options: options.to_owned(),
             mounted: false,
         };
         made.mount()?;
         Ok(made)
     }
 
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        &self.point
+    }
+
     fn mount(&mut self) -> Result<()> {
         let mut mount = Command::new("mount");
-        run(mount.args(["-o", "loop"]).arg(&self.image).arg(&self.point))?;
+        mount.arg("-o").arg(&self.options);
+        run(mount.arg(&self.image).arg(&self.point))?;
         self.mounted = true;
         Ok(())
     }

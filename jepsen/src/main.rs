@@ -7,6 +7,7 @@ use jepsen::campaign::{self, CampaignOptions, Nemesis, Outcome, Workload};
 use jepsen::checker::Verdict;
 use jepsen::demo::{self, DemoOptions};
 use jepsen::fixture;
+use jepsen::fuzz::{self, FuzzOptions};
 use jepsen::network::{Network, NetworkChoice};
 use jepsen::power;
 use jepsen::process::end_with_proof;
@@ -81,6 +82,31 @@ enum Command {
         #[arg(long)]
         dir: PathBuf,
     },
+    /// Does random operations on a real mount and on ext4, and compares all that can be seen
+    FuzzMount {
+        /// Where randomness begins: plan N is that of seed SEED + N
+        #[arg(long)]
+        seed: u64,
+        /// How many plans
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+        plans: u64,
+        /// Operations of each
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        operations: u32,
+        /// On two mounts of one volume, by turns and at once, instead of one
+        #[arg(long)]
+        pair: bool,
+        /// The second mount reads at the nearest member, in a cluster of three
+        #[arg(long, requires = "pair")]
+        nearest: bool,
+    },
+    /// Does operations as it is told on standard input: what `fuzz-mount` starts
+    #[command(hide = true)]
+    FuzzWorker {
+        /// Whom it runs as
+        #[arg(long)]
+        process: usize,
+    },
     /// Serves a directory as S3 on loopback, with fixed keys, until it is ended: for tests only
     S3Server {
         /// Whose directories are the buckets
@@ -139,9 +165,12 @@ fn start(command: Command) -> Result<ExitCode> {
         Command::Run(arguments) => Network::choose(arguments.network)?,
         _ => Network::Proxies("all else stays on it".to_owned()),
     };
-    // These two wait in calls that nothing interrupts, and leave nothing behind: a signal ends them as
+    // These wait in calls that nothing interrupts, and leave nothing behind: a signal ends them as
     // it ends any program. Of a proof's end what it started is told by the system.
-    let waits = matches!(command, Command::Proof { .. } | Command::FileWorker { .. });
+    let waits = matches!(
+        command,
+        Command::Proof { .. } | Command::FileWorker { .. } | Command::FuzzWorker { .. }
+    );
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     if waits {
         return runtime.block_on(run(command, network));
@@ -174,6 +203,27 @@ async fn run(command: Command, network: Network) -> Result<ExitCode> {
         Command::Fixture { dir } => {
             let about = fixture::make(&dir).await?;
             println!("{}", serde_json::to_string(&about)?);
+            true
+        }
+        Command::FuzzMount {
+            seed,
+            plans,
+            operations,
+            pair,
+            nearest,
+        } => {
+            let options = FuzzOptions {
+                seed,
+                plans,
+                operations: operations as usize,
+                pair,
+                nearest,
+            };
+            println!("{}", fuzz::run(options).await?);
+            true
+        }
+        Command::FuzzWorker { process } => {
+            fuzz::work(process)?;
             true
         }
         Command::FileWorker { dir } => {

@@ -1,0 +1,62 @@
+//! Random operations on real mounts, beside the same ones on ext4 in a loop image.
+//!
+//! A [plan](plan::plan) of operations follows from a seed. Five processes, of root and of two other
+//! users, execute it on both file systems: most steps one after the other, some at once in directories
+//! of their own. After each step outcome, attributes, extended attributes and link targets are
+//! compared, and at the end the whole trees with what the files contain. Of two mounts of a volume
+//! ([`FuzzOptions::pair`]) steps alternate between the mounts, and both must show each change when it is
+//! answered; of two changes at once (a *race*) the outcome must be that of one of the two orders, as
+//! ext4 has them.
+//!
+//! # What is not compared
+//!
+//! All that is left out is listed here, and nowhere else:
+//!
+//! | what | why |
+//! |---|---|
+//! | `st_blocks`, `st_blksize`, `st_dev` | each file system's own |
+//! | `st_ino` | only which names are of one file is compared |
+//! | sizes of directories | ext4 counts blocks |
+//! | the order of a listing, and places in it | each file system's own; that what stays is told exactly once is checked of each, also after going back to a place |
+//! | what is a hole | a file system may tell fewer holes; that no data are in one is checked of each |
+//! | values of times that were not set | only which times a step changed is compared (of a fourth of the steps), and values that utimensat set |
+//! | access times of reads | ext4 is mounted `noatime`, as Curlew behaves |
+//! | numbers of `statfs` | that they are sane is checked of each |
+//! | direct I/O that is not aligned to 4,096 bytes, and direct appends | ext4 refuses them |
+//! | places from 16 TiB to 2^57 | ext4 ends there |
+//! | more than 3 MiB of extended attributes, or many names of them | ext4 has room for few |
+//! | times before 1901 and after 2446 | ext4 has none |
+//! | chown that names neither a user nor a group | the kernel tells a mount of it as of no change, and ext4 sets ctime |
+//! | an extended attribute that is to be new and to be there already | EINVAL here, and what ext4 finds first there; it never succeeds |
+//! | programs, set-user-id, devices | both are mounted `nosuid,nodev` |
+//! | fallocate with a mode, RENAME_WHITEOUT, ACLs, O_TMPFILE | not in this version: it must refuse them (`run::is_offered`) |
+//! | data read through a handle that was opened before the other mount changed the file | not ordered (`docs/SEMANTICS.md`); how often it was old is told |
+
+mod act;
+mod facts;
+mod handle;
+mod minimise;
+mod op;
+mod outcome;
+mod plan;
+mod run;
+mod stage;
+mod worker;
+
+pub use stage::{again, missing, run};
+pub use worker::work;
+
+/// What is executed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FuzzOptions {
+    /// Plan N is that of seed `seed` + N.
+    pub seed: u64,
+    /// How many plans.
+    pub plans: u64,
+    /// Operations of each.
+    pub operations: usize,
+    /// Two mounts of a volume.
+    pub pair: bool,
+    /// The second one reads at the nearest member of three.
+    pub nearest: bool,
+}
