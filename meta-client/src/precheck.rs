@@ -64,7 +64,10 @@ pub(crate) fn operation(caller: &Caller, operation: &Operation) -> Result<(), Re
         | Operation::Rmdir { .. }
         | Operation::Rename { .. }
         | Operation::ClaimTask { .. }
-        | Operation::ReleaseTask { .. } => Ok(()),
+        | Operation::ReleaseTask { .. }
+        | Operation::Lock(_)
+        | Operation::Unlock(_)
+        | Operation::CancelLock { .. } => Ok(()),
     }
 }
 

@@ -67,7 +67,10 @@ impl Changes {
             Operation::GrantSlices { .. }
             | Operation::ClaimTask { .. }
             | Operation::ReleaseTask { .. }
-            | Operation::FinishBackup(_) => Self::default(),
+            | Operation::FinishBackup(_)
+            | Operation::Lock(_)
+            | Operation::Unlock(_)
+            | Operation::CancelLock { .. } => Self::default(),
         }
     }
 

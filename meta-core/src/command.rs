@@ -4,6 +4,7 @@ use crate::attr::{Caller, FileKind, Timestamp};
 use crate::changelog::SealedRecord;
 use crate::ids::{ChunkIndex, ClusterId, Ino, Level, Seq, SessionId, SliceId, SlotIndex};
 use crate::ids::{VolumeId, VolumeUuid};
+use crate::lock::{LockKind, LockRequest, UnlockRequest};
 use crate::name::Name;
 use crate::outcome::{StopReason, Token};
 use crate::task::{NewBackup, Task};
@@ -309,6 +310,19 @@ pub enum Operation {
     },
     /// Tells of a backup that the session was given to make.
     FinishBackup(NewBackup),
+    /// Takes a lock, or waits for it, or asks how a request stands that waits.
+    Lock(LockRequest),
+    /// Gives back what the owner has locked in a range.
+    Unlock(UnlockRequest),
+    /// Ends a request that waits.
+    CancelLock {
+        /// The kind of the lock.
+        kind: LockKind,
+        /// The owner's number in its session.
+        owner: u64,
+        /// The number that it waits under.
+        ticket: u64,
+    },
 }
 
 /// Makes a file.

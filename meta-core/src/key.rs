@@ -27,6 +27,11 @@
 //! | follower | 0x87 | name | where a mirror of this volume is, as JSON |
 //! | claim | 0x88 | task u8 | [`crate::row::TaskClaim`] |
 //! | backup | 0x89 | - | [`crate::task::Backup`] |
+//! | lock | 0x8a | 0u8, ino u64, domain u8, session u64, kind u8, owner u64, first byte u64 | [`crate::row::LockRow`] |
+//! | | | 1u8, session u64, ino u64, domain u8 | nothing: the session has locks there |
+//! | | | 2u8, session u64 | [`crate::row::SessionLocks`] |
+//! | waiter | 0x8b | 0u8, ino u64, domain u8, place u64 | [`crate::row::Waiter`] |
+//! | | | 1u8, session u64, kind u8, owner u64, ticket u64 | [`crate::row::WaitPlace`] |
 //! | cluster | 0x90 | - | [`crate::row::Cluster`] |
 //! | volume name | 0x91 | name | [`crate::row::VolumeRef`] |
 //! | session | 0x92 | session u64 | [`crate::row::Session`] |
@@ -38,6 +43,7 @@
 
 use crate::ids::{ChunkIndex, DentryNumber, Epoch, Ino, Seq, SessionId, SliceId, SliceOrder};
 use crate::ids::{SlotIndex, VolumeId};
+use crate::lock::{LockDomain, LockOwner};
 use crate::name::Name;
 use crate::task::Task;
 
@@ -93,6 +99,10 @@ pub enum Table {
     Claim = 0x88,
     /// The last backup of the volume's metadata.
     Backup = 0x89,
+    /// Locks on files, and which sessions have some.
+    Lock = 0x8a,
+    /// Requests for locks that wait.
+    Waiter = 0x8b,
     /// The cluster's identity and counters.
     Cluster = 0x90,
     /// Volumes by name.
@@ -103,7 +113,7 @@ pub enum Table {
 
 impl Table {
     /// All tables.
-    const ALL: [Self; 27] = [
+    const ALL: [Self; 29] = [
         Self::Counters,
         Self::Settings,
         Self::Epoch,
@@ -128,6 +138,8 @@ impl Table {
         Self::Follower,
         Self::Claim,
         Self::Backup,
+        Self::Lock,
+        Self::Waiter,
         Self::Cluster,
         Self::VolumeName,
         Self::Session,
@@ -224,6 +236,13 @@ pub fn split(key: &[u8]) -> Option<(VolumeId, u8, &[u8])> {
 pub struct Ids<'k>(pub &'k [u8]);
 
 impl Ids<'_> {
+    /// Takes an 8-bit number.
+    pub fn u8(&mut self) -> Option<u8> {
+        let (number, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*number)
+    }
+
     /// Takes a 32-bit number.
     pub fn u32(&mut self) -> Option<u32> {
         let (number, rest) = self.0.split_first_chunk::<4>()?;
@@ -360,6 +379,80 @@ pub fn claim(volume: VolumeId, task: Task) -> Vec<u8> {
     Key::new(volume, Table::Claim).u8(task as u8).done()
 }
 
+/// The kinds of rows of locks: by file, by session, and how many a session has.
+pub(crate) const LOCKS_BY_FILE: u8 = 0;
+pub(crate) const LOCKS_BY_SESSION: u8 = 1;
+pub(crate) const LOCKS_COUNTED: u8 = 2;
+
+/// The prefix of the locks on a file.
+pub fn locks(volume: VolumeId, ino: Ino, domain: LockDomain) -> Vec<u8> {
+    by_file(volume, Table::Lock, ino, domain).done()
+}
+
+fn by_file(volume: VolumeId, table: Table, ino: Ino, domain: LockDomain) -> Key {
+    let key = Key::new(volume, table).u8(LOCKS_BY_FILE);
+    key.u64(ino.0).u8(domain as u8)
+}
+
+/// The key of a lock.
+pub fn lock(volume: VolumeId, ino: Ino, owner: LockOwner, first: u64) -> Vec<u8> {
+    let key = by_file(volume, Table::Lock, ino, owner.kind.domain());
+    owned(key, owner).u64(first).done()
+}
+
+fn owned(key: Key, owner: LockOwner) -> Key {
+    let key = key.u64(owner.session.0).u8(owner.kind as u8);
+    key.u64(owner.number)
+}
+
+/// The key that says that a session has locks on a file.
+pub fn locked(volume: VolumeId, session: SessionId, ino: Ino, domain: LockDomain) -> Vec<u8> {
+    let key = Key::new(volume, Table::Lock).u8(LOCKS_BY_SESSION);
+    key.u64(session.0).u64(ino.0).u8(domain as u8).done()
+}
+
+/// The prefix of the same, of all its files.
+pub fn locked_files(volume: VolumeId, session: SessionId) -> Vec<u8> {
+    let key = Key::new(volume, Table::Lock).u8(LOCKS_BY_SESSION);
+    key.u64(session.0).done()
+}
+
+/// The key of how many locks a session has.
+pub fn session_locks(volume: VolumeId, session: SessionId) -> Vec<u8> {
+    let key = Key::new(volume, Table::Lock).u8(LOCKS_COUNTED);
+    key.u64(session.0).done()
+}
+
+/// The prefix of a file's queue.
+pub fn waiters(volume: VolumeId, ino: Ino, domain: LockDomain) -> Vec<u8> {
+    by_file(volume, Table::Waiter, ino, domain).done()
+}
+
+/// The key of a place in it.
+pub fn waiter(volume: VolumeId, ino: Ino, domain: LockDomain, place: u64) -> Vec<u8> {
+    by_file(volume, Table::Waiter, ino, domain)
+        .u64(place)
+        .done()
+}
+
+/// The prefix of what a session waits for.
+pub fn session_waits(volume: VolumeId, session: SessionId) -> Vec<u8> {
+    let key = Key::new(volume, Table::Waiter).u8(LOCKS_BY_SESSION);
+    key.u64(session.0).done()
+}
+
+/// The prefix of what an owner waits for.
+pub fn owner_waits(volume: VolumeId, owner: LockOwner) -> Vec<u8> {
+    let key = Key::new(volume, Table::Waiter).u8(LOCKS_BY_SESSION);
+    owned(key, owner).done()
+}
+
+/// The key of one of these.
+pub fn wait(volume: VolumeId, owner: LockOwner, ticket: u64) -> Vec<u8> {
+    let key = Key::new(volume, Table::Waiter).u8(LOCKS_BY_SESSION);
+    owned(key, owner).u64(ticket).done()
+}
+
 /// The key behind volume and tag, as records and snapshots name it: `tag | ids`.
 pub fn in_volume(volume: VolumeId, tag_and_ids: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(4 + tag_and_ids.len());
@@ -386,12 +479,17 @@ pub fn record(volume: VolumeId, epoch: Epoch, seq: Seq) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    const OWNER: LockOwner = LockOwner {
+        session: SessionId(7),
+        kind: crate::lock::LockKind::Posix,
+        number: 8,
+    };
     const V: VolumeId = VolumeId(0x0102_0304);
 
     #[test]
     fn keys_have_frozen_bytes() {
         let name = Name::new(*b"n").expect("a valid name");
-        let cases: [(Vec<u8>, &str); 12] = [
+        let cases: [(Vec<u8>, &str); 17] = [
             (single(V, Table::Head), "0102030480"),
             (epoch(V, Epoch(5)), "01020304030005"),
             (
@@ -418,6 +516,27 @@ mod tests {
             (volume_name("vol"), "0000000091766f6c"),
             (claim(V, Task::Backup), "010203048801"),
             (single(V, Table::Backup), "0102030489"),
+            (
+                lock(V, Ino(5), OWNER, 6),
+                "010203048a000000000000000005000000000000000007010000000000000008\
+                 0000000000000006",
+            ),
+            (
+                locked(V, SessionId(7), Ino(5), LockDomain::Flock),
+                "010203048a010000000000000007000000000000000501",
+            ),
+            (
+                session_locks(V, SessionId(7)),
+                "010203048a020000000000000007",
+            ),
+            (
+                waiter(V, Ino(5), LockDomain::Record, 6),
+                "010203048b000000000000000005000000000000000006",
+            ),
+            (
+                wait(V, OWNER, 6),
+                "010203048b0100000000000000070100000000000000080000000000000006",
+            ),
             (record(V, Epoch(1), Seq(2)), "0102030400010000000000000002"),
         ];
         for (key, expected) in cases {

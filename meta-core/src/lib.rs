@@ -31,6 +31,7 @@ pub mod ids;
 pub mod key;
 pub mod kv;
 pub mod limits;
+pub mod lock;
 pub mod machine;
 pub mod name;
 pub mod outcome;

@@ -94,3 +94,17 @@ pub const BACKUP_NAME_BYTES_MAX: usize = 255;
 pub const FOLLOWERS_MAX: usize = 64;
 /// Bytes of what is said of a mirror: its own, or a volume's of its mirror.
 pub const MIRROR_INFO_BYTES_MAX: usize = 4096;
+/// Locks of one session, beyond which it is given none. Requests that waited before are served all the
+/// same.
+pub const LOCKS_PER_SESSION_MAX: usize = 16_384;
+/// Locks of one domain on one file.
+pub const LOCKS_PER_FILE_MAX: usize = 4096;
+/// Requests for locks of one session that wait.
+pub const LOCK_WAITERS_PER_SESSION_MAX: usize = 1024;
+/// Requests for locks of one domain on one file that wait.
+pub const LOCK_WAITERS_PER_FILE_MAX: usize = 1024;
+/// Owners that one command looks at to find who waits for whom. What it does not find in these, the
+/// next request of those who wait may.
+pub const LOCK_STEPS_MAX: u32 = 1024;
+/// Requests that one reply tells of as waiting no more; the others find out when they ask.
+pub const WOKEN_MAX: usize = 1024;

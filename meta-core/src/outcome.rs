@@ -4,6 +4,7 @@
 
 use crate::attr::{Attr, Timestamp};
 use crate::ids::{Epoch, Ino, Seq, SessionId, SliceId, VolumeId};
+use crate::lock::{LockState, Woken};
 use crate::task::Claim;
 use std::fmt;
 
@@ -93,6 +94,9 @@ pub enum Refusal {
     /// One symlink too many in a path (ELOOP). Only an answer to a question, never stored.
     #[error("too many levels of symbolic links")]
     Loop = 27,
+    /// The session, or the file, has as many locks as it can have.
+    #[error("no locks available")]
+    NoLocks = 28,
 }
 
 impl Refusal {
@@ -126,6 +130,7 @@ impl Refusal {
             25 => Self::MirrorGap,
             26 => Self::ClaimLost,
             27 => Self::Loop,
+            28 => Self::NoLocks,
             _ => return None,
         })
     }
@@ -315,6 +320,20 @@ pub enum Success {
     Mirrored(MirrorState),
     /// Whether the session was given the task that it offered itself for.
     Claimed(Claim),
+    /// How a request for a lock stands, and whose requests wait no more because a lock went with it.
+    Locked {
+        /// How it stands.
+        state: LockState,
+        /// Up to [`crate::limits::WOKEN_MAX`] requests.
+        woken: Vec<Woken>,
+    },
+    /// Locks went, and these requests wait no more.
+    Unlocked(Vec<Woken>),
+    /// A request for a lock waits no more. Otherwise it did not wait: it was granted before, perhaps.
+    LockCancelled {
+        /// Whether it waited.
+        waited: bool,
+    },
     /// A maintenance step was done.
     Maintained {
         /// Rows that the step removed.

@@ -4,6 +4,7 @@
 use crate::attr::{Attr, Caller};
 use crate::ids::{ChunkIndex, ClusterId, DentryNumber, Ino, Level, SessionId, SliceId, SliceOrder};
 use crate::ids::{Seq, VolumeId, VolumeUuid};
+use crate::lock::{GetLock, HeldLock};
 use crate::name::Name;
 use crate::outcome::{Refusal, Token};
 use crate::path::{Resolve, Resolved};
@@ -125,6 +126,8 @@ pub enum QueryBody {
     Followers,
     /// How the volume's backups stand in this cluster.
     Backup,
+    /// A lock that would be in the way of another.
+    GetLock(GetLock),
     /// Volumes of the cluster (asked of the cluster).
     Volumes {
         /// Continue after this one.
@@ -283,4 +286,6 @@ pub enum Answer {
     Followers(Vec<(String, Vec<u8>)>),
     /// To `Backup`.
     Backup(BackupStatus),
+    /// To `GetLock`.
+    Lock(Option<HeldLock>),
 }

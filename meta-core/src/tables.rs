@@ -1,12 +1,14 @@
 //! Typed reading of rows, for commands and for queries alike.
 
 use crate::ids::{ChunkIndex, DentryNumber, Ino, SessionId, SliceOrder, VolumeId};
-use crate::key::{self, Table};
+use crate::key::{self, Ids, Table};
 use crate::kv::{Family, KvRead};
+use crate::lock::{LockDomain, LockKind, LockOwner, LockSet};
 use crate::name::Name;
 use crate::outcome::{Fatal, Refusal, Stop};
 use crate::row::{
-    Cluster, Counters, Cut, Dentry, Head, Hole, Inode, Mirror, Named, Row, Session, Settings,
+    Cluster, Counters, Cut, Dentry, Head, Hole, Inode, LockRow, Mirror, Named, Row, Session,
+    Settings,
 };
 use std::ops::ControlFlow;
 
@@ -168,6 +170,19 @@ impl<'k, K: KvRead + ?Sized> Tables<'k, K> {
         Ok(rows)
     }
 
+    /// The locks of one domain on a file.
+    pub(crate) fn locks(&self, ino: Ino, domain: LockDomain) -> Result<LockSet, Fatal> {
+        let prefix = key::locks(self.volume, ino, domain);
+        let rows: Vec<(Vec<u8>, LockRow)> = self.rows(&prefix, usize::MAX)?;
+        let held = rows.into_iter().map(|(key, row)| {
+            let mut ids = Ids(key.get(prefix.len()..).unwrap_or_default());
+            let owner = lock_owner(&mut ids)?;
+            let first = ids.u64().ok_or(SHORT)?;
+            Ok(((owner, first), row.into()))
+        });
+        Ok(LockSet(held.collect::<Result<_, Fatal>>()?))
+    }
+
     /// A file's truncations by rising order, and so by rising length.
     pub(crate) fn cuts(&self, ino: Ino) -> Result<Vec<(Vec<u8>, u64, Cut)>, Fatal> {
         let rows: Vec<(Vec<u8>, Cut)> =
@@ -186,6 +201,19 @@ impl<K: KvRead + ?Sized> Tables<'_, K> {
         prefix.truncate(prefix.len() - size_of::<u64>());
         self.rows(&prefix, usize::MAX)
     }
+}
+
+const SHORT: Fatal = Fatal::Invariant("a key is too short");
+
+/// The owner in a key of a lock.
+pub(crate) fn lock_owner(ids: &mut Ids<'_>) -> Result<LockOwner, Fatal> {
+    let (session, kind, number) = (ids.u64(), ids.u8(), ids.u64());
+    let kind = kind.and_then(LockKind::from_number);
+    Ok(LockOwner {
+        session: SessionId(session.ok_or(SHORT)?),
+        kind: kind.ok_or(Fatal::Invariant("a lock without a kind"))?,
+        number: number.ok_or(SHORT)?,
+    })
 }
 
 /// The 64-bit number that a key ends with.

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The newest generation that this version reads.
-pub(crate) const NEWEST: u32 = HOLES;
+pub(crate) const NEWEST: u32 = LOCKS;
 /// The one that every version reads.
 pub(crate) const FIRST: u32 = 1;
 /// The one of tasks.
@@ -39,6 +39,8 @@ pub(crate) const LEASES: u32 = 6;
 
 /// The one of ranges that become holes, and of volumes above level 1.
 const HOLES: u32 = 7;
+/// The one of locks on files.
+pub(crate) const LOCKS: u32 = 8;
 
 /// The generation of a command.
 pub(crate) fn of(body: &CommandBody) -> u32 {
@@ -55,6 +57,7 @@ pub(crate) fn of(body: &CommandBody) -> u32 {
         | Operation::FinishBackup { .. } => TASKS,
         Operation::RemoveEntries { .. } => REMOVE_ENTRIES,
         Operation::Fallocate(_) => HOLES,
+        Operation::Lock(_) | Operation::Unlock(_) | Operation::CancelLock { .. } => LOCKS,
         _ => FIRST,
     }
 }

@@ -195,7 +195,11 @@ fn grows(body: &CommandBody) -> bool {
             // Two rows at most for a volume.
             | Operation::ClaimTask { .. }
             | Operation::ReleaseTask { .. }
-            | Operation::FinishBackup(_) => false,
+            | Operation::FinishBackup(_)
+            // Bounded, and who cannot lock cannot tidy up either.
+            | Operation::Lock(_)
+            | Operation::Unlock(_)
+            | Operation::CancelLock { .. } => false,
         },
         // Bounded, and without a session nobody could delete.
         CommandBody::OpenSession { .. }

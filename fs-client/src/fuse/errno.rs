@@ -43,6 +43,7 @@ fn of_refusal(refusal: Refusal) -> Errno {
         Refusal::Stale => Errno::ESTALE,
         Refusal::LimitReached => Errno::ENFILE,
         Refusal::Loop => Errno::ELOOP,
+        Refusal::NoLocks => Errno::ENOLCK,
         Refusal::GrantRevoked
         | Refusal::UnknownVolume
         | Refusal::VolumeExists

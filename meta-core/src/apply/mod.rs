@@ -2,6 +2,7 @@
 
 mod create;
 pub(crate) mod fallocate;
+mod lock;
 mod maintain;
 pub(crate) mod mirror;
 mod names;
@@ -21,6 +22,7 @@ pub(crate) use maintain::{GOING, clipped};
 use crate::command::{CommandBody, Operation, Request};
 use crate::kv::KvRead;
 use crate::limits::GROUPS_MAX;
+use crate::lock::LockOwner;
 use crate::outcome::{Refusal, Stop, Success};
 use crate::row::{Cluster, Head};
 use crate::txn::Txn;
@@ -76,6 +78,20 @@ pub(crate) fn operation<B: KvRead>(txn: &mut Txn<'_, B>, request: &Request) -> D
         }
         Operation::ReleaseTask { task } => task::release(txn, request.session, *task),
         Operation::FinishBackup(made) => task::finish_backup(txn, request.session, made),
+        Operation::Lock(wanted) => lock::lock(txn, request.session, wanted),
+        Operation::Unlock(given) => lock::unlock(txn, request.session, given),
+        Operation::CancelLock {
+            kind,
+            owner,
+            ticket,
+        } => {
+            let owner = LockOwner {
+                session: request.session,
+                kind: *kind,
+                number: *owner,
+            };
+            lock::cancel(txn, owner, *ticket)
+        }
     }
 }
 

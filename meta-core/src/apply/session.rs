@@ -1,6 +1,6 @@
 //! Sessions and what they are granted.
 
-use super::{Done, task};
+use super::{Done, lock, task};
 use crate::ids::{ID_COUNTER_MAX, SessionId, SliceId, VolumeId, pack_id};
 use crate::key::{self, Table};
 use crate::kv::KvRead;
@@ -8,6 +8,7 @@ use crate::limits::{
     GRANT_SLICES_MAX, GRANTS_PER_SESSION_MAX, SESSION_INFO_BYTES_MAX, SESSIONS_MAX,
     SLOTS_PER_SESSION_MAX,
 };
+use crate::lock::Woken;
 use crate::outcome::{Fatal, Refusal, Stop, Success};
 use crate::row::{Blob, Cluster, Grant, Session, SessionRef};
 use crate::tables::last_id;
@@ -54,6 +55,27 @@ pub(super) fn close<B: KvRead>(
     mut cluster: Cluster,
     sessions: &[SessionId],
 ) -> Done {
+    let mut woken = Vec::new();
+    let ended = end(txn, &mut cluster, sessions, &mut woken)?;
+    if ended > 0 {
+        put_cluster(txn, cluster);
+    }
+    if !woken.is_empty() {
+        return Ok(Success::Unlocked(woken));
+    }
+    Ok(Success::Maintained {
+        rows: ended,
+        more: false,
+    })
+}
+
+/// The same, but for the cluster's row. Says how many there were.
+pub(super) fn end<B: KvRead>(
+    txn: &mut Txn<'_, B>,
+    cluster: &mut Cluster,
+    sessions: &[SessionId],
+    woken: &mut Vec<Woken>,
+) -> Result<u32, Fatal> {
     let mut ended = 0;
     for id in sessions {
         let Some(session) = txn.tables().session(*id)? else {
@@ -68,19 +90,14 @@ pub(super) fn close<B: KvRead>(
             clear(txn, &key::by_session(txn.volume(), table, *id))?;
         }
         task::end_claims(txn, *id)?;
+        lock::end_session(txn, *id, woken)?;
         cluster.sessions = cluster
             .sessions
             .checked_sub(1)
             .ok_or(Fatal::Invariant("a session of a cluster with none"))?;
         ended += 1;
     }
-    if ended > 0 {
-        put_cluster(txn, cluster);
-    }
-    Ok(Success::Maintained {
-        rows: ended,
-        more: false,
-    })
+    Ok(ended)
 }
 
 fn put_cluster<B: KvRead>(txn: &mut Txn<'_, B>, cluster: Cluster) {

@@ -4,6 +4,7 @@
 //! check on request, not for the path of a request.
 
 mod files;
+mod locks;
 mod names;
 
 use crate::changelog::SealedRecord;
@@ -31,6 +32,7 @@ pub fn check<K: KvRead>(view: &K, volume: VolumeId) -> Result<Vec<String>, Fatal
     rows.check_digests(&head, &mut found);
     names::check(&rows, &mut found);
     files::check(&rows, &tables.counters()?, &mut found);
+    locks::check(tables, &mut found)?;
     check_changelog(tables, &head, &mut found)?;
     Ok(found.0)
 }

@@ -10,6 +10,7 @@ use crate::kv::{Family, KvRead};
 use crate::limits::{
     DEPTH_MAX, GET_ATTRS_MAX, PAGE_BYTES_MAX, READ_SLICES_MAX, READDIR_ENTRIES_MAX,
 };
+use crate::lock::GetLock;
 use crate::name::Name;
 use crate::outcome::{Fatal, Refusal, Stop};
 use crate::path::{Resolve, Walk};
@@ -61,6 +62,7 @@ pub(super) fn answer<K: KvRead>(
             inodes(tables, Table::Orphan, *after, *count_max)
         }
         QueryBody::Cuts { after, count_max } => inodes(tables, Table::Cut, *after, *count_max),
+        QueryBody::GetLock(asked) => get_lock(tables, asked),
         QueryBody::StatVolume
         | QueryBody::FindVolume { .. }
         | QueryBody::Sessions { .. }
@@ -68,6 +70,14 @@ pub(super) fn answer<K: KvRead>(
         | QueryBody::Backup
         | QueryBody::Volumes { .. } => Err(Refusal::InvalidArgument.into()),
     }
+}
+
+fn get_lock<K: KvRead>(tables: Tables<'_, K>, asked: &GetLock) -> Result<Answer, Stop> {
+    let range = asked.owner.kind.range(asked.range)?;
+    tables.inode(asked.ino)?;
+    let locks = tables.locks(asked.ino, asked.owner.kind.domain())?;
+    let held = locks.conflict(asked.owner, range, asked.mode);
+    Ok(Answer::Lock(held))
 }
 
 fn get_attrs<K: KvRead>(tables: Tables<'_, K>, inos: &[Ino]) -> Result<Answer, Stop> {

@@ -41,8 +41,13 @@ pub fn answer<K: KvRead>(view: &K, query: &Query) -> Result<(Token, Answer), Sto
         return Ok((Token::default(), cluster::answer(tables, &query.body)?));
     }
     let head = tables.head()?.ok_or(Refusal::UnknownVolume)?;
-    if tables.mirror()?.is_some_and(|mirror| !mirror.is_loaded()) {
+    let mirror = tables.mirror()?;
+    if mirror.as_ref().is_some_and(|mirror| !mirror.is_loaded()) {
         return Err(Refusal::MirrorLoading.into());
+    }
+    // Locks are its origin's.
+    if mirror.is_some() && matches!(query.body, QueryBody::GetLock(_)) {
+        return Err(Refusal::Mirror.into());
     }
     let answer = match &query.body {
         QueryBody::Followers => cluster::followers(tables)?,

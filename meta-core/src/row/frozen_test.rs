@@ -9,6 +9,7 @@ use crate::ids::{
     VolumeId,
 };
 use crate::key::{self, Table};
+use crate::lock::{LockKind, LockMode, LockOwner, LockRange};
 use crate::name::Name;
 use crate::outcome::{MirrorState, StopReason, Token};
 use crate::task::{Backup, NewBackup, Task};
@@ -269,6 +270,41 @@ fn rows_of_tasks_are_frozen() {
 }
 
 #[test]
+fn rows_of_locks_are_frozen() {
+    let owner = LockOwner {
+        session: SessionId(4),
+        kind: LockKind::Ofd,
+        number: 0x0102_0304_0506_0708,
+    };
+    let lock = LockRow {
+        last: 99,
+        mode: LockMode::Exclusive,
+        pid: 1234,
+    };
+    frozen(&key::lock(V, Ino(3), owner, 10), &lock, LOCK);
+    let waiter = Waiter {
+        owner,
+        ticket: 5,
+        range: LockRange { first: 6, last: 7 },
+        mode: LockMode::Shared,
+        pid: 1234,
+    };
+    let queue = key::waiter(V, Ino(3), owner.kind.domain(), 8);
+    frozen(&queue, &waiter, WAITER);
+    let place = WaitPlace {
+        ino: Ino(3),
+        place: 8,
+    };
+    frozen(&key::wait(V, owner, 5), &place, WAIT);
+    let counted = SessionLocks {
+        locks: 2,
+        waiters: 1,
+    };
+    let key = key::session_locks(V, SessionId(4));
+    frozen(&key, &counted, SESSION_LOCKS);
+}
+
+#[test]
 fn a_row_of_an_unknown_version_is_refused() {
     let key = key::by_ino(V, Table::Symlink, Ino(3));
     let mut bytes = Blob(b"x".to_vec()).encode(&key);
@@ -308,3 +344,7 @@ const CLAIM: &str = "0104000000000000000605040302010000ffc99a3b07050403020100000
 const BACKUP: &str =
     "010605040302010000ffc99a3b01002c0100000000000000000000050000006d6574612f64756d70bdeb5e8b";
 const GRANT: &str = "0105000000000000006a3c6a6a";
+const LOCK: &str = "01630000000000000001d204000022b42ce2";
+const WAITER: &str = "01040000000000000002080706050403020105000000000000000600000000000000070000000000000000d20400009a0be3cb";
+const WAIT: &str = "0103000000000000000800000000000000546714fc";
+const SESSION_LOCKS: &str = "010200000001000000e9b5d1dc";

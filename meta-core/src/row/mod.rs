@@ -5,6 +5,7 @@
 mod file;
 mod inode;
 mod local;
+mod lock;
 mod mirror;
 mod task;
 mod volume;
@@ -12,6 +13,7 @@ mod volume;
 pub use file::{Cut, Dentry, Hole, Named, PendingDelete, SliceRow};
 pub use inode::Inode;
 pub use local::{Cluster, Grant, Session, SessionRef, Slot, VolumeRef};
+pub use lock::{LockRow, SessionLocks, WaitPlace, Waiter};
 pub use mirror::Mirror;
 pub use task::TaskClaim;
 pub use volume::{Counters, EpochOpened, Head, Settings};

@@ -7,6 +7,7 @@ mod driver;
 mod engine;
 mod filesystem;
 mod listing;
+mod locks;
 mod operation;
 mod paths;
 

@@ -612,7 +612,9 @@ fn is_point(body: &QueryBody) -> bool {
         | QueryBody::FindVolume { .. } => true,
         QueryBody::GetAttrs { inos } => inos.len() <= POINTS_MAX,
         QueryBody::Resolve(asked) => asked.is_short(),
-        QueryBody::ReadDir { .. }
+        // A file may have thousands of locks.
+        QueryBody::GetLock(_)
+        | QueryBody::ReadDir { .. }
         | QueryBody::Followers
         | QueryBody::ReadSlices { .. }
         | QueryBody::ListXattr { .. }

@@ -368,6 +368,7 @@ fn may_be_large(body: &QueryBody) -> bool {
         | QueryBody::StatVolume
         | QueryBody::Followers
         | QueryBody::Backup
+        | QueryBody::GetLock(_)
         | QueryBody::FindVolume { .. } => false,
     }
 }

@@ -98,6 +98,9 @@ impl From<&Answer> for v1::Answer {
                 Message::Followers(v1::Followers { followers })
             }
             Answer::Backup(status) => Message::Backup(status.into()),
+            Answer::Lock(held) => Message::Lock(v1::FoundLock {
+                held: held.map(Into::into),
+            }),
             Answer::Resolved(found) => Message::Resolved(found.into()),
             Answer::Attrs(each) => Message::Attrs(v1::Attrs {
                 attrs: each.iter().map(Into::into).collect(),
@@ -149,6 +152,7 @@ impl Convert<Answer> for v1::Answer {
                     Answer::Followers(followers.map(|m| (m.name, m.info)).collect())
                 }
                 Message::Backup(m) => Answer::Backup(m.convert()?),
+                Message::Lock(m) => Answer::Lock(maybe(m.held)?),
                 Message::Resolved(m) => Answer::Resolved(m.convert()?),
                 Message::Attrs(m) => Answer::Attrs(list(m.attrs, "Attrs.attrs", GET_ATTRS_MAX)?),
             },

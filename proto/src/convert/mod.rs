@@ -5,6 +5,7 @@
 
 mod answer;
 mod command;
+mod lock;
 mod mirror;
 mod operation;
 mod path;

@@ -1,5 +1,6 @@
 //! The operations of sessions.
 
+use super::lock::lock_kind;
 use super::task::task;
 use super::types::file_kind;
 use super::{Convert, bounded, list, maybe, name, need, unknown, within};
@@ -119,6 +120,17 @@ impl From<&Operation> for request::Operation {
                 task: v1::Task::from(*task).into(),
             }),
             Operation::FinishBackup(made) => Self::FinishBackup(made.into()),
+            Operation::Lock(wanted) => Self::Lock(wanted.into()),
+            Operation::Unlock(given) => Self::Unlock(given.into()),
+            Operation::CancelLock {
+                kind,
+                owner,
+                ticket,
+            } => Self::CancelLock(v1::CancelLock {
+                kind: v1::LockKind::from(*kind).into(),
+                owner: *owner,
+                ticket: *ticket,
+            }),
         }
     }
 }
@@ -164,6 +176,13 @@ impl Convert<Operation> for request::Operation {
                 task: task(m.task, "ReleaseTask.task")?,
             },
             Self::FinishBackup(m) => Operation::FinishBackup(m.convert()?),
+            Self::Lock(m) => Operation::Lock(m.convert()?),
+            Self::Unlock(m) => Operation::Unlock(m.convert()?),
+            Self::CancelLock(m) => Operation::CancelLock {
+                kind: lock_kind(m.kind)?,
+                owner: m.owner,
+                ticket: m.ticket,
+            },
         })
     }
 }

@@ -77,6 +77,7 @@ impl From<&QueryBody> for Body {
             QueryBody::StatVolume => Self::StatVolume(v1::Nothing {}),
             QueryBody::Followers => Self::Followers(v1::Nothing {}),
             QueryBody::Backup => Self::Backup(v1::Nothing {}),
+            QueryBody::GetLock(asked) => Self::GetLock(asked.into()),
             QueryBody::PathOf { ino } => Self::PathOf(v1::PathOf { ino: ino.0 }),
             QueryBody::FindVolume { name } => {
                 Self::FindVolume(v1::FindVolume { name: name.clone() })
@@ -129,6 +130,7 @@ impl Convert<QueryBody> for Body {
             Self::StatVolume(v1::Nothing {}) => QueryBody::StatVolume,
             Self::Followers(v1::Nothing {}) => QueryBody::Followers,
             Self::Backup(v1::Nothing {}) => QueryBody::Backup,
+            Self::GetLock(m) => QueryBody::GetLock(m.convert()?),
             Self::PathOf(m) => QueryBody::PathOf { ino: Ino(m.ino) },
             Self::FindVolume(m) => QueryBody::FindVolume {
                 name: text(m.name, "FindVolume.name", VOLUME_NAME_BYTES_MAX)?,

@@ -1,11 +1,12 @@
 //! Replies.
 
+use super::lock::lock_state;
 use super::types::refusal;
 use super::{Convert, list, maybe, need};
 use crate::error::ConvertError;
 use crate::v1::{self, not_executed, removal, reply, success};
 use meta_core::ids::{Ino, SessionId, SliceId, VolumeId};
-use meta_core::limits::REMOVE_ENTRIES_MAX;
+use meta_core::limits::{REMOVE_ENTRIES_MAX, WOKEN_MAX};
 use meta_core::outcome::{NotExecuted, Outcome, Removal, Reply, Success};
 
 impl From<&Reply> for v1::Reply {
@@ -107,6 +108,16 @@ impl From<&Success> for v1::Success {
             Success::Volume(volume) => success::Success::Volume(volume.0),
             Success::Mirrored(state) => success::Success::Mirrored((*state).into()),
             Success::Claimed(claim) => success::Success::Claimed((*claim).into()),
+            Success::Locked { state, woken } => success::Success::Locked(v1::Locked {
+                state: v1::LockState::from(*state).into(),
+                woken: woken.iter().map(|woken| (*woken).into()).collect(),
+            }),
+            Success::Unlocked(woken) => success::Success::Unlocked(v1::Unlocked {
+                woken: woken.iter().map(|woken| (*woken).into()).collect(),
+            }),
+            Success::LockCancelled { waited } => {
+                success::Success::LockCancelled(v1::LockCancelled { waited: *waited })
+            }
             Success::Maintained { rows, more } => success::Success::Maintained(v1::Maintained {
                 rows: *rows,
                 more: *more,
@@ -160,6 +171,14 @@ impl Convert<Success> for v1::Success {
                 success::Success::Volume(volume) => Success::Volume(VolumeId(volume)),
                 success::Success::Mirrored(m) => Success::Mirrored(m.convert()?),
                 success::Success::Claimed(m) => Success::Claimed(m.convert()?),
+                success::Success::Locked(m) => Success::Locked {
+                    state: lock_state(m.state)?,
+                    woken: list(m.woken, "Locked.woken", WOKEN_MAX)?,
+                },
+                success::Success::Unlocked(m) => {
+                    Success::Unlocked(list(m.woken, "Unlocked.woken", WOKEN_MAX)?)
+                }
+                success::Success::LockCancelled(m) => Success::LockCancelled { waited: m.waited },
                 success::Success::Maintained(m) => Success::Maintained {
                     rows: m.rows,
                     more: m.more,

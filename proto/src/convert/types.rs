@@ -84,6 +84,7 @@ impl From<Refusal> for v1::Refusal {
             Refusal::MirrorGap => Self::MirrorGap,
             Refusal::ClaimLost => Self::ClaimLost,
             Refusal::Loop => Self::Loop,
+            Refusal::NoLocks => Self::NoLocks,
         }
     }
 }

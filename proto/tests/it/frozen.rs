@@ -13,6 +13,9 @@ use meta_core::command::{
 use meta_core::ids::{
     ChunkIndex, Epoch, Ino, Level, Seq, SessionId, SliceId, SlotIndex, Uuid, VolumeId,
 };
+use meta_core::lock::{
+    LockKind, LockMode, LockRange, LockRequest, LockState, UnlockRequest, Woken,
+};
 use meta_core::name::Name;
 use meta_core::outcome::{
     MirrorState, NotExecuted, Outcome, Refusal, Removal, Reply, StopReason, Success, Token,
@@ -476,6 +479,62 @@ fn tasks_are_frozen() {
     claimed("claim held", Claim::Held { retry_ms: 900 });
     claimed("claim not due", Claim::NotDue { retry_ms: 900 });
     check_reply("claim lost", Outcome::Refused(Refusal::ClaimLost));
+}
+
+#[test]
+fn locks_are_frozen() {
+    let range = LockRange {
+        first: 3,
+        last: 300,
+    };
+    let wanted = LockRequest {
+        ino: Ino(2),
+        kind: LockKind::Posix,
+        owner: 1 << 60,
+        pid: 1234,
+        range,
+        mode: LockMode::Exclusive,
+        wait: None,
+    };
+    let waits = LockRequest {
+        kind: LockKind::Flock,
+        mode: LockMode::Shared,
+        wait: Some(0),
+        ..wanted.clone()
+    };
+    check_operation("lock", Operation::Lock(wanted));
+    check_operation("lock waiting", Operation::Lock(waits));
+    let given = UnlockRequest {
+        ino: Ino(2),
+        kind: LockKind::Ofd,
+        owner: 9,
+        range,
+    };
+    check_operation("unlock", Operation::Unlock(given));
+    let cancel = Operation::CancelLock {
+        kind: LockKind::Ofd,
+        owner: 9,
+        ticket: 4,
+    };
+    check_operation("cancel lock", cancel);
+    let woken = |granted| Woken {
+        session: SessionId(5),
+        ticket: 4,
+        granted,
+    };
+    let locked = |what, state| {
+        let woken = vec![woken(true), woken(false)];
+        check_reply(what, Outcome::Done(Success::Locked { state, woken }));
+    };
+    locked("lock granted", LockState::Granted);
+    locked("lock waiting", LockState::Waiting);
+    locked("lock conflict", LockState::Conflict);
+    locked("lock deadlock", LockState::Deadlock);
+    let unlocked = Success::Unlocked(vec![woken(true)]);
+    check_reply("unlocked", Outcome::Done(unlocked));
+    let cancelled = Success::LockCancelled { waited: true };
+    check_reply("lock cancelled", Outcome::Done(cancelled));
+    check_reply("no locks", Outcome::Refused(Refusal::NoLocks));
 }
 
 #[test]

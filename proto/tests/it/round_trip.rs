@@ -58,8 +58,8 @@ proptest! {
 
 #[test]
 fn the_wire_has_the_stored_numbers() {
-    for number in 1..=27_u16 {
-        let refusal = Refusal::from_number(number).expect("1 to 27 are refusals");
+    for number in 1..=28_u16 {
+        let refusal = Refusal::from_number(number).expect("1 to 28 are refusals");
         assert_eq!(
             v1::Refusal::from(refusal) as i32,
             i32::from(number),

@@ -1,12 +1,14 @@
 //! Commands of every kind.
 
 use super::{bytes, caller, crcs, ino, kind, name, timestamp, uuid};
+use super::{lock_kind, lock_mode, lock_range};
 use meta_core::command::{
     Append, AppendSlice, Command, CommandBody, Commit, Create, CreateVolume, Existing, Fallocate,
     FallocateMode, NewNode, NewSlice, Operation, RenameMode, Request, SetAttr, SetTime, XattrMode,
 };
 use meta_core::ids::{ChunkIndex, Level, Seq, SessionId, SliceId, SlotIndex, VolumeId};
 use meta_core::limits;
+use meta_core::lock::{LockRequest, UnlockRequest};
 use meta_core::task::Task;
 use proptest::prelude::*;
 
@@ -100,7 +102,39 @@ fn operation() -> impl Strategy<Value = Operation> {
         }),
         Just(Operation::ReleaseTask { task: Task::Backup }),
         super::backup().prop_map(Operation::FinishBackup),
+        lock().prop_map(Operation::Lock),
+        (ino(), lock_kind(), any::<u64>(), lock_range()).prop_map(|(ino, kind, owner, range)| {
+            Operation::Unlock(UnlockRequest {
+                ino,
+                kind,
+                owner,
+                range,
+            })
+        }),
+        (lock_kind(), any::<(u64, u64)>()).prop_map(|(kind, (owner, ticket))| {
+            Operation::CancelLock {
+                kind,
+                owner,
+                ticket,
+            }
+        }),
     ]
+}
+
+fn lock() -> impl Strategy<Value = LockRequest> {
+    let wait = prop::option::of(any::<u64>());
+    let numbers = any::<(u64, u32)>();
+    (ino(), lock_kind(), numbers, lock_range(), lock_mode(), wait).prop_map(
+        |(ino, kind, (owner, pid), range, mode, wait)| LockRequest {
+            ino,
+            kind,
+            owner,
+            pid,
+            range,
+            mode,
+            wait,
+        },
+    )
 }
 
 fn create() -> impl Strategy<Value = Create> {

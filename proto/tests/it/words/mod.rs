@@ -6,7 +6,8 @@ pub(crate) mod query;
 pub(crate) mod reply;
 
 use meta_core::attr::{Attr, Caller, FileKind, Timestamp};
-use meta_core::ids::{Epoch, Ino, Seq, Uuid};
+use meta_core::ids::{Epoch, Ino, Seq, SessionId, Uuid};
+use meta_core::lock::{LockKind, LockMode, LockOwner, LockRange};
 use meta_core::name::Name;
 use meta_core::outcome::{Refusal, Token};
 use meta_core::task::NewBackup;
@@ -42,7 +43,7 @@ pub(crate) fn kind() -> impl Strategy<Value = FileKind> {
 }
 
 pub(crate) fn refusal() -> impl Strategy<Value = Refusal> {
-    (1..=27_u16).prop_map(|number| Refusal::from_number(number).expect("1 to 27 are refusals"))
+    (1..=28_u16).prop_map(|number| Refusal::from_number(number).expect("1 to 28 are refusals"))
 }
 
 pub(crate) fn backup() -> impl Strategy<Value = NewBackup> {
@@ -50,6 +51,26 @@ pub(crate) fn backup() -> impl Strategy<Value = NewBackup> {
         token,
         bytes,
         name,
+    })
+}
+
+pub(crate) fn lock_kind() -> impl Strategy<Value = LockKind> {
+    prop::sample::select(LockKind::ALL.to_vec())
+}
+
+pub(crate) fn lock_mode() -> impl Strategy<Value = LockMode> {
+    prop::sample::select(vec![LockMode::Shared, LockMode::Exclusive])
+}
+
+pub(crate) fn lock_range() -> impl Strategy<Value = LockRange> {
+    any::<(u64, u64)>().prop_map(|(first, last)| LockRange { first, last })
+}
+
+pub(crate) fn lock_owner() -> impl Strategy<Value = LockOwner> {
+    (any::<(u64, u64)>(), lock_kind()).prop_map(|((session, number), kind)| LockOwner {
+        session: SessionId(session),
+        kind,
+        number,
     })
 }
 

@@ -1,11 +1,13 @@
 //! Queries and answers of every kind.
 
 use super::{attr, bytes, caller, crcs, ino, kind, name, refusal, timestamp, token, uuid};
+use super::{lock_mode, lock_owner, lock_range};
 use meta_core::attr::Attr;
 use meta_core::ids::{
     ChunkIndex, DentryNumber, Epoch, Level, Seq, SessionId, SliceId, SliceOrder, VolumeId,
 };
 use meta_core::limits::READDIR_ENTRIES_MAX;
+use meta_core::lock::{GetLock, HeldLock};
 use meta_core::outcome::Refusal;
 use meta_core::path::{Access, Links, PathEnd, PathStep, Resolve, Resolved};
 use meta_core::query::{
@@ -62,6 +64,14 @@ fn on_files() -> impl Strategy<Value = QueryBody> {
         (ino(), bytes(255)).prop_map(|(ino, name)| QueryBody::GetXattr { ino, name }),
         ino().prop_map(|ino| QueryBody::ListXattr { ino }),
         ino().prop_map(|ino| QueryBody::PathOf { ino }),
+        (ino(), lock_owner(), lock_range(), lock_mode()).prop_map(|(ino, owner, range, mode)| {
+            QueryBody::GetLock(GetLock {
+                ino,
+                owner,
+                range,
+                mode,
+            })
+        }),
     ]
 }
 
@@ -149,7 +159,19 @@ pub(crate) fn answer() -> impl Strategy<Value = Answer> {
         backup_status().prop_map(Answer::Backup),
         resolved().prop_map(Answer::Resolved),
         attrs().prop_map(Answer::Attrs),
+        prop::option::of(held_lock()).prop_map(Answer::Lock),
     ]
+}
+
+fn held_lock() -> impl Strategy<Value = HeldLock> {
+    (lock_owner(), lock_range(), lock_mode(), any::<u32>()).prop_map(|(owner, range, mode, pid)| {
+        HeldLock {
+            owner,
+            range,
+            mode,
+            pid,
+        }
+    })
 }
 
 fn backup_status() -> impl Strategy<Value = BackupStatus> {

@@ -3,6 +3,7 @@
 use super::{attr, bytes, ino, refusal, timestamp, token, uuid};
 use meta_core::changelog::{Record, RecordKind, RowChange};
 use meta_core::ids::{Epoch, Level, Seq, SessionId, SliceId, VolumeId};
+use meta_core::lock::{LockState, Woken};
 use meta_core::outcome::{NotExecuted, Outcome, Removal, Reply, Success};
 use meta_core::task::Claim;
 use proptest::prelude::*;
@@ -47,8 +48,29 @@ fn success() -> impl Strategy<Value = Success> {
         any::<u32>().prop_map(|volume| Success::Volume(VolumeId(volume))),
         super::mirror::state().prop_map(Success::Mirrored),
         claim().prop_map(Success::Claimed),
+        (lock_state(), woken()).prop_map(|(state, woken)| Success::Locked { state, woken }),
+        woken().prop_map(Success::Unlocked),
+        any::<bool>().prop_map(|waited| Success::LockCancelled { waited }),
         any::<(u32, bool)>().prop_map(|(rows, more)| Success::Maintained { rows, more }),
     ]
+}
+
+fn lock_state() -> impl Strategy<Value = LockState> {
+    prop::sample::select(vec![
+        LockState::Granted,
+        LockState::Waiting,
+        LockState::Conflict,
+        LockState::Deadlock,
+    ])
+}
+
+fn woken() -> impl Strategy<Value = Vec<Woken>> {
+    let one = any::<(u64, u64, bool)>().prop_map(|(session, ticket, granted)| Woken {
+        session: SessionId(session),
+        ticket,
+        granted,
+    });
+    prop::collection::vec(one, 0..5)
 }
 
 fn removal() -> impl Strategy<Value = Removal> {
