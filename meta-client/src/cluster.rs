@@ -3,6 +3,7 @@
 use crate::deadline::Deadline;
 use crate::error::{ClientError, Failure};
 use crate::lead::{Lead, Mood};
+use crate::link::Hears;
 use crate::precheck;
 use crate::propose::Proposed;
 use meta_core::attr::{Caller, Timestamp};
@@ -36,7 +37,7 @@ impl Cluster {
         // Without sessions the leader asks nothing.
         let (asked, _nobody) = mpsc::channel(1);
         let cluster = Self {
-            lead: Lead::start(addrs, asked, None),
+            lead: Lead::start(addrs, asked, Hears::default()),
             retry_for,
         };
         cluster.lead.link(cluster.deadline(), Mood::Opening).await?;

@@ -4,8 +4,7 @@
 use crate::deadline::Deadline;
 use crate::error::Failure;
 use crate::hunt::{GREETING_LIMIT, Round};
-use crate::leases::LeaseCache;
-use crate::link::{Asked, Left, Link};
+use crate::link::{Asked, Hears, Left, Link};
 use crate::members::Members;
 use crate::pace::Pace;
 use std::sync::Arc;
@@ -59,18 +58,14 @@ struct Shared {
     retries: AtomicU64,
     /// On streams that are gone.
     answered: AtomicU64,
-    /// What the session caches, if it does.
-    leases: Option<Arc<LeaseCache>>,
+    hears: Hears,
     stop: CancellationToken,
 }
 
 impl Lead {
-    /// Starts looking. `leases` is told of every stream. Questions of the leader go to `asked`.
-    pub(crate) fn start(
-        addrs: &[String],
-        asked: mpsc::Sender<Asked>,
-        leases: Option<Arc<LeaseCache>>,
-    ) -> Self {
+    /// Starts looking. `hears` is told of every stream, and what the leader says by itself. Its questions
+    /// go to `asked`.
+    pub(crate) fn start(addrs: &[String], asked: mpsc::Sender<Asked>, hears: Hears) -> Self {
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             addrs: addrs.to_vec(),
@@ -80,7 +75,7 @@ impl Lead {
             links: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             answered: AtomicU64::new(0),
-            leases,
+            hears,
             stop: stop.clone(),
         });
         tokio::spawn(Arc::clone(&shared).run(asked));
@@ -201,7 +196,7 @@ impl Shared {
     }
 
     fn shown(&self) -> Duration {
-        let leases = self.leases.as_ref();
+        let leases = self.hears.leases.as_ref();
         leases.map_or(Duration::ZERO, |leases| leases.shown_for())
     }
 
@@ -222,7 +217,7 @@ impl Shared {
             };
             let pause = match round.run().await {
                 Ok(opened) => {
-                    let link = Link::start(opened, asked.clone(), self.leases.clone());
+                    let link = Link::start(opened, asked.clone(), self.hears.clone());
                     self.links.fetch_add(1, Ordering::Relaxed);
                     tracing::debug!(addr = link.addr(), "the leader is found");
                     self.state.send_replace(State::Found(Arc::clone(&link)));

@@ -20,6 +20,7 @@ mod hunt;
 mod lead;
 mod leases;
 mod link;
+mod lock_waits;
 mod members;
 mod mirroring;
 mod node;
@@ -50,7 +51,7 @@ pub use node::{
 pub use options::{MirrorOptions, ReadFrom, SessionOptions};
 pub use remove_tree::{Doomed, Stays, TreeEvent};
 pub use session::{
-    ConnectionStatus, HeldInodes, MetaSession, MirrorCounts, MirrorRouteStatus, NearestCounts,
-    NearestStatus,
+    ConnectionStatus, HeldInodes, LockEnd, LockWish, MetaSession, MirrorCounts, MirrorRouteStatus,
+    NearestCounts, NearestStatus,
 };
 pub use url::{MetaUrl, UrlError};

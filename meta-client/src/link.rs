@@ -5,6 +5,7 @@
 //! call under way ends with [`Ended::Lost`], and whoever made it decides what that means.
 
 use crate::leases::LeaseCache;
+use crate::lock_waits::LockWaits;
 use meta_core::query::QueryBody;
 use parking_lot::Mutex;
 use proto::v1;
@@ -39,6 +40,15 @@ const UNAVAILABLE_LIMIT: Duration = Duration::from_millis(1500);
 
 /// A question of the server, with the link to answer it on.
 pub(crate) type Asked = (Arc<Link>, v1::AskHeld);
+
+/// Who is told of what a leader says by itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hears {
+    /// What the session caches, if it does.
+    pub(crate) leases: Option<Arc<LeaseCache>>,
+    /// Its requests for locks that wait.
+    pub(crate) locks: Option<Arc<LockWaits>>,
+}
 
 /// What greeting a node left open.
 #[derive(Debug)]
@@ -75,6 +85,7 @@ pub(crate) struct Link {
     features: u64,
     /// What was answered on it under leases, if the session caches.
     leases: Option<Arc<LeaseCache>>,
+    locks: Option<Arc<LockWaits>>,
     out: mpsc::Sender<v1::ClientFrame>,
     calls: Mutex<Calls>,
     window: Semaphore,
@@ -105,26 +116,23 @@ pub(crate) struct Left {
 
 impl Link {
     /// Starts the tasks of an open stream to a leader. They end with the link.
-    pub(crate) fn start(
-        opened: Opened,
-        asked: mpsc::Sender<Asked>,
-        leases: Option<Arc<LeaseCache>>,
-    ) -> Arc<Self> {
-        Self::start_to(opened, true, asked, leases)
+    pub(crate) fn start(opened: Opened, asked: mpsc::Sender<Asked>, hears: Hears) -> Arc<Self> {
+        Self::start_to(opened, true, asked, hears)
     }
 
     /// The same to a node that need not lead: it asks nothing.
     pub(crate) fn start_to_member(opened: Opened) -> Arc<Self> {
         let (asked, _nobody) = mpsc::channel(1);
-        Self::start_to(opened, false, asked, None)
+        Self::start_to(opened, false, asked, Hears::default())
     }
 
     fn start_to(
         opened: Opened,
         to_leader: bool,
         asked: mpsc::Sender<Asked>,
-        leases: Option<Arc<LeaseCache>>,
+        hears: Hears,
     ) -> Arc<Self> {
+        let Hears { leases, locks } = hears;
         let Opened {
             addr,
             out,
@@ -143,6 +151,7 @@ impl Link {
             id,
             features,
             leases,
+            locks,
             out,
             calls: Mutex::default(),
             window: Semaphore::new(CALLS_MAX),
@@ -169,8 +178,12 @@ impl Link {
 
     /// Whether the node answers such questions: one of an earlier version may not know them.
     pub(crate) fn knows(&self, body: &QueryBody) -> bool {
-        let of_paths = matches!(body, QueryBody::Resolve(_) | QueryBody::GetAttrs { .. });
-        !of_paths || self.features & v1::Feature::Paths as u64 != 0
+        let needed = match body {
+            QueryBody::Resolve(_) | QueryBody::GetAttrs { .. } => v1::Feature::Paths as u64,
+            QueryBody::GetLock(_) => v1::Feature::Locks as u64,
+            _ => 0,
+        };
+        self.features & needed == needed
     }
 
     pub(crate) fn addr(&self) -> &str {
@@ -361,6 +374,11 @@ async fn read(
             Some(Tell::Recall(recall)) => {
                 if let Some(leases) = &link.leases {
                     leases.recall(&link, recall);
+                }
+            }
+            Some(Tell::LocksWoken(woken)) => {
+                if let Some(locks) = &link.locks {
+                    locks.woken(woken);
                 }
             }
             Some(body) => link.answered(frame.id, body),

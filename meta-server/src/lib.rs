@@ -40,6 +40,7 @@ pub mod recover;
 mod service;
 mod session_table;
 mod space;
+mod woken;
 
 pub use clock::{Suspended, SystemClock, WallClock};
 pub use generations::AppliedGeneration;

@@ -10,6 +10,8 @@ use crate::deadline::Deadline;
 use crate::error::{ClientError, Failure};
 use crate::lead::{Lead, Mood};
 use crate::leases::{LeaseCache, Told, renew_all};
+use crate::link::Hears;
+use crate::lock_waits::LockWaits;
 use crate::options::{ReadFrom, SessionOptions};
 use crate::precheck;
 use crate::propose::Proposed;
@@ -49,17 +51,22 @@ pub(crate) struct Inner {
     /// Ends every task of the session.
     pub(crate) stop: CancellationToken,
     /// No operation begins any more.
-    closing: CancellationToken,
+    pub(super) closing: CancellationToken,
     token: Mutex<Token>,
     queries: Semaphore,
     /// What may be answered from memory.
     pub(crate) leases: Option<Arc<LeaseCache>>,
+    /// Requests for locks that wait.
+    pub(super) lock_waits: Arc<LockWaits>,
     reopened: AtomicU64,
 }
 
+/// What an operation gave, what it leased, and the session that it was done in.
+type Executed = (Success, Option<Box<Told>>, SessionId);
+
 /// How an attempt in one era ended.
 enum Attempt {
-    Ended(Result<(Success, Option<Box<Told>>), ClientError>),
+    Ended(Result<Executed, ClientError>),
     /// Certainly not executed; the next era may.
     NextEra(String),
 }
@@ -76,7 +83,12 @@ impl Inner {
         let is_nearest = options.read_from == ReadFrom::Nearest;
         let caches = options.leases && options.mirror.is_none() && !is_nearest;
         let leases = caches.then(Arc::<LeaseCache>::default);
-        let lead = Lead::start(&url.addrs, asking, leases.clone());
+        let lock_waits = Arc::<LockWaits>::default();
+        let hears = Hears {
+            leases: leases.clone(),
+            locks: Some(Arc::clone(&lock_waits)),
+        };
+        let lead = Lead::start(&url.addrs, asking, hears);
         let volume = find(&lead, &url.volume, deadline, Mood::Opening).await?;
         let (era, token) = open_era(&lead, volume.id, &options, deadline, Mood::Opening).await?;
         lead.attach(era.id.0);
@@ -101,6 +113,7 @@ impl Inner {
             token: Mutex::new(token),
             queries: Semaphore::new(options.queries as usize),
             leases,
+            lock_waits,
             reopened: AtomicU64::new(0),
             options,
         });
@@ -139,16 +152,20 @@ impl Inner {
 
     pub(super) async fn execute(
         &self,
+        only: Option<SessionId>,
         caller: Caller,
         operation: Operation,
     ) -> Result<Success, ClientError> {
         let Some(leases) = &self.leases else {
-            let done = self.execute_once(caller, operation, &[]).await;
-            return done.map(|(success, _)| success);
+            let done = self.execute_in(only, caller, operation, &[]).await;
+            return done.map(|(success, ..)| success);
         };
         let own = leases.change(&operation);
-        match self.execute_once(caller, operation, &own.dropped()).await {
-            Ok((success, told)) => {
+        match self
+            .execute_in(only, caller, operation, &own.dropped())
+            .await
+        {
+            Ok((success, told, _)) => {
                 // Leases of a session that ended meanwhile are over.
                 let told = told.filter(|told| told.is_of(self.session_id()));
                 own.done(&success, told.map(|told| *told));
@@ -163,13 +180,15 @@ impl Inner {
         }
     }
 
-    /// `dropped`: files of which nothing is answered from memory meanwhile.
-    async fn execute_once(
+    /// `only`: the session, if it may be done in no other. `dropped`: files of which nothing is answered
+    /// from memory meanwhile.
+    pub(super) async fn execute_in(
         &self,
+        only: Option<SessionId>,
         caller: Caller,
         operation: Operation,
         dropped: &[u64],
-    ) -> Result<(Success, Option<Box<Told>>), ClientError> {
+    ) -> Result<Executed, ClientError> {
         let deadline = self.deadline();
         let mut request = Request {
             session: SessionId(0),
@@ -178,9 +197,13 @@ impl Inner {
             caller,
             operation,
         };
-        let mut why = String::new();
+        let mut why = String::from("another session was opened");
         for _ in 0..ERAS_MAX {
             let (era, slot) = self.slot(deadline).await?;
+            if only.is_some_and(|only| only != era.id) {
+                slot.unused();
+                break;
+            }
             request.session = era.id;
             request.slot = slot.index;
             request.sequence = slot.sequence;
@@ -258,7 +281,7 @@ impl Inner {
         let not_executed = match reply.outcome {
             Outcome::Done(success) => {
                 slot.answered();
-                return Attempt::Ended(Ok((success, told)));
+                return Attempt::Ended(Ok((success, told, era.id)));
             }
             Outcome::Refused(refusal) => {
                 slot.answered();
@@ -322,6 +345,10 @@ impl Inner {
         query: &Query,
         deadline: Deadline,
     ) -> Result<(Token, Result<Answer, Refusal>), ClientError> {
+        if matches!(query.body, QueryBody::GetLock(_)) {
+            // Locks are the origin's, and its leader's answer is the newest.
+            return self.read_origin(query, deadline).await;
+        }
         if let Some(nearest) = &self.nearest
             && let Some(read) = nearest.ask(query, self.token()).await
         {
@@ -459,6 +486,7 @@ impl Inner {
             answered: self.lead.answered() + elsewhere,
             retries: self.lead.retries(),
             operations_in_flight: era.slots.in_use(),
+            lock_waits: self.lock_waits.len(),
             token: self.token(),
             mirror: self.mirror.as_ref().map(MirrorRoute::status),
             nearest,

@@ -7,7 +7,7 @@
 use crate::deadline::Deadline;
 use crate::error::ClientError;
 use crate::lead::Lead;
-use crate::link::Link;
+use crate::link::{Hears, Link};
 use crate::options::MirrorOptions;
 use meta_core::attr::Caller;
 use meta_core::ids::{VolumeId, VolumeUuid};
@@ -98,7 +98,7 @@ impl MirrorRoute {
         // It has no session, so it is asked nothing.
         let (asked, _nobody) = mpsc::channel(1);
         Self {
-            lead: Lead::start(&options.url.addrs, asked, None),
+            lead: Lead::start(&options.url.addrs, asked, Hears::default()),
             name: options.url.volume.clone(),
             uuid,
             wait: options.wait,

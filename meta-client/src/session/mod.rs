@@ -9,11 +9,13 @@ mod era;
 mod held;
 mod inner;
 mod keeper;
+mod locks;
 mod mirror;
 mod nearest;
 mod paths;
 
 pub use held::HeldInodes;
+pub use locks::{LockEnd, LockWish};
 pub use mirror::{MirrorCounts, MirrorRouteStatus};
 pub use nearest::{NearestCounts, NearestStatus};
 
@@ -62,6 +64,8 @@ pub struct ConnectionStatus {
     pub retries: u64,
     /// Operations in flight.
     pub operations_in_flight: u32,
+    /// Requests for locks under way.
+    pub lock_waits: usize,
     /// The newest state seen.
     pub token: Token,
     /// How the way to the mirror is, if one is read from.
@@ -118,9 +122,34 @@ impl MetaSession {
         operation: Operation,
     ) -> Result<Success, ClientError> {
         crate::precheck::operation(&caller, &operation)?;
+        self.execute_within(None, caller, operation).await
+    }
+
+    /// The same in one session of the cluster alone: what it guards, such as a lock, guards the operation
+    /// too.
+    ///
+    /// # Errors
+    /// As [`Self::execute`]; [`crate::Failure::SessionLost`] if the session is over and the operation was
+    /// not done.
+    pub async fn execute_in(
+        &self,
+        session: SessionId,
+        caller: Caller,
+        operation: Operation,
+    ) -> Result<Success, ClientError> {
+        crate::precheck::operation(&caller, &operation)?;
+        self.execute_within(Some(session), caller, operation).await
+    }
+
+    async fn execute_within(
+        &self,
+        only: Option<SessionId>,
+        caller: Caller,
+        operation: Operation,
+    ) -> Result<Success, ClientError> {
         let inner = Arc::clone(&self.inner);
         // In a task of its own, so that no slot is left in doubt by a caller who goes away.
-        let work = tokio::spawn(async move { inner.execute(caller, operation).await });
+        let work = tokio::spawn(async move { inner.execute(only, caller, operation).await });
         let ended = |error| ClientError::Unknown(format!("the task ended early: {error}"));
         work.await.unwrap_or_else(|error| Err(ended(error)))
     }

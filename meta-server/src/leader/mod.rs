@@ -83,6 +83,7 @@ async fn maintain(core: &Core, volume: VolumeId, body: CommandBody) -> Result<bo
         .proposer
         .propose(Origin::Duty, command, Change::default())
         .await?;
+    core.tell_woken(&reply);
     match reply.outcome {
         Outcome::Done(Success::Maintained { more, .. }) => Ok(more),
         Outcome::Done(_) => Ok(false),

@@ -158,7 +158,8 @@ impl ClientStream {
             leader_hint: lead.leader.map(|(_, addr)| addr).unwrap_or_default(),
             features: v1::Feature::Leases as u64
                 | v1::Feature::Nearest as u64
-                | v1::Feature::Paths as u64,
+                | v1::Feature::Paths as u64
+                | v1::Feature::Locks as u64,
         };
         self.tell(first.id, Tell::Hello(reply)).await
     }
@@ -473,6 +474,7 @@ async fn execute(
     if let Some(session) = closes {
         core.leases.end(session);
     }
+    core.tell_woken(&reply);
     if makes_mirror {
         core.mirror_made.notify_one();
     }

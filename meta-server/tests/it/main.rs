@@ -3,4 +3,5 @@
 mod cluster;
 mod follower_reads;
 mod lease_reads;
+mod locks;
 mod paths;
