@@ -121,11 +121,12 @@ impl Adapter {
         self.shows.clone()
     }
 
-    pub(super) fn open_flags(&self, pages_valid: bool, writes: bool) -> FopenFlags {
+    /// The end of every descriptor is asked for, also of those that write nothing: a process's locks on
+    /// the file go with it.
+    pub(super) fn open_flags(&self, pages_valid: bool) -> FopenFlags {
         let mut flags = FopenFlags::empty();
         flags.set(FopenFlags::FOPEN_DIRECT_IO, self.options.direct_io);
         flags.set(FopenFlags::FOPEN_KEEP_CACHE, pages_valid);
-        flags.set(FopenFlags::FOPEN_NOFLUSH, !writes);
         flags
     }
 

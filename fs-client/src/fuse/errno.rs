@@ -15,10 +15,14 @@ pub(super) fn of(error: &VfsError) -> Errno {
         | VfsError::Storage(_)
         | VfsError::Unexpected(_)
         | VfsError::Unstored(_)
+        | VfsError::LockLost
         | VfsError::Stopped => Errno::EIO,
         VfsError::BadHandle => Errno::EBADF,
         VfsError::ReadOnly => Errno::EROFS,
         VfsError::NoData => Errno::ENXIO,
+        VfsError::WouldBlock => Errno::EAGAIN,
+        VfsError::Deadlock => Errno::EDEADLK,
+        VfsError::Interrupted => Errno::EINTR,
     }
 }
 
@@ -76,5 +80,7 @@ pub(super) const RESERVED: Errno = Errno::EPERM;
 pub(super) const READ_ONLY_FILE: Errno = Errno::EACCES;
 /// The caller is told to end, and waits no longer.
 pub(super) const INTERRUPTED: Errno = Errno::EINTR;
+/// The mount's own files have no locks.
+pub(super) const NO_LOCKS: Errno = Errno::ENOLCK;
 /// The handle is none.
 pub(super) const BAD_HANDLE: Errno = Errno::EBADF;

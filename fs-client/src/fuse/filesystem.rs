@@ -4,6 +4,7 @@ use super::access::may_execute;
 use super::adapter::{Adapter, FILE_ATTR_TTL, GENERATION};
 use super::decode::{Allocation, checked, how, kind_of, set_time};
 use super::errno;
+use super::locks::Asked;
 use super::reply::file_attr;
 use super::virtual_files::{VirtualFile, is_virtual};
 use crate::vfs::{HandleId, ListAttrs, Op, SeekFor, Vfs, VfsError, WriteHow};
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, INodeNo,
     InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
-    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek,
+    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek,
     ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use meta_core::attr::Caller;
@@ -40,6 +41,9 @@ impl Filesystem for Adapter {
             InitFlags::FUSE_READDIRPLUS_AUTO,
             InitFlags::FUSE_ASYNC_DIO,
             InitFlags::FUSE_CACHE_SYMLINKS,
+            // Locks are those of all mounts.
+            InitFlags::FUSE_POSIX_LOCKS,
+            InitFlags::FUSE_FLOCK_LOCKS,
             // The engine drops set-id bits itself; without this the kernel asks for an attribute
             // before every write.
             InitFlags::FUSE_HANDLE_KILLPRIV_V2,
@@ -141,7 +145,12 @@ impl Filesystem for Adapter {
         };
         let vfs = self.vfs.clone();
         let caller = self.callers.of(request);
-        let work = async move { vfs.set_attr(&caller, change).await };
+        let work = async move {
+            if let Some(handle) = handle.filter(|_| change.length.is_some()) {
+                vfs.may_write(HandleId(handle.0))?;
+            }
+            vfs.set_attr(&caller, change).await
+        };
         self.serve(call, reply, work, self.attr());
     }
 
@@ -297,10 +306,7 @@ impl Filesystem for Adapter {
         }
         let call = self.call(Op::Open, request, format_args!("{file},{flags:#x}"));
         let (vfs, caller) = (self.vfs.clone(), self.callers.of(request));
-        let (kept, fresh) = (
-            self.open_flags(true, how.write),
-            self.open_flags(false, how.write),
-        );
+        let (kept, fresh) = (self.open_flags(true), self.open_flags(false));
         let executes = how.execute && !self.options.squash.kernel_checks();
         let work = async move {
             if executes {
@@ -330,7 +336,7 @@ impl Filesystem for Adapter {
         let (vfs, name) = (self.vfs.clone(), self.added(parent, name));
         let caller = self.callers.of(request);
         let how = how(flags);
-        let flags = self.open_flags(false, how.write);
+        let flags = self.open_flags(false);
         let (root, mode) = (self.root, mode & meta_core::attr::mode::MASK);
         let work = async move { vfs.create(&caller, parent, name?, mode, how).await };
         self.serve(call, reply, work, move |reply, opened| {
@@ -414,7 +420,7 @@ impl Filesystem for Adapter {
         request: &Request,
         file: INodeNo,
         handle: FileHandle,
-        _lock_owner: LockOwner,
+        lock_owner: LockOwner,
         reply: ReplyEmpty,
     ) {
         let file = self.ino(file);
@@ -423,7 +429,13 @@ impl Filesystem for Adapter {
         }
         let call = self.call(Op::Flush, request, format_args!("{file}"));
         let vfs = self.vfs.clone();
-        let work = async move { vfs.flush(HandleId(handle.0)).await };
+        let work = async move {
+            let handle = HandleId(handle.0);
+            let flushed = vfs.flush(handle).await;
+            // Also where data was lost: nobody else would give them back.
+            let unlocked = vfs.unlock_closed(handle, lock_owner.0).await;
+            flushed.and(unlocked)
+        };
         self.serve(call, reply, work, |reply, ()| reply.ok());
     }
 
@@ -565,6 +577,61 @@ impl Filesystem for Adapter {
                 STATFS_BYTES,
             );
         });
+    }
+
+    fn getlk(
+        &self,
+        request: &Request,
+        file: INodeNo,
+        handle: FileHandle,
+        owner: LockOwner,
+        first: u64,
+        last: u64,
+        typ: i32,
+        pid: u32,
+        reply: ReplyLock,
+    ) {
+        if let Some(refused) = Self::refuses_locks(handle) {
+            return reply.error(refused);
+        }
+        let asked = Asked {
+            file,
+            handle,
+            owner,
+            first,
+            last,
+            typ,
+            pid,
+        };
+        self.get_lock(request, asked, reply);
+    }
+
+    fn setlk(
+        &self,
+        request: &Request,
+        file: INodeNo,
+        handle: FileHandle,
+        owner: LockOwner,
+        first: u64,
+        last: u64,
+        typ: i32,
+        pid: u32,
+        wait: bool,
+        reply: ReplyEmpty,
+    ) {
+        if let Some(refused) = Self::refuses_locks(handle) {
+            return reply.error(refused);
+        }
+        let asked = Asked {
+            file,
+            handle,
+            owner,
+            first,
+            last,
+            typ,
+            pid,
+        };
+        self.set_lock(request, asked, wait, reply);
     }
 
     fn setxattr(

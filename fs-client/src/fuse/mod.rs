@@ -5,9 +5,8 @@
 //! `errno.rs`.
 //!
 //! What is left to the kernel: permission checks in front of the engine's own
-//! (`default_permissions`), the page cache, locks (they hold on this machine only), and what is under
-//! a lease of the engine, for half a second and until the engine asks to forget it. Missing names are
-//! never cached by it.
+//! (`default_permissions`), the page cache, and what is under a lease of the engine, for half a second and
+//! until the engine asks to forget it. Missing names are never cached by it.
 
 mod access;
 mod adapter;
@@ -17,10 +16,13 @@ mod errno;
 mod filesystem;
 mod interrupt;
 mod listing;
+mod lock_kind;
+mod locks;
 mod reply;
 mod root;
 mod serve;
 mod shows;
+mod signals;
 mod squash;
 mod virtual_files;
 mod xattr;

@@ -113,6 +113,7 @@ refuse!(
     fuser::ReplyDirectoryPlus,
     fuser::ReplyEmpty,
     fuser::ReplyEntry,
+    fuser::ReplyLock,
     fuser::ReplyLseek,
     fuser::ReplyOpen,
     fuser::ReplyStatfs,

@@ -13,11 +13,11 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Makes answers that the kernel may show for a while.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Shows {
     vfs: Vfs,
     root: Root,
@@ -28,6 +28,14 @@ pub(crate) struct Shows {
     /// Held for reading while an answer is on its way to the kernel, so that what is to be forgotten
     /// is there when the kernel is told to forget it.
     answering: Arc<RwLock<()>>,
+    /// Known once the mount is served.
+    notifier: Arc<OnceLock<Notifier>>,
+}
+
+impl fmt::Debug for Shows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shows")
+    }
 }
 
 impl Shows {
@@ -38,6 +46,7 @@ impl Shows {
             entry_ttl,
             keeps_names,
             answering: Arc::default(),
+            notifier: Arc::default(),
         }
     }
 
@@ -83,8 +92,25 @@ impl Shows {
         }
     }
 
+    /// Has the kernel drop the pages and attributes that it holds of a file, after all of its own that
+    /// wait to be written. What is on its way to the kernel meanwhile is as new as what comes later.
+    pub(super) async fn drop_pages(&self, file: INodeNo) {
+        let Some(notifier) = self.notifier.get().cloned() else {
+            return;
+        };
+        // It waits for writes that this mount serves.
+        let told = tokio::task::spawn_blocking(move || notifier.inval_inode(file, 0, 0)).await;
+        match told {
+            Ok(Ok(())) => {}
+            // Of a file that the kernel does not hold, or of a mount that is gone.
+            Ok(Err(error)) => tracing::debug!(%error, %file, "the kernel has no pages to drop"),
+            Err(error) => tracing::debug!(%error, "the kernel is not told to drop pages any more"),
+        }
+    }
+
     /// Who tells the kernel to forget.
     pub(crate) fn kernel(&self, notifier: Notifier) -> Arc<dyn Forgets> {
+        self.notifier.get_or_init(|| notifier.clone());
         Arc::new(Kernel {
             notifier,
             root: self.root,

@@ -172,7 +172,11 @@ impl VirtualFiles {
             "pending_slices": vfs.pending_slices(),
             "open_handles": vfs.open_handles(),
             "last_error": vfs.stats().last_error(),
-            "locks": "kernel-local",
+            "locks": {
+                "hold": "among all mounts of the volume",
+                "owners": vfs.lock_owners(),
+                "waiting": meta.lock_waits,
+            },
         })
     }
 }

@@ -60,9 +60,6 @@ pub fn mount(
             return Err(error);
         }
     };
-    tracing::warn!(
-        "file locks (flock, fcntl) hold on this machine only: other mounts do not see them"
-    );
     tracing::info!(volume = url.volume, path = %path.display(), "mounted");
     Ok(Mounted {
         runtime,

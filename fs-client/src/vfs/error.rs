@@ -38,6 +38,18 @@ pub enum VfsError {
     /// The position is past the end of the file.
     #[error("no data behind this position")]
     NoData,
+    /// Another lock is in the way.
+    #[error("somebody else has a lock there")]
+    WouldBlock,
+    /// Waiting for the lock would never end.
+    #[error("whoever has the lock waits for one of the caller's")]
+    Deadlock,
+    /// A signal came while the caller waited.
+    #[error("interrupted by a signal")]
+    Interrupted,
+    /// The locks that were taken in this handle are lost with the session that they were in.
+    #[error("the session was lost, and with it the locks that this was written under")]
+    LockLost,
     /// The mount has ended while this many written bytes waited.
     #[error("{0} written bytes were not stored")]
     Unstored(u64),

@@ -181,6 +181,7 @@ impl Vfs {
         if !handle.write {
             return Err(VfsError::BadHandle);
         }
+        self.core.check_fence(id, &handle)?;
         let end = offset.checked_add(data.len() as u64);
         if !how.append && end.is_none_or(|end| end > FILE_BYTES_MAX) {
             return Err(Refusal::FileTooLarge.into());
@@ -242,12 +243,20 @@ impl Vfs {
             return;
         };
         let inode = &handle.inode;
-        self.core.inodes.close(inode);
-        if inode.is_clean() {
-            return;
+        let has_locks = inode.lock().locks.len() > 0;
+        if !has_locks {
+            self.core.inodes.close(inode);
+            if inode.is_clean() {
+                return;
+            }
         }
         let (core, inode) = (self.core.clone(), inode.clone());
         tokio::spawn(async move {
+            if has_locks {
+                // Before the file is let go, which knows of them.
+                core.unlock_released(id, &inode).await;
+                core.inodes.close(&inode);
+            }
             core.drain(&inode).await;
             core.inodes.forget_if_idle(&inode);
         });
@@ -262,6 +271,7 @@ impl Vfs {
         if !handle.write {
             return Err(VfsError::BadHandle);
         }
+        self.core.check_fence(id, &handle)?;
         let ino = handle.inode.ino;
         // The engine compares: a length read here could be another mount's past.
         let change = SetAttr {

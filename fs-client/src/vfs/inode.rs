@@ -1,6 +1,7 @@
 //! What a mount knows of one file that is open, or has data waiting: shared by all its handles.
 
 use super::VfsError;
+use super::file_locks::FileLocks;
 use super::pending::Pending;
 use super::slice_buffer::SliceBuffer;
 use meta_core::attr::{Attr, Timestamp, mode};
@@ -35,6 +36,8 @@ pub(super) struct InodeState {
     pub(super) last_write: Instant,
     /// Whether somebody works on the commits.
     pub(super) committing: bool,
+    /// What this mount has locked.
+    pub(super) locks: FileLocks,
     faults: Faults,
 }
 
@@ -79,6 +82,7 @@ impl Inode {
                 pending: Pending::default(),
                 last_write: Instant::now(),
                 committing: false,
+                locks: FileLocks::default(),
                 faults: Faults::default(),
             }),
             settled: watch::Sender::new(0),

@@ -121,6 +121,13 @@ impl InodeTable {
         self.files.lock().contains_key(&ino) || self.directories.lock().contains_key(&ino)
     }
 
+    /// Owners of locks, of all files.
+    pub(super) fn lock_owners(&self) -> u64 {
+        let files = self.files.lock();
+        let owners = files.values().map(|held| held.inode.lock().locks.len());
+        owners.sum::<usize>() as u64
+    }
+
     /// Files held.
     pub(super) fn len(&self) -> usize {
         self.files.lock().len()

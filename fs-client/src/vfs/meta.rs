@@ -3,10 +3,13 @@
 
 use super::VfsError;
 use futures::future::BoxFuture;
-use meta_client::{Forgets, HandedOn, LeaseStatus, MirrorRouteStatus, NearestStatus};
+use meta_client::{
+    Forgets, HandedOn, LeaseStatus, LockEnd, LockWish, MirrorRouteStatus, NearestStatus,
+};
 use meta_core::attr::{Attr, Caller};
 use meta_core::command::Operation;
 use meta_core::ids::{ClusterId, Epoch, Ino, SessionId};
+use meta_core::lock::{HeldLock, UnlockRequest};
 use meta_core::name::Name;
 use meta_core::outcome::{Success, Token};
 use meta_core::query::{Answer, QueryBody};
@@ -22,6 +25,31 @@ pub trait MetaApi: Send + Sync + Debug + 'static {
         caller: Caller,
         operation: Operation,
     ) -> BoxFuture<'_, Result<Success, VfsError>>;
+
+    /// Does an operation in one session alone: if it is lost, the operation was not done, or that is
+    /// unknown, and it is not done in the next.
+    fn execute_in(
+        &self,
+        session: SessionId,
+        caller: Caller,
+        operation: Operation,
+    ) -> BoxFuture<'_, Result<Success, VfsError>>;
+
+    /// The session, as far as is known here.
+    fn session(&self) -> SessionId;
+
+    /// Takes a lock; waits for it with `give_up`, until that is over.
+    fn lock(
+        &self,
+        wish: LockWish,
+        give_up: Option<BoxFuture<'static, ()>>,
+    ) -> BoxFuture<'_, Result<LockEnd, VfsError>>;
+
+    /// Gives locks back.
+    fn unlock(&self, given: UnlockRequest) -> BoxFuture<'_, Result<(), VfsError>>;
+
+    /// A lock that is in the way of another.
+    fn get_lock(&self, wish: LockWish) -> BoxFuture<'_, Result<Option<HeldLock>, VfsError>>;
 
     /// Asks. The answer is at least as new as every operation answered before the question.
     fn query(&self, caller: Caller, body: QueryBody) -> BoxFuture<'_, Result<Answer, VfsError>>;
@@ -63,6 +91,8 @@ pub struct MetaStatus {
     pub queries: u64,
     /// Requests sent again, since the mount.
     pub retries: u64,
+    /// Requests for locks that wait.
+    pub lock_waits: u64,
     /// How the cache of answers does, if there is one.
     pub leases: Option<LeaseStatus>,
     /// How the way to the mirror is, if one is read from.
@@ -152,7 +182,28 @@ impl Meta {
         caller: &Caller,
         operation: Operation,
     ) -> Result<Attr, VfsError> {
-        match self.execute(caller, operation).await? {
+        self.changed(self.execute(caller, operation).await?)
+    }
+
+    /// The same, in one session alone if one is given.
+    pub(super) async fn change_in(
+        &self,
+        session: Option<SessionId>,
+        caller: &Caller,
+        operation: Operation,
+    ) -> Result<Attr, VfsError> {
+        let Some(session) = session else {
+            return self.change(caller, operation).await;
+        };
+        let done = self
+            .api
+            .execute_in(session, caller.clone(), operation)
+            .await;
+        self.changed(done?)
+    }
+
+    fn changed(&self, success: Success) -> Result<Attr, VfsError> {
+        match success {
             Success::Attr(attr)
             | Success::Entry { attr, .. }
             | Success::Appended { attr, .. }

@@ -18,6 +18,9 @@
 //! - **Errors** of background work are kept until an fsync or close of each handle was told. What
 //!   could not be stored is then dropped, with everything written after it: the file holds a
 //!   prefix of the writes.
+//! - **Locks** are the engine's, and of one of its sessions. What is written while this mount has a lock
+//!   on the file is committed in the lock's session, or dropped and told: a holder whose session was
+//!   lost changes nothing any more.
 //!
 //! The state of a file is known by its `ctime`, which the engine raises with every change: a
 //! cached slice table, a prefetched span, or the kernel's pages are good as long as it is equal.
@@ -28,10 +31,12 @@ mod directory;
 mod error;
 mod fallocate;
 mod file;
+mod file_locks;
 mod grants;
 mod handle;
 mod inode;
 mod inode_table;
+mod locks;
 mod meta;
 mod names;
 mod options;
@@ -54,6 +59,7 @@ pub use directory::{DirListing, ListAttrs};
 pub use error::VfsError;
 pub use file::{OpenHow, Opened, WriteHow};
 pub use handle::{DirHandleId, HandleId};
+pub use locks::{GiveUp, LockAsked};
 pub use meta::{MetaApi, MetaStatus};
 pub use options::VfsOptions;
 pub use seek::SeekFor;

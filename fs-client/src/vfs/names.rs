@@ -41,8 +41,13 @@ impl Vfs {
         if let Some(inode) = &inode {
             self.core.drain(inode).await;
         }
+        let under = match (&inode, change.length) {
+            (Some(inode), Some(_)) => self.core.locked_in(inode),
+            _ => None,
+        };
         let operation = Operation::SetAttr(change);
-        let attr = self.core.meta.change(caller, operation).await?;
+        let meta = &self.core.meta;
+        let attr = meta.change_in(under, caller, operation).await?;
         Ok(match inode {
             Some(inode) => inode.learn(attr),
             None => attr,

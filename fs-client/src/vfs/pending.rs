@@ -9,7 +9,7 @@ use super::slice_buffer::SliceBuffer;
 use super::{VfsError, VfsOptions};
 use bytes::Bytes;
 use meta_core::attr::{Caller, Timestamp};
-use meta_core::ids::{ChunkIndex, SliceId};
+use meta_core::ids::{ChunkIndex, SessionId, SliceId};
 use meta_core::limits::{CHUNK_BYTES, COMMIT_SLICES_MAX};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -55,6 +55,8 @@ pub(super) struct Slice {
     pub(super) caller: Caller,
     /// When it was last written to, by this machine's clock.
     pub(super) written: Timestamp,
+    /// The session that it is committed in, or not at all.
+    pub(super) under: Option<SessionId>,
     /// When it was begun.
     begun: Instant,
     sealed: bool,
@@ -70,6 +72,8 @@ pub(super) struct Part {
     pub(super) data: Bytes,
     pub(super) caller: Caller,
     pub(super) now: Timestamp,
+    /// The session in which this mount has locks on the file.
+    pub(super) under: Option<SessionId>,
     pub(super) share: Share,
 }
 
@@ -95,6 +99,8 @@ pub(super) struct Batch {
     pub(super) caller: Caller,
     /// When the newest of them was written.
     pub(super) written: Timestamp,
+    /// The session that they are committed in, or not at all.
+    pub(super) under: Option<SessionId>,
     pub(super) append: bool,
 }
 
@@ -156,11 +162,11 @@ impl Pending {
     }
 
     /// Whether the next write at `place` would grow the newest slice.
-    pub(super) fn continues(&self, place: Place, len: usize, options: &VfsOptions) -> bool {
-        let len = u32::try_from(len).unwrap_or(u32::MAX);
-        self.slices
-            .back()
-            .is_some_and(|slice| slice.takes(place, len, options.slice_bytes_max))
+    pub(super) fn continues(&self, part: &Part, options: &VfsOptions) -> bool {
+        let len = u32::try_from(part.data.len()).unwrap_or(u32::MAX);
+        self.slices.back().is_some_and(|slice| {
+            slice.under == part.under && slice.takes(part.place, len, options.slice_bytes_max)
+        })
     }
 
     /// Takes a write in. `slot` is needed when it does not continue the newest slice, and comes
@@ -172,7 +178,7 @@ impl Pending {
         options: &VfsOptions,
     ) -> Result<Vec<Start>, Part> {
         let mut starts = Vec::new();
-        if self.continues(part.place, part.data.len(), options) {
+        if self.continues(&part, options) {
             if let Some(slice) = self.slices.back_mut() {
                 slice.grow(part);
             }
@@ -248,7 +254,8 @@ impl Pending {
     fn batch(&self) -> Option<Batch> {
         let front = self.slices.front()?;
         let append = front.place == Place::End;
-        let alike = |slice: &&Slice| (slice.place == Place::End) == append;
+        let alike =
+            |slice: &&Slice| (slice.place == Place::End) == append && slice.under == front.under;
         let run: Vec<(&Slice, Ready)> = self
             .slices
             .iter()
@@ -275,6 +282,7 @@ impl Pending {
         Some(Batch {
             caller: caller.clone(),
             written: run.iter().map(|(slice, _)| slice.written).max()?,
+            under: front.under,
             append,
             slices: run.into_iter().map(|(_, ready)| ready).collect(),
         })
@@ -310,6 +318,7 @@ impl Slice {
             buffer,
             caller: part.caller,
             written: part.now,
+            under: part.under,
             begun: Instant::now(),
             sealed: false,
             upload: Upload::NotBegun,

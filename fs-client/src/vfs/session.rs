@@ -5,10 +5,13 @@ use super::{MetaApi, MetaStatus, Vfs, VfsError, VfsOptions};
 use chunk_store::SliceStore;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use meta_client::{ClientError, Failure, Forgets, HandedOn, HeldInodes, MetaSession};
+use meta_client::{
+    ClientError, Failure, Forgets, HandedOn, HeldInodes, LockEnd, LockWish, MetaSession,
+};
 use meta_core::attr::{Attr, Caller};
 use meta_core::command::Operation;
-use meta_core::ids::{ClusterId, Epoch, Ino};
+use meta_core::ids::{ClusterId, Epoch, Ino, SessionId};
+use meta_core::lock::{HeldLock, UnlockRequest};
 use meta_core::name::Name;
 use meta_core::outcome::Success;
 use meta_core::query::{Answer, QueryBody};
@@ -21,6 +24,41 @@ impl MetaApi for MetaSession {
         operation: Operation,
     ) -> BoxFuture<'_, Result<Success, VfsError>> {
         async move { Ok(Self::execute(self, caller, operation).await?) }.boxed()
+    }
+
+    fn execute_in(
+        &self,
+        session: SessionId,
+        caller: Caller,
+        operation: Operation,
+    ) -> BoxFuture<'_, Result<Success, VfsError>> {
+        async move { Ok(Self::execute_in(self, session, caller, operation).await?) }.boxed()
+    }
+
+    fn session(&self) -> SessionId {
+        self.id()
+    }
+
+    fn lock(
+        &self,
+        wish: LockWish,
+        give_up: Option<BoxFuture<'static, ()>>,
+    ) -> BoxFuture<'_, Result<LockEnd, VfsError>> {
+        async move {
+            Ok(match give_up {
+                Some(give_up) => Self::lock(self, wish, give_up).await?,
+                None => self.try_lock(wish).await?,
+            })
+        }
+        .boxed()
+    }
+
+    fn unlock(&self, given: UnlockRequest) -> BoxFuture<'_, Result<(), VfsError>> {
+        async move { Ok(Self::unlock(self, given).await?) }.boxed()
+    }
+
+    fn get_lock(&self, wish: LockWish) -> BoxFuture<'_, Result<Option<HeldLock>, VfsError>> {
+        async move { Ok(Self::get_lock(self, wish).await?) }.boxed()
     }
 
     fn query(&self, caller: Caller, body: QueryBody) -> BoxFuture<'_, Result<Answer, VfsError>> {
@@ -40,6 +78,7 @@ impl MetaApi for MetaSession {
             token: status.token,
             queries: status.answered,
             retries: status.retries,
+            lock_waits: status.lock_waits as u64,
             leases: status.leases,
             mirror: status.mirror,
             nearest: status.nearest,

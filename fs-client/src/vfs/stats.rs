@@ -33,7 +33,7 @@ ops! {
     ReadDirPlus => "readdirplus", ReleaseDir => "releasedir", StatFs => "statfs",
     SetXattr => "setxattr", GetXattr => "getxattr", ListXattr => "listxattr",
     RemoveXattr => "removexattr", Fallocate => "fallocate", Lseek => "lseek",
-    Access => "access",
+    Access => "access", GetLock => "getlk", SetLock => "setlk",
 }
 
 impl Op {
@@ -52,7 +52,8 @@ impl Op {
             | Self::GetXattr
             | Self::ListXattr
             | Self::Lseek
-            | Self::Access => false,
+            | Self::Access
+            | Self::GetLock => false,
             Self::SetAttr
             | Self::Mknod
             | Self::Mkdir
@@ -69,7 +70,8 @@ impl Op {
             | Self::ReleaseDir
             | Self::SetXattr
             | Self::RemoveXattr
-            | Self::Fallocate => true,
+            | Self::Fallocate
+            | Self::SetLock => true,
         }
     }
 }

@@ -6,7 +6,9 @@
 //! When a commit's outcome is unknown, or its ids were revoked with the session, the data is
 //! uploaded again under fresh ids and committed again. For slices with a place that is safe even
 //! if the first commit was done: the second lays the same bytes over them. An append whose outcome
-//! is unknown is not repeated, for that could add it twice: it fails, and fsync and close say so.
+//! is unknown is not repeated, for that could add it twice: it fails, and fsync and close say so. What
+//! was written while this mount had a lock on the file is committed in the session of the lock alone:
+//! if that is lost, it fails too.
 
 use super::VfsError;
 use super::handle::FileHandle;
@@ -50,6 +52,7 @@ impl Core {
             data,
             caller: caller.clone(),
             now: now(),
+            under: None,
             share,
         };
         let mut slot = None;
@@ -57,9 +60,8 @@ impl Core {
             {
                 let mut state = inode.lock();
                 handle.tell_of(&mut state)?;
-                let grows = state
-                    .pending
-                    .continues(place, part.data.len(), &self.options);
+                part.under = state.locks.session(self.meta.api().session());
+                let grows = state.pending.continues(&part, &self.options);
                 if slot.is_none() && !grows {
                     slot = self.budget.try_slice();
                 }
@@ -141,7 +143,10 @@ impl Core {
         for attempt in 1.. {
             let operation = batch.operation(inode.ino);
             failpoint::pass(Point::SliceCommit);
-            let changed = self.meta.change(&batch.caller, operation).await;
+            let changed = self
+                .meta
+                .change_in(batch.under, &batch.caller, operation)
+                .await;
             failpoint::pass(Point::SliceCommitted);
             let error = match changed {
                 Ok(attr) => return self.committed(inode, batch.slices.len(), attr),
@@ -255,7 +260,9 @@ impl Batch {
     fn may_repeat(&self, error: &VfsError) -> bool {
         match error {
             // Not executed: the ids went with their session.
-            VfsError::Refused(Refusal::GrantRevoked) | VfsError::SessionLost(_) => true,
+            VfsError::Refused(Refusal::GrantRevoked) => true,
+            // With the session went the locks that it was written under.
+            VfsError::SessionLost(_) => self.under.is_none(),
             VfsError::Unknown(_) => !self.append,
             _ => false,
         }

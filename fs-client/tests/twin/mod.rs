@@ -10,12 +10,15 @@ use chunk_store::{Limits, Memory, ObjectStore, SliceStore, VolumeKeys};
 use fs_client::vfs::{MetaApi, MetaStatus, Vfs, VfsError, VfsOptions};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use meta_client::{LockEnd, LockWish};
 use meta_core::attr::{Caller, Timestamp};
 use meta_core::changelog::Record;
 use meta_core::codec::Codec;
 use meta_core::command::{Command, CommandBody, CreateVolume, Operation, Request};
 use meta_core::ids::{ClusterId, Epoch, Ino, Level, SessionId, SlotIndex, Uuid, VolumeId};
-use meta_core::kv::{MemKv, Overlay};
+use meta_core::key::{Key, Table};
+use meta_core::kv::{Family, MemKv, Overlay};
+use meta_core::lock::{GetLock, HeldLock, LockOwner, LockRequest, LockState, UnlockRequest};
 use meta_core::outcome::{Fatal, Outcome, Reply, Stop, Success, Token};
 use meta_core::query::{Answer, Query, QueryBody, VolumeInfo};
 use meta_core::{machine, read};
@@ -75,6 +78,8 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Engine {
     state: Mutex<State>,
+    /// Counts commands, but for requests for locks: who waits for one looks again.
+    applied: tokio::sync::watch::Sender<u64>,
 }
 
 impl Engine {
@@ -85,6 +90,7 @@ impl Engine {
                 volume: VolumeId::CLUSTER,
                 clock: 0,
             }),
+            applied: tokio::sync::watch::Sender::new(0),
         };
         let cluster = Uuid([1; 16]);
         engine.command(VolumeId::CLUSTER, CommandBody::InitCluster { cluster });
@@ -116,6 +122,10 @@ impl Engine {
             .duration_since(SystemTime::UNIX_EPOCH)
             .expect("a clock");
         state.clock += 1;
+        let asks = matches!(
+            &body,
+            CommandBody::Request(request) if matches!(request.operation, Operation::Lock(_))
+        );
         let command = Command {
             volume,
             stamp: Timestamp {
@@ -128,6 +138,9 @@ impl Engine {
         let reply = machine::apply(&mut pending, &TestCodec, &command).expect("an engine");
         let writes = pending.into_writes();
         state.kv.write(writes);
+        if !asks {
+            self.applied.send_modify(|count| *count += 1);
+        }
         reply
     }
 
@@ -158,6 +171,14 @@ impl Engine {
             Answer::Volume(info) => info,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Requests for locks that wait.
+    pub(crate) fn lock_waiters(&self) -> usize {
+        let state = self.state.lock();
+        let prefix = Key::new(state.volume, Table::Waiter).u8(0).done();
+        let rows = state.kv.rows(Family::State).keys();
+        rows.filter(|key| key.starts_with(&prefix)).count()
     }
 
     /// The state satisfies every rule between its rows.
@@ -281,7 +302,19 @@ impl TwinSession {
     }
 
     fn run(&self, caller: Caller, operation: Operation) -> Result<Success, VfsError> {
+        self.run_in(None, caller, operation)
+    }
+
+    fn run_in(
+        &self,
+        only: Option<SessionId>,
+        caller: Caller,
+        operation: Operation,
+    ) -> Result<Success, VfsError> {
         let mut wire = self.wire.lock();
+        if only.is_some_and(|only| only != wire.session) {
+            return Err(VfsError::SessionLost("another one was opened".into()));
+        }
         let writes = matches!(operation, Operation::Commit(_) | Operation::Append(_));
         let mishap = match &operation {
             Operation::GrantSlices { .. } => wire.grant_mishaps.pop(),
@@ -310,7 +343,137 @@ impl TwinSession {
     }
 }
 
+impl TwinSession {
+    fn ask_for(
+        &self,
+        wish: LockWish,
+        wait: Option<u64>,
+    ) -> Result<(LockState, SessionId), VfsError> {
+        let LockWish {
+            ino,
+            kind,
+            owner,
+            pid,
+            range,
+            mode,
+        } = wish;
+        let request = Operation::Lock(LockRequest {
+            ino,
+            kind,
+            owner,
+            pid,
+            range,
+            mode,
+            wait,
+        });
+        let session = self.wire.lock().session;
+        match self.run_in(Some(session), Caller::root(), request)? {
+            Success::Locked { state, .. } => Ok((state, session)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn wait_for(
+        &self,
+        wish: LockWish,
+        mut give_up: BoxFuture<'static, ()>,
+    ) -> Result<LockEnd, VfsError> {
+        static TICKETS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+        let ticket = TICKETS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mut applied = self.engine.applied.subscribe();
+        loop {
+            let seen = *applied.borrow_and_update();
+            let (state, session) = self.ask_for(wish, Some(ticket))?;
+            match state {
+                LockState::Granted => return Ok(LockEnd::Granted(session)),
+                LockState::Deadlock => return Ok(LockEnd::Deadlock),
+                LockState::Conflict => return Ok(LockEnd::Conflict),
+                LockState::Waiting => {}
+            }
+            tokio::select! {
+                changed = applied.wait_for(|count| *count > seen) => {
+                    changed.expect("an engine");
+                }
+                () = &mut give_up => {
+                    let cancel = Operation::CancelLock {
+                        kind: wish.kind,
+                        owner: wish.owner,
+                        ticket,
+                    };
+                    return match self.run(Caller::root(), cancel)? {
+                        Success::LockCancelled { waited: false } => match self.ask_for(wish, None)? {
+                            (LockState::Granted, session) => Ok(LockEnd::Granted(session)),
+                            _ => Ok(LockEnd::Cancelled),
+                        },
+                        _ => Ok(LockEnd::Cancelled),
+                    };
+                }
+            }
+        }
+    }
+}
+
 impl MetaApi for TwinSession {
+    fn execute_in(
+        &self,
+        session: SessionId,
+        caller: Caller,
+        operation: Operation,
+    ) -> BoxFuture<'_, Result<Success, VfsError>> {
+        async move {
+            let _open = self.gate.read().await;
+            self.run_in(Some(session), caller, operation)
+        }
+        .boxed()
+    }
+
+    fn session(&self) -> SessionId {
+        self.wire.lock().session
+    }
+
+    fn lock(
+        &self,
+        wish: LockWish,
+        give_up: Option<BoxFuture<'static, ()>>,
+    ) -> BoxFuture<'_, Result<LockEnd, VfsError>> {
+        async move {
+            let Some(give_up) = give_up else {
+                return Ok(match self.ask_for(wish, None)? {
+                    (LockState::Granted, session) => LockEnd::Granted(session),
+                    (LockState::Deadlock, _) => LockEnd::Deadlock,
+                    _ => LockEnd::Conflict,
+                });
+            };
+            self.wait_for(wish, give_up).await
+        }
+        .boxed()
+    }
+
+    fn unlock(&self, given: UnlockRequest) -> BoxFuture<'_, Result<(), VfsError>> {
+        async move { self.run(Caller::root(), Operation::Unlock(given)).map(drop) }.boxed()
+    }
+
+    fn get_lock(&self, wish: LockWish) -> BoxFuture<'_, Result<Option<HeldLock>, VfsError>> {
+        let owner = LockOwner {
+            session: self.session(),
+            kind: wish.kind,
+            number: wish.owner,
+        };
+        let asked = QueryBody::GetLock(GetLock {
+            ino: wish.ino,
+            owner,
+            range: wish.range,
+            mode: wish.mode,
+        });
+        async move {
+            match self.query(Caller::root(), asked).await? {
+                Answer::Lock(held) => Ok(held),
+                other => panic!("{other:?}"),
+            }
+        }
+        .boxed()
+    }
+
     fn execute(
         &self,
         caller: Caller,
