@@ -5,8 +5,9 @@ use super::file::WriteHow;
 use super::handle::HandleId;
 use super::vfs_core::Vfs;
 use bytes::Bytes;
-use meta_core::attr::Caller;
+use meta_core::attr::{Attr, Caller};
 use meta_core::command::{Fallocate, FallocateMode, Operation};
+use meta_core::ids::SessionId;
 use meta_core::limits::{CHUNK_BYTES, FILE_BYTES_MAX};
 use meta_core::outcome::{Refusal, Success};
 
@@ -36,19 +37,25 @@ impl Vfs {
         let end = end
             .filter(|end| *end <= FILE_BYTES_MAX)
             .ok_or(Refusal::FileTooLarge)?;
+        self.core.check_fence(id, &handle)?;
         self.core.drain(&handle.inode).await;
         handle.tell()?;
-        let ino = handle.inode.ino;
+        let inode = &handle.inode;
         let mut at = offset;
         while at < end {
             let asked = Fallocate {
-                ino,
+                ino: inode.ino,
                 offset: at,
                 len: end - at,
                 mode,
             };
-            at = match self.core.meta.fallocate(caller, asked).await {
-                Ok(next) if next > at => next,
+            let under = self.core.locked_in(inode);
+            at = match self.core.meta.fallocate(under, caller, asked).await {
+                Ok((next, attr)) if next > at => {
+                    // What is read through the handle from now on is of this state.
+                    inode.learn(attr);
+                    next
+                }
                 Ok(_) => return Err(VfsError::Unexpected("a hole that does not grow")),
                 // The chunk has as many holes as it may have.
                 Err(VfsError::Refused(Refusal::LimitReached)) => {
@@ -89,12 +96,26 @@ impl Vfs {
 }
 
 impl super::meta::Meta {
-    /// Gives how far the range is a hole now.
-    async fn fallocate(&self, caller: &Caller, asked: Fallocate) -> Result<u64, VfsError> {
-        match self.execute(caller, Operation::Fallocate(asked)).await {
+    /// Gives how far the range is a hole now. In one session alone if one is given.
+    async fn fallocate(
+        &self,
+        under: Option<SessionId>,
+        caller: &Caller,
+        asked: Fallocate,
+    ) -> Result<(u64, Attr), VfsError> {
+        let operation = Operation::Fallocate(asked);
+        let done = match under {
+            Some(session) => {
+                self.api()
+                    .execute_in(session, caller.clone(), operation)
+                    .await
+            }
+            None => self.execute(caller, operation).await,
+        };
+        match done {
             Ok(Success::Fallocated { next, attr }) => {
                 self.saw(&attr);
-                Ok(next)
+                Ok((next, attr))
             }
             Ok(_) => Err(VfsError::Unexpected("a range that became a hole")),
             Err(VfsError::NotUnderstood(_)) => Err(Refusal::NotSupported.into()),
