@@ -22,8 +22,10 @@ const WAITS: &str = "request_wait_answer";
 /// Starts a program, waits until it waits for the mount, and ends it by a signal.
 async fn interrupted(words: &[&str], at: &Path, log: &Path, signal: Signal) -> Result<ExitStatus> {
     let (name, rest) = words.split_first().context("a program")?;
-    let mut command = Command::new(name);
-    let mut program = Process::spawn(name, command.args(rest).arg(at), log)?;
+    // Signals do to it what they do by default, whatever this process has made of them.
+    let mut command = Command::new("env");
+    command.arg("--default-signal").arg(name).args(rest).arg(at);
+    let mut program = Process::spawn(name, &mut command, log)?;
     let place = format!("/proc/{}/wchan", program.pid());
     wait::until(&format!("{name} to wait"), PATIENCE, async || {
         let waits = fs::read_to_string(&place)?;

@@ -5,10 +5,12 @@
 //! keeps the signal among the pending ones until the answer. The request goes on, and what comes of it is
 //! let go.
 
-use crate::vfs::{DirHandleId, DirListing, Opened, Vfs};
+use crate::vfs::{DirHandleId, DirListing, Op, Opened, Vfs};
 use bytes::Bytes;
 use meta_core::attr::Attr;
+use meta_core::lock::HeldLock;
 use meta_core::query::VolumeStat;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -67,9 +69,10 @@ impl Default for Interrupts {
 
 impl Interrupts {
     /// Waits until the caller, a thread by its number, is told to end: by a signal that kills it, or, if
-    /// the request `changes` nothing, by one that it has a handler for. What is given counts the request
-    /// that goes on. Never comes for a caller in another pid namespace, which has the number 0.
-    pub(super) async fn told(&self, caller: u32, changes: bool) -> OwnedSemaphorePermit {
+    /// the request changes nothing, by one that it has a handler for. One that is gone reads nothing any
+    /// more; its file is not closed before the last of its reads is answered. What is given counts the
+    /// request that goes on. Never comes for a caller in another pid namespace, which has the number 0.
+    pub(super) async fn told(&self, caller: u32, op: Op) -> OwnedSemaphorePermit {
         if caller == 0 {
             return std::future::pending().await;
         }
@@ -79,7 +82,8 @@ impl Interrupts {
             looks = looks.saturating_add(1);
             let is_told = match told_by(caller) {
                 Some(Told::Killed) => true,
-                Some(Told::Handler) => !changes && looks >= LOOKS_FOR_HANDLER,
+                Some(Told::Handler) => !op.changes() && looks >= LOOKS_FOR_HANDLER,
+                Some(Told::Gone) => op == Op::Read,
                 None => looks >= LOOKS_AT_END && is_killed(caller),
             };
             if is_told && let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() {
@@ -96,15 +100,30 @@ enum Told {
     Killed,
     /// It does what it has a handler for.
     Handler,
+    /// It has ended.
+    Gone,
 }
 
-/// The signal that waits for a thread. One that is gone waits for nothing.
+/// What a thread is told.
 fn told_by(thread: u32) -> Option<Told> {
-    let status = std::fs::read_to_string(format!("/proc/{thread}/status"));
-    tells(&status.ok()?)
+    match std::fs::read_to_string(format!("/proc/{thread}/status")) {
+        Ok(status) => tells(&status),
+        Err(error) => (error.kind() == ErrorKind::NotFound && shows_all()).then_some(Told::Gone),
+    }
+}
+
+/// Whether `/proc` shows processes of others, too: one that is hidden (`hidepid`) is not gone.
+fn shows_all() -> bool {
+    std::fs::exists("/proc/1/status").unwrap_or(false)
 }
 
 fn tells(status: &str) -> Option<Told> {
+    let mut states = status
+        .lines()
+        .filter_map(|line| line.strip_prefix("State:"));
+    if states.any(|state| state.trim_start().starts_with(['Z', 'X'])) {
+        return Some(Told::Gone);
+    }
     let signals = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
         u64::from_str_radix(line.trim(), 16).ok()
@@ -161,6 +180,7 @@ macro_rules! nothing_to_give_back {
 
 nothing_to_give_back!(
     (),
+    Option<(HeldLock, bool)>,
     i64,
     Attr,
     Bytes,
@@ -206,6 +226,9 @@ mod tests {
             assert_eq!(told(0, one(harmless), 0, 0, 0), None, "{harmless}");
         }
         assert_eq!(tells("SigPnd:\t1\n"), None);
+        let gone = format!("State:\tZ (zombie)\n{}", status(0, 0, 0, 0, 0));
+        assert_eq!(tells(&gone), Some(Told::Gone));
+        assert_eq!(told_by(u32::MAX), Some(Told::Gone));
         assert_eq!(told_by(std::process::id()), None);
     }
 
@@ -221,7 +244,7 @@ mod tests {
     async fn a_caller_that_cannot_be_seen_or_is_not_told_is_not_interrupted() {
         for caller in [0, std::process::id()] {
             let told = Interrupts::default();
-            let waited = tokio::time::timeout(3 * LOOK_EVERY, told.told(caller, false)).await;
+            let waited = tokio::time::timeout(3 * LOOK_EVERY, told.told(caller, Op::Read)).await;
             assert!(waited.is_err(), "{caller}");
         }
     }

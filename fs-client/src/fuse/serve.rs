@@ -113,7 +113,7 @@ impl Adapter {
             let result = tokio::select! {
                 biased;
                 result = &mut work => result,
-                going_on = interrupts.told(call.waits, call.op.changes()) => {
+                going_on = interrupts.told(call.waits, call.op) => {
                     call.end(Some(errno::INTERRUPTED));
                     reply.refuse(errno::INTERRUPTED);
                     call.go_on(work).await;

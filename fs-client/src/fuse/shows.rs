@@ -3,7 +3,7 @@
 use super::adapter::FILE_ATTR_TTL;
 use super::root::Root;
 use crate::vfs::Vfs;
-use fuser::Notifier;
+use fuser::{INodeNo, Notifier};
 use meta_client::{Forgets, Forgotten, HandedOn};
 use meta_core::attr::{Attr, FileKind};
 use meta_core::ids::Ino;

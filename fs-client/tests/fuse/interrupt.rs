@@ -5,10 +5,10 @@ use chunk_store::{ObjectError, ObjectStore};
 use fs_client::mount::MountOptions;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
-use std::io::Write;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -23,20 +23,35 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-fn started(program: &mut Command) -> Child {
-    program.stdout(Stdio::null()).stderr(Stdio::null());
-    program.spawn().expect("a program")
+/// A program that is ended with its test.
+struct Program(Child);
+
+impl Program {
+    /// Signals do to it what they do by default, whatever this process has made of them.
+    fn start(words: &[&str], path: &Path) -> Self {
+        let mut program = Command::new("env");
+        program.arg("--default-signal").args(words).arg(path);
+        program.stdout(Stdio::null()).stderr(Stdio::null());
+        Self(program.spawn().expect("a program"))
+    }
+
+    /// Its end by a signal, for which it must not need more than 20 s.
+    fn ended_by(&mut self, signal: Signal) -> ExitStatus {
+        kill_process(Pid::from_child(&self.0), signal).expect("a signal");
+        let mut status = None;
+        until("the program ends", || {
+            status = self.0.try_wait().expect("a child");
+            status.is_some()
+        });
+        status.expect("an end")
+    }
 }
 
-/// Its end by a signal, for which it must not need more than 20 s.
-fn ended_by(child: &mut Child, signal: Signal) -> ExitStatus {
-    kill_process(Pid::from_child(child), signal).expect("a signal");
-    let mut status = None;
-    until("the program ends", || {
-        status = child.try_wait().expect("a child");
-        status.is_some()
-    });
-    status.expect("an end")
+impl Drop for Program {
+    fn drop(&mut self) {
+        // One that has ended already is as good.
+        let _ended = self.0.kill();
+    }
 }
 
 #[test]
@@ -47,9 +62,9 @@ fn whoever_waits_for_the_engine_ends_by_a_signal() {
     let gate = mount.block_on(mount.session.gate.write());
     for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
         let before = mount.session.waiting();
-        let mut cat = started(Command::new("cat").arg(&path));
+        let mut cat = Program::start(&["cat"], &path);
         until("it waits", || mount.session.waiting() > before);
-        let status = ended_by(&mut cat, signal);
+        let status = cat.ended_by(signal);
         assert_eq!(status.signal(), Some(signal.as_raw()), "{status}");
     }
     drop(gate);
@@ -65,9 +80,9 @@ fn a_file_that_is_made_when_nobody_waits_any_more_is_not_left_open() {
     let Some(mount) = mounted() else { return };
     let path = mount.path("new");
     let gate = mount.block_on(mount.session.changing.write());
-    let mut touch = started(Command::new("touch").arg(&path));
+    let mut touch = Program::start(&["touch"], &path);
     until("it waits", || mount.session.waiting() > 0);
-    let status = ended_by(&mut touch, Signal::KILL);
+    let status = touch.ended_by(Signal::KILL);
     assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "{status}");
     assert!(!path.exists(), "nothing was made yet");
     drop(gate);
@@ -83,17 +98,14 @@ fn what_a_killed_program_has_written_is_stored_after_its_end() {
     let Some(mount) = mounted() else { return };
     let path = mount.path("file");
     File::create_new(&path).expect("a file");
-    let mut writer = Command::new("sh");
-    writer.args([
-        "-c",
-        "exec 3>>\"$1\"; echo data >&3; kill -STOP $$; sleep 1000",
-        "sh",
-    ]);
-    let mut writer = started(writer.arg(&path));
-    until("it has written", || mount.vfs.pending_bytes() > 0);
-    let gate = mount.block_on(mount.session.gate.write());
-    let status = ended_by(&mut writer, Signal::KILL);
+    let gate = mount.block_on(mount.session.changing.write());
+    let script = "exec 3>>\"$1\"; echo data >&3";
+    let mut writer = Program::start(&["sh", "-c", script, "sh"], &path);
+    // It closes the second number of the file, which waits.
+    until("it waits", || mount.session.waiting() > 0);
+    let status = writer.ended_by(Signal::KILL);
     assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "{status}");
+    assert!(mount.vfs.pending_bytes() > 0);
     drop(gate);
     until("it is stored", || mount.vfs.pending_bytes() == 0);
     assert_eq!(fs::read(&path).expect("a read"), b"data\n");
@@ -165,21 +177,21 @@ fn a_read_from_a_store_that_does_not_answer_ends_by_a_signal() {
     let mount = mount.remount();
     let path = mount.path("file");
     let gate = mount.block_on(store.gate.write());
-    let reading = |program: &mut Command| {
+    let reading = |words: &[&str]| {
         until("the last one has closed it", || {
             mount.vfs.open_handles() == 0
         });
-        let child = started(program.arg(&path));
+        let program = Program::start(words, &path);
         until("it is open", || mount.vfs.open_handles() > 0);
         until("it is read", || store.waiting.load(SeqCst) > 0);
-        child
+        program
     };
     for signal in [Signal::INT, Signal::KILL] {
-        let status = ended_by(&mut reading(&mut Command::new("cat")), signal);
+        let status = reading(&["cat"]).ended_by(signal);
         assert_eq!(status.signal(), Some(signal.as_raw()), "{status}");
     }
-    let mut perl = reading(Command::new("perl").args(["-e", WITH_HANDLER]));
-    assert_eq!(ended_by(&mut perl, Signal::INT).code(), Some(7));
+    let ended = reading(&["perl", "-e", WITH_HANDLER]).ended_by(Signal::INT);
+    assert_eq!(ended.code(), Some(7));
     drop(gate);
     assert!(
         fs::read(&path).expect("a read") == content,

@@ -72,7 +72,7 @@ impl World {
     /// Why there is no mount with these options.
     pub(crate) fn mount_refused(&self, options: &MountOptions) -> MountError {
         let directory = tempfile::tempdir().expect("a directory");
-        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let runtime = Runtime::new().expect("a runtime");
         let vfs_options = options.vfs(twin::BLOCK_BYTES);
         let (vfs, _session) =
             runtime.block_on(async { twin::mount(&self.engine, &self.store, vfs_options) });
