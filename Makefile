@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 DEMO := demo
 SOURCES = $(wildcard $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/*)
 
-.PHONY: setup build failpoints previous fixture demo demo-stop test check proof fuzz
+.PHONY: setup build failpoints previous tools fixture demo demo-stop test check proof fuzz
 
 setup:
 	@./scripts/setup
@@ -30,11 +30,21 @@ failpoints: setup
 previous: build failpoints
 	$(CARGO) xtask previous
 
+# Programs of others that exercise a file system: only tests start them, and nothing is linked with
+# them. What is there in the version that is wanted is left alone. They are built in a directory that
+# goes afterwards, and not among what is built here.
+TOOLS := pjdfstest@0.2.2 fsx@0.3.2
+tools: setup
+	@for tool in $(TOOLS); do \
+		grep -qs "^\"$${tool%@*} $${tool#*@} " $(TARGET)/tools/.crates.toml || \
+		env -u CARGO_TARGET_DIR $(CARGO) install --locked --root $(TARGET)/tools $$tool || exit 1; \
+	done
+
 # What a node stores, kept for later versions to open: once for each new version of a format.
 fixture: build
 	$(CARGO) xtask fixture
 
-test: build failpoints previous
+test: build failpoints previous tools
 	$(CARGO) xtask verify
 	$(CARGO) test --release --workspace --locked -- --test-threads 2
 	$(CARGO) test --release --locked -p sim --features seeded-bugs --test seeded_bugs

@@ -1,5 +1,5 @@
 //! Where the binaries under test are: those of this build, and those of the build before the last
-//! change of a format.
+//! change of a format; and the programs of others that they are tested with.
 
 use crate::scratch::notice;
 use anyhow::{Context, Result, bail};
@@ -81,6 +81,17 @@ pub fn previous(name: &str) -> Result<Option<PathBuf>> {
         }
     }
     bail!("the previous `{name}` is not built: run `make previous` first")
+}
+
+/// Finds `name` among what `make tools` installed: programs of others that test file systems.
+///
+/// # Errors
+/// When it was not installed.
+pub fn tool(name: &str) -> Result<PathBuf> {
+    let installed = below("tools")?.into_iter();
+    let mut candidates = installed.map(|dir| dir.join("bin").join(name));
+    let found = candidates.find(|candidate| candidate.is_file());
+    found.with_context(|| format!("`{name}` is not installed: run `make tools` first"))
 }
 
 /// Says loudly that a test does not run when there is no previous build. Returns whether to skip.

@@ -6,6 +6,7 @@ use crate::scratch::notice;
 use crate::wait;
 use anyhow::{Context, Result, bail};
 use rustix::mount::{UnmountFlags, unmount};
+use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -142,6 +143,20 @@ impl Mount {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             bail!("curlew umount failed ({}): {said}", output.status);
         }
+        self.gone()
+    }
+
+    /// Ends it by SIGTERM, which unmounts and stores everything also while files are in use there, and
+    /// waits for the process to end well.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn end_in_use(mut self) -> Result<()> {
+        self.process.signal(Signal::TERM)?;
+        self.gone()
+    }
+
+    fn gone(&mut self) -> Result<()> {
         let status = wait::until_blocking("the mount's process to end", PATIENCE, || {
             Ok(self
                 .process
@@ -150,10 +165,7 @@ impl Mount {
         })?;
         self.mounted = is_mounted(&self.point)?;
         if self.mounted {
-            bail!(
-                "{} is still mounted after curlew umount",
-                self.point.display()
-            );
+            bail!("{} is still mounted after its end", self.point.display());
         }
         if !status.success() {
             bail!(

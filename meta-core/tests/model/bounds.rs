@@ -7,15 +7,16 @@ use meta_core::command::{
     RenameMode, SetAttr, XattrMode,
 };
 use meta_core::ids::{ChunkIndex, Ino, Level};
-use meta_core::key::Table;
-use meta_core::kv::Family;
+use meta_core::key::{self, Table};
+use meta_core::kv::{Family, Overlay};
 use meta_core::limits::{
     CHUNK_BYTES, COMMIT_SLICES_MAX, CUTS_MAX, DEPTH_MAX, FALLOCATE_CHUNKS_MAX, FILE_BYTES_MAX,
-    FRAME_BYTES, HOLES_MAX, MAINTENANCE_ROWS_MAX, MIRROR_BYTES_MAX, XATTR_BYTES_MAX,
+    FRAME_BYTES, HOLES_MAX, LINKS_MAX, MAINTENANCE_ROWS_MAX, MIRROR_BYTES_MAX, XATTR_BYTES_MAX,
 };
 use meta_core::name::Name;
 use meta_core::outcome::{Outcome, Refusal, Success};
 use meta_core::query::{Answer, QueryBody, SliceCursor};
+use meta_core::row::{Inode, Row as _};
 
 fn create(engine: &mut Engine, parent: Ino, name: &str, node: NewNode) -> Ino {
     let create = Operation::Create(Create {
@@ -71,6 +72,55 @@ fn more_bytes_than_can_be_counted_are_no_space() {
     assert_eq!(outcome, Outcome::Refused(Refusal::NoSpace));
     let broken = meta_core::check::check(&engine.kv, engine.volume).expect("a sound store");
     assert_eq!(broken, Vec::<String>::new());
+}
+
+/// Lets a file or directory have so many names, as its row counts them.
+fn set_links(engine: &mut Engine, ino: Ino, nlink: u32) {
+    let key = key::by_ino(engine.volume, Table::Inode, ino);
+    let bytes = engine.kv.rows(Family::State).get(&key).expect("a row");
+    let mut row = Inode::decode(&key, bytes).expect("sound");
+    row.nlink = nlink;
+    let mut overlay = Overlay::new(&engine.kv);
+    overlay.put(Family::State, key.clone(), row.encode(&key));
+    let writes = overlay.into_writes();
+    engine.kv.write(writes);
+}
+
+#[test]
+fn more_names_than_can_be_counted_are_refused() {
+    let mut engine = Engine::new();
+    let name = |text: &str| Name::new(text).expect("a valid name");
+    let ino = create(&mut engine, Ino::ROOT, "f", NewNode::Regular);
+    set_links(&mut engine, ino, LINKS_MAX - 1);
+    for (text, fits) in [("last", true), ("more", false)] {
+        let link = Operation::Link {
+            ino,
+            parent: Ino::ROOT,
+            name: name(text),
+        };
+        match engine.request(&Caller::root(), link).1 {
+            Outcome::Done(Success::Entry { attr, .. }) if fits => assert_eq!(attr.nlink, LINKS_MAX),
+            outcome => assert_eq!(
+                (outcome, fits),
+                (Outcome::Refused(Refusal::TooManyLinks), false)
+            ),
+        }
+    }
+    // Each directory in it is a name of a directory.
+    let parent = create(&mut engine, Ino::ROOT, "d", NewNode::Directory);
+    create(&mut engine, Ino::ROOT, "moved", NewNode::Directory);
+    set_links(&mut engine, parent, LINKS_MAX - 1);
+    create(&mut engine, parent, "last", NewNode::Directory);
+    let rename = Operation::Rename {
+        parent: Ino::ROOT,
+        name: name("moved"),
+        new_parent: parent,
+        new_name: name("moved"),
+        mode: RenameMode::Replace,
+    };
+    let outcome = engine.request(&Caller::root(), rename).1;
+    assert_eq!(outcome, Outcome::Refused(Refusal::TooManyLinks));
+    create(&mut engine, parent, "a file", NewNode::Regular);
 }
 
 #[test]
