@@ -2,7 +2,7 @@
 //! was acknowledged survives the leader's death.
 
 use jepsen::alone::alone;
-use jepsen::cluster::Cluster;
+use jepsen::cluster::{Cluster, ClusterOptions};
 use jepsen::fuse::skip_unless_fuse;
 use jepsen::mount::Mount;
 use jepsen::pair::Pair;
@@ -59,7 +59,12 @@ async fn holes_are_seen_by_all_and_survive_the_leader() {
         return;
     }
     let _alone = alone().expect("the turn");
-    let mut pair = Pair::start("holes", 3, 1).await.expect("two sides");
+    let [origin, mirror] =
+        [("holes-origin", 3), ("holes-mirror", 1)].map(|(name, nodes)| ClusterOptions {
+            raise_levels: true,
+            ..ClusterOptions::new(name, nodes)
+        });
+    let mut pair = Pair::start_with(origin, mirror).await.expect("two sides");
     pair.follow(PATIENCE).await.expect("a mirror");
     raised(&pair.origin_url()).await;
     let (left, right) = (mount(&pair.origin, "left"), mount(&pair.origin, "right"));

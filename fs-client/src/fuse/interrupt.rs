@@ -5,6 +5,7 @@
 //! keeps the signal among the pending ones until the answer. The request goes on, and what comes of it is
 //! let go.
 
+use super::signals::shows_all;
 use crate::vfs::{DirHandleId, DirListing, Op, Opened, Vfs};
 use bytes::Bytes;
 use meta_core::attr::Attr;
@@ -110,11 +111,6 @@ fn told_by(thread: u32) -> Option<Told> {
         Ok(status) => tells(&status),
         Err(error) => (error.kind() == ErrorKind::NotFound && shows_all()).then_some(Told::Gone),
     }
-}
-
-/// Whether `/proc` shows processes of others, too: one that is hidden (`hidepid`) is not gone.
-fn shows_all() -> bool {
-    std::fs::exists("/proc/1/status").unwrap_or(false)
 }
 
 fn tells(status: &str) -> Option<Told> {

@@ -14,11 +14,16 @@ const LOOK_MAX: Duration = Duration::from_millis(80);
 /// twice.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
+/// Whether `/proc` shows processes of others, too: one that is hidden (`hidepid`) is not gone.
+pub(super) fn shows_all() -> bool {
+    std::fs::exists("/proc/1/status").unwrap_or(false)
+}
+
 /// Waits until a signal interrupts the thread, or it is gone. Never ends where that cannot be seen: for a
 /// thread of another pid namespace, or with a `/proc` that hides it.
 pub(super) async fn interrupted(thread: u32) {
     let mut pause = LOOK_FIRST;
-    if thread == 0 || look(thread).is_none() {
+    if thread == 0 || (look(thread).is_none() && !shows_all()) {
         std::future::pending::<()>().await;
     }
     loop {

@@ -42,11 +42,15 @@ impl Vfs {
         handle.tell()?;
         let inode = &handle.inode;
         let mut at = offset;
+        // A command that comes to a chunk with as many holes as it may have is refused as a whole.
+        let mut by_chunks = false;
         while at < end {
+            let chunk_end = (at / CHUNK_BYTES + 1).saturating_mul(CHUNK_BYTES).min(end);
+            let stop = if by_chunks { chunk_end } else { end };
             let asked = Fallocate {
                 ino: inode.ino,
                 offset: at,
-                len: end - at,
+                len: stop - at,
                 mode,
             };
             let under = self.core.locked_in(inode);
@@ -57,10 +61,11 @@ impl Vfs {
                     next
                 }
                 Ok(_) => return Err(VfsError::Unexpected("a hole that does not grow")),
-                // The chunk has as many holes as it may have.
+                Err(VfsError::Refused(Refusal::LimitReached)) if stop > chunk_end => {
+                    by_chunks = true;
+                    at
+                }
                 Err(VfsError::Refused(Refusal::LimitReached)) => {
-                    let chunk_end = (at / CHUNK_BYTES + 1).saturating_mul(CHUNK_BYTES);
-                    let stop = end.min(chunk_end);
                     self.write_zeros(id, caller, at, stop, mode).await?;
                     stop
                 }

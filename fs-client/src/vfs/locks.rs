@@ -192,6 +192,12 @@ impl Core {
         match api.lock(wish, give_up).await {
             Ok(LockEnd::Granted(session)) => {
                 note(session);
+                if self.handles.file(id).is_err() {
+                    // Its caller ended while it waited, and closed the file before there was anything to
+                    // give back.
+                    self.give_back(inode, owner, asked.range).await?;
+                    return Err(VfsError::BadHandle);
+                }
                 Ok(())
             }
             Ok(end) => {
@@ -251,14 +257,8 @@ impl Core {
             owner: owner.1,
             range,
         };
-        // What is lost with its session needs no word.
-        if !inode
-            .lock()
-            .locks
-            .has_lost(owner, self.meta.api().session())
-        {
-            self.meta.api().unlock(given).await?;
-        }
+        // Also what is noted as lost: some of it may have been granted in the next session.
+        self.meta.api().unlock(given).await?;
         inode.lock().locks.give_back(owner, range);
         Ok(())
     }

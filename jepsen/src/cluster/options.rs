@@ -30,8 +30,8 @@ pub struct ClusterOptions {
     pub log_file_bytes: Option<u64>,
     /// `worker_threads`, else the node's default.
     pub worker_threads: Option<u16>,
-    /// Whether volumes stay at the level that they have.
-    pub keep_levels: bool,
+    /// Whether volumes are raised to the newest level that all read.
+    pub raise_levels: bool,
     /// Whether leaders answer reads under leases.
     pub lease_reads: bool,
     /// Whether the nodes can be parted from each other.
@@ -68,7 +68,7 @@ impl ClusterOptions {
             cache_bytes: None,
             log_file_bytes: None,
             worker_threads: None,
-            keep_levels: false,
+            raise_levels: false,
             lease_reads: false,
             partitions: false,
             data_root: None,
@@ -169,8 +169,8 @@ pub(super) fn node_toml(options: &ClusterOptions, seat: &Seat, peers: &[(u64, St
     if let Some(threads) = options.worker_threads {
         line(format!("worker_threads = {threads}"));
     }
-    if options.keep_levels {
-        line("raise_levels = false".to_owned());
+    if options.raise_levels {
+        line("raise_levels = true".to_owned());
     }
     for (id, addr) in peers {
         line(format!("[[peers]]\nid = {id}\naddr = \"{addr}\""));

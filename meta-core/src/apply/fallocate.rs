@@ -183,17 +183,26 @@ impl<B: KvRead> Digging<'_, '_, B> {
             delete_slice(self.txn, self.ino, key, &row)?;
             return Ok(false);
         }
-        if (head > 0 && tail > 0) || self.bytes >= MIRROR_BYTES_MAX {
+        let gone = row.len.saturating_sub(tail);
+        // A row that lies outside its slice came from a dump, and stays as it is.
+        let off = if tail > 0 {
+            row.off.checked_add(gone).filter(|off| *off < row.size)
+        } else {
+            Some(row.off)
+        };
+        let Some(off) = off.filter(|_| head == 0 || tail == 0) else {
+            return Ok(true);
+        };
+        if self.bytes >= MIRROR_BYTES_MAX {
             return Ok(true);
         }
         self.bytes += row.frame_crcs.len() * size_of::<u32>();
         let left = if head > 0 {
             SliceRow { len: head, ..row }
         } else {
-            let gone = row.len - tail;
             SliceRow {
-                off: row.off + gone,
-                at: row.at + gone,
+                off,
+                at: row.at.saturating_add(gone),
                 len: tail,
                 ..row
             }

@@ -23,6 +23,11 @@ use crate::tables::{last_id, lock_owner};
 use crate::txn::Txn;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Locks that are looked at for one step of a search.
+const LOCKS_PER_STEP: u32 = 16;
+/// How often those who wait are looked through after one change.
+const ROUNDS_MAX: u32 = 16;
+
 /// The locks of one domain on one file, and those who wait for one, while a command changes them.
 struct File {
     ino: Ino,
@@ -165,7 +170,7 @@ impl File {
         txn: &mut Txn<'_, B>,
         woken: &mut Vec<Woken>,
     ) -> Result<(), Fatal> {
-        loop {
+        for _ in 0..ROUNDS_MAX {
             let mut weaker = false;
             for (place, waiter) in self.waiters.clone() {
                 if self.in_the_way(&waiter).next().is_some() {
@@ -220,7 +225,7 @@ impl File {
                 return Ok(false);
             }
             *steps -= 1;
-            next.extend(waits_for(txn, owner)?);
+            next.extend(waits_for(txn, owner, steps)?);
         }
         Ok(false)
     }
@@ -236,16 +241,25 @@ fn processes(held: impl Iterator<Item = HeldLock>) -> impl Iterator<Item = LockO
 }
 
 /// The processes whose locks are in the way of what an owner waits for.
-fn waits_for<B: KvRead>(txn: &Txn<'_, B>, owner: LockOwner) -> Result<Vec<LockOwner>, Fatal> {
+fn waits_for<B: KvRead>(
+    txn: &Txn<'_, B>,
+    owner: LockOwner,
+    steps: &mut u32,
+) -> Result<Vec<LockOwner>, Fatal> {
     let (tables, volume) = (txn.tables(), txn.volume());
     let places: Vec<(Vec<u8>, WaitPlace)> =
-        tables.rows(&key::owner_waits(volume, owner), usize::MAX)?;
+        tables.rows(&key::owner_waits(volume, owner), *steps as usize)?;
     let mut owners = Vec::new();
     for (_, WaitPlace { ino, place }) in places {
+        if *steps == 0 {
+            break;
+        }
         let domain = owner.kind.domain();
         let row: Option<Waiter> = tables.row(&key::waiter(volume, ino, domain, place))?;
         let waiter = row.ok_or(Fatal::Invariant("a waiter without a place"))?;
         let locks = tables.locks(ino, domain)?;
+        // Who waits in many files, or for one with many locks, is not looked through without end.
+        *steps = steps.saturating_sub(1 + narrow(locks.0.len()) / LOCKS_PER_STEP);
         owners.extend(processes(locks.conflicts(
             waiter.owner,
             waiter.range,

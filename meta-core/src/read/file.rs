@@ -236,7 +236,7 @@ fn part(chunk: ChunkIndex, order: SliceOrder, run: Range<u32>, row: &SliceRow) -
         order,
         id: row.id,
         size: row.size,
-        off: row.off + (run.start - row.at),
+        off: row.off.saturating_add(run.start - row.at),
         len: run.end - run.start,
         at: run.start,
         frame_crcs: row.frame_crcs.clone(),

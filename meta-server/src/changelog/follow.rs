@@ -8,6 +8,7 @@ use crate::node::Core;
 use meta_core::changelog::SealedRecord;
 use meta_core::failpoint::{self, Point};
 use meta_core::ids::{Seq, VolumeId};
+use meta_core::limits::VOLUME_NAME_BYTES_MAX;
 use meta_core::query::{Answer, QueryBody, VolumeInfo};
 use meta_core::seeded::{Bug, has};
 use proto::frame::Framed as _;
@@ -98,7 +99,8 @@ impl FollowStream {
         check_leading(&self.core).await?;
         let volume = find(&self.core, &request.volume).await?;
         let mut next = self.greet(version, &volume).await?;
-        let _following = (!request.follower.is_empty()).then(|| {
+        let is_mirror = (1..=VOLUME_NAME_BYTES_MAX).contains(&request.follower.len());
+        let _following = is_mirror.then(|| {
             let followers = &self.core.followers;
             followers.begin(volume.id, &request.follower, request.level)
         });
