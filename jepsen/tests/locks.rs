@@ -92,6 +92,9 @@ async fn a_lock_ends_with_its_process_and_with_its_mount() {
     if skip_unless_fuse("a_lock_ends_with_its_process_and_with_its_mount") {
         return;
     }
+    // The tests here take turns: a program that another one starts closes copies of its descriptors, and
+    // is told in its place what was lost.
+    let _alone = alone().expect("the turn");
     let cluster = cluster("locks", 1).await;
     let (left, right) = (mount(&cluster, "left"), mount(&cluster, "right"));
     let file = open(&right);
@@ -104,10 +107,10 @@ async fn a_lock_ends_with_its_process_and_with_its_mount() {
     let mut process = holder(&left, &file);
     let waiting = waiter(&right);
     left.kill().expect("the mount is killed");
-    let file = joined(waiting).await;
+    let locked = joined(waiting).await;
     process.kill().expect("killed");
     process.wait().expect("ended");
-    drop(file);
+    drop((file, locked));
     right.unmount().expect("unmounted");
 }
 
@@ -141,6 +144,7 @@ async fn a_mount_that_stood_still_writes_nothing_under_the_lock_that_it_lost() {
     if skip_unless_fuse("a_mount_that_stood_still_writes_nothing_under_the_lock_that_it_lost") {
         return;
     }
+    let _alone = alone().expect("the turn");
     let cluster = cluster("lockfence", 1).await;
     let (mut left, right) = (mount(&cluster, "left"), mount(&cluster, "right"));
     let old = open(&left);
