@@ -1,10 +1,8 @@
-//! Random operations on real mounts beside ext4.
+//! Plans of random operations on real mounts beside ext4 (`jepsen fuzz-mount`), as far as one showed a fault.
 
 use jepsen::alone::alone;
 use jepsen::fuse::skip;
-use jepsen::fuzz::{self, FuzzOptions};
-use jepsen::scratch::notice;
-use jepsen::seed::seed;
+use jepsen::fuzz;
 use std::fs;
 use std::path::Path;
 
@@ -14,43 +12,6 @@ fn skipped(name: &str) -> bool {
         skip(name, why);
     }
     missing.is_some()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn random_operations_on_a_mount_end_as_on_ext4() {
-    if skipped("random_operations_on_a_mount_end_as_on_ext4") {
-        return;
-    }
-    let _alone = alone().expect("the turn");
-    let options = FuzzOptions {
-        seed: seed("fuzz_mount").expect("a seed"),
-        plans: 100,
-        operations: 50,
-        pair: false,
-        nearest: false,
-    };
-    let done = fuzz::run(options).await;
-    notice(&done.unwrap_or_else(|error| panic!("{error:#}")));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_one_of_two_mounts_changed_both_show_as_ext4_does() {
-    if skipped("what_one_of_two_mounts_changed_both_show_as_ext4_does") {
-        return;
-    }
-    let _alone = alone().expect("the turn");
-    let seed = seed("fuzz_pair").expect("a seed");
-    for nearest in [false, true] {
-        let options = FuzzOptions {
-            seed,
-            plans: 30,
-            operations: 50,
-            pair: true,
-            nearest,
-        };
-        let done = fuzz::run(options).await;
-        notice(&done.unwrap_or_else(|error| panic!("nearest: {nearest}: {error:#}")));
-    }
 }
 
 /// Each was the smallest plan that showed a fault.

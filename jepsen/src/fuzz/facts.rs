@@ -180,6 +180,10 @@ pub(super) fn content(file: &File) -> io::Result<Content> {
     let mut pages = BTreeMap::new();
     let mut at = 0;
     let mut page = vec![0; usize::try_from(PAGE).unwrap_or(0)];
+    if file.metadata()?.is_dir() {
+        // Of whatever length it says that it is.
+        file.read_at(&mut page, 0)?;
+    }
     while at < length {
         if length > READ_WHOLE {
             match seek(file, SeekFrom::Data(at)) {

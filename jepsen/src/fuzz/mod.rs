@@ -29,7 +29,8 @@
 //! | chown that names neither a user nor a group | the kernel tells a mount of it as of no change, and ext4 sets ctime |
 //! | an extended attribute that is to be new and to be there already | EINVAL here, and what ext4 finds first there; it never succeeds |
 //! | programs, set-user-id, devices | both are mounted `nosuid,nodev` |
-//! | fallocate with a mode, RENAME_WHITEOUT, ACLs, O_TMPFILE | not in this version: it must refuse them (`run::is_offered`) |
+//! | FALLOC_FL_KEEP_SIZE alone | nobody sees it, and ext4 may have no room |
+//! | fallocate with another mode, RENAME_WHITEOUT, ACLs, O_TMPFILE | not in this version, or not at level 1 of a volume: it must refuse them (`run::is_offered`) |
 //! | data read through a handle that was opened before the other mount changed the file | not ordered (`docs/SEMANTICS.md`); how often it was old is told |
 
 mod act;
