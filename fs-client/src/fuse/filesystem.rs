@@ -393,7 +393,11 @@ impl Filesystem for Adapter {
         // Pages that the kernel writes back have a place, whatever the descriptor is open for.
         let from_pages = write_flags.contains(WriteFlags::FUSE_WRITE_CACHE);
         // They may be somebody else's bytes.
-        let call = if from_pages { call.to_its_end() } else { call };
+        let call = if from_pages {
+            call.going_to_its_end()
+        } else {
+            call
+        };
         let sync = flags.0 & (libc::O_DIRECT | libc::O_SYNC | libc::O_DSYNC) != 0;
         let how = WriteHow {
             append: flags.0 & libc::O_APPEND != 0 && !from_pages,

@@ -26,7 +26,7 @@ pub(super) struct Call {
 
 impl Call {
     /// The same, of which no signal lets go.
-    pub(super) fn to_its_end(self) -> Self {
+    pub(super) fn going_to_its_end(self) -> Self {
         Self { waits: 0, ..self }
     }
 

@@ -176,7 +176,7 @@ impl Pending {
         part: Part,
         slot: Option<Share>,
         options: &VfsOptions,
-    ) -> Result<Vec<Start>, Part> {
+    ) -> Result<Vec<Start>, Box<Part>> {
         let mut starts = Vec::new();
         if self.continues(&part, options) {
             if let Some(slice) = self.slices.back_mut() {
@@ -184,7 +184,7 @@ impl Pending {
             }
         } else {
             let Some(slot) = slot else {
-                return Err(part);
+                return Err(Box::new(part));
             };
             starts.extend(self.seal());
             self.newest += 1;

@@ -75,7 +75,7 @@ impl Core {
                         self.kick(inode, &mut state);
                         return Ok(());
                     }
-                    Err(back) => part = back,
+                    Err(back) => part = *back,
                 }
             }
             slot = Some(self.budget.slice(|| self.pressure()).await?);

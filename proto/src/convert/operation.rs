@@ -88,12 +88,7 @@ impl From<&Operation> for request::Operation {
             Operation::SetAttr(set) => Self::SetAttr(set.into()),
             Operation::Commit(commit) => Self::Commit(commit.into()),
             Operation::Append(append) => Self::Append(append.into()),
-            Operation::Fallocate(asked) => Self::Fallocate(v1::Fallocate {
-                ino: asked.ino.0,
-                offset: asked.offset,
-                len: asked.len,
-                mode: v1::FallocateMode::from(asked.mode).into(),
-            }),
+            Operation::Fallocate(asked) => Self::Fallocate(asked.into()),
             Operation::SetXattr {
                 ino,
                 name,
@@ -472,6 +467,17 @@ impl From<FallocateMode> for v1::FallocateMode {
         match word {
             FallocateMode::Punch => Self::Punch,
             FallocateMode::Zero => Self::Zero,
+        }
+    }
+}
+
+impl From<&Fallocate> for v1::Fallocate {
+    fn from(word: &Fallocate) -> Self {
+        Self {
+            ino: word.ino.0,
+            offset: word.offset,
+            len: word.len,
+            mode: v1::FallocateMode::from(word.mode).into(),
         }
     }
 }
