@@ -2,14 +2,15 @@
 //! truncations and copies of it. Each read is compared with what must be there.
 
 use crate::binaries::tool;
-use crate::process::{Process, log_tail};
+use crate::process::Process;
 use crate::wait;
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::Signal;
+use nix::libc::SYS_write;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{ChildStderr, Command};
 use std::time::Duration;
 
 /// How long the next step that is waited for may take, and the end.
@@ -19,13 +20,18 @@ const DONE: &str = "All operations completed A-OK!";
 /// Lines that it says about an error before it lists what it did last.
 const ERROR_LINES: usize = 12;
 
-/// A running exerciser. Dropping it kills it.
+/// A running exerciser. It says what it is about to do before each step, into a pipe: once that is full, it
+/// waits between two steps until somebody listens. A signal would stop it within one, and the kernel
+/// then cuts a `sendfile` short, which it cannot bear. Dropping it kills it.
 #[derive(Debug)]
 pub struct Fsx {
     process: Process,
-    log: PathBuf,
-    /// Bytes of the log that were looked at.
-    seen: u64,
+    said: ChildStderr,
+    /// Where what it said is kept.
+    path: PathBuf,
+    log: File,
+    /// The beginning of a line.
+    partial: Vec<u8>,
     step: u64,
 }
 
@@ -48,68 +54,62 @@ impl Fsx {
         command
             .arg("-P")
             .arg(log.parent().context("a log in no directory")?);
-        // Each step is told before it is done.
         command.arg("-v").arg(file);
         command.env("NO_COLOR", "1").env_remove("RUST_LOG");
+        let (process, said) = Process::spawn_heard("fsx", &mut command, log)?;
+        let flags = fcntl_getfl(&said).context("cannot ask how the pipe is read")?;
+        fcntl_setfl(&said, flags | OFlags::NONBLOCK).context("cannot read without waiting")?;
         Ok(Self {
-            process: Process::spawn("fsx", &mut command, log)?,
-            log: log.to_owned(),
-            seen: 0,
+            process,
+            said,
+            path: log.to_owned(),
+            log: File::options()
+                .append(true)
+                .open(log)
+                .context("cannot open its log")?,
+            partial: Vec::new(),
             step: 0,
         })
     }
 
-    /// The last step that it has begun, as far as was looked.
+    /// The last step that it was heard to begin.
     pub fn step(&self) -> u64 {
         self.step
     }
 
-    /// Waits until it is at `step`, or has ended. Whether it goes on.
+    /// Listens until it begins `step`, or has ended. Whether it goes on.
     ///
     /// # Errors
     /// When it comes no further.
     pub fn reach(&mut self, step: u64) -> Result<bool> {
         wait::until_blocking("fsx to go on", PATIENCE, || {
-            if self.process.ended()?.is_some() {
-                return Ok(Ok(false));
+            while self.step < step {
+                match self.listen()? {
+                    Some(0) => return Ok(Ok(false)),
+                    Some(_) => {}
+                    None => return Ok(Err(format!("at step {}", self.step))),
+                }
             }
-            self.look()?;
-            let there = self.step >= step;
-            Ok(there
-                .then_some(true)
-                .ok_or_else(|| format!("at {}", self.step)))
+            Ok(Ok(true))
         })
     }
 
-    /// Stops it between two calls. Whether it had not ended before.
+    /// Waits until it stands between two steps, or has ended: nobody listens. Whether it goes on when
+    /// somebody does.
     ///
     /// # Errors
-    /// When it does not stop.
+    /// When it stands somewhere else.
     pub fn pause(&mut self) -> Result<bool> {
-        if self.process.ended()?.is_some() {
-            return Ok(false);
-        }
-        self.process.signal(Signal::STOP)?;
-        let stat = format!("/proc/{}/stat", self.process.pid());
-        wait::until_blocking("fsx to stop", PATIENCE, || {
+        let path = format!("/proc/{}/syscall", self.process.pid());
+        // The number of the call, and the descriptor of its errors.
+        let writing = format!("{SYS_write} 0x2 ");
+        wait::until_blocking("fsx to wait", PATIENCE, || {
             if self.process.ended()?.is_some() {
                 return Ok(Ok(false));
             }
-            let text = fs::read_to_string(&stat).with_context(|| format!("cannot read {stat}"))?;
-            // The state stands behind the name, which may hold anything.
-            let state = text
-                .rsplit_once(") ")
-                .and_then(|(_, rest)| rest.chars().next());
-            Ok((state == Some('T')).then_some(true).ok_or(text))
+            let call = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+            Ok(call.starts_with(&writing).then_some(true).ok_or(call))
         })
-    }
-
-    /// Lets it go on.
-    ///
-    /// # Errors
-    /// When it has ended.
-    pub fn go_on(&mut self) -> Result<()> {
-        self.process.signal(Signal::CONT)
     }
 
     /// Whether it has a file below `dir` open. One that it has only mapped does not count.
@@ -130,54 +130,60 @@ impl Fsx {
         Ok(false)
     }
 
-    /// Waits for its end, which must be a good one.
+    /// Listens until its end, which must be a good one.
     ///
     /// # Errors
     /// When it found something else than it wrote, or did not come to its end; what it said is in
     /// the error.
     pub fn finish(mut self) -> Result<()> {
+        ensure!(!self.reach(u64::MAX)?, "fsx counts without end");
         let status = wait::until_blocking("fsx to end", PATIENCE, || {
-            Ok(self.process.ended()?.ok_or_else(|| log_tail(&self.log, 1)))
+            Ok(self
+                .process
+                .ended()?
+                .ok_or_else(|| "it says nothing more".to_owned()))
         })?;
-        let text = fs::read(&self.log).context("cannot read what fsx said")?;
+        let text = fs::read(&self.path).context("cannot read what fsx said")?;
         let text = String::from_utf8_lossy(&text);
         if status.success() && text.lines().any(|line| line == DONE) {
             return Ok(());
         }
-        let mut lines = text.lines();
-        let plain = |line: &&str| line.starts_with("[INFO ");
-        let steps = lines.clone().take_while(plain).count();
-        let said: Vec<&str> = lines.by_ref().skip(steps).take(ERROR_LINES).collect();
+        let steps = |line: &&str| step_of(line).is_some();
+        let said: Vec<&str> = text.lines().skip_while(steps).take(ERROR_LINES).collect();
         bail!(
-            "fsx ended with {status}: {}\n{}",
-            said.join("\n"),
-            self.process.log_tail(20)
+            "fsx ended with {status} after step {}: {}",
+            self.step,
+            said.join("\n")
         );
     }
 
-    /// Reads what was added to the log.
-    fn look(&mut self) -> Result<()> {
-        let mut file = File::open(&self.log).context("cannot open what fsx said")?;
-        file.seek(SeekFrom::Start(self.seen))
-            .context("cannot go on reading what fsx said")?;
-        let mut new = Vec::new();
-        file.read_to_end(&mut new)
-            .context("cannot read what fsx said")?;
-        let whole = new
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |at| at + 1);
-        let text = String::from_utf8_lossy(&new[..whole]);
-        if let Some(step) = text.lines().rev().find_map(step_of) {
-            ensure!(
-                step >= self.step,
-                "fsx went back from {} to {step}",
-                self.step
-            );
-            self.step = step;
+    /// Takes what it has said meanwhile, or a part of it: how many bytes, none at its end. `None` if it has
+    /// said nothing.
+    fn listen(&mut self) -> Result<Option<usize>> {
+        let mut bytes = [0; 4096];
+        let len = match self.said.read(&mut bytes) {
+            Ok(len) => len,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error).context("cannot listen to fsx"),
+        };
+        self.partial.extend_from_slice(&bytes[..len]);
+        if let Some(end) = self.partial.iter().rposition(|byte| *byte == b'\n') {
+            let lines: Vec<u8> = self.partial.drain(..=end).collect();
+            // It writes its last word there itself.
+            self.log
+                .write_all(&lines)
+                .context("cannot keep what fsx said")?;
+            let text = String::from_utf8_lossy(&lines);
+            if let Some(step) = text.lines().rev().find_map(step_of) {
+                ensure!(
+                    step >= self.step,
+                    "fsx went back from {} to {step}",
+                    self.step
+                );
+                self.step = step;
+            }
         }
-        self.seen += u64::try_from(whole).context("a long log")?;
-        Ok(())
+        Ok(Some(len))
     }
 }
 

@@ -6,7 +6,7 @@ use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal
 use std::fs::{self, File};
 use std::os::unix::process::{ExitStatusExt as _, parent_id};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 /// What is in the line that a thread leaves in a log when it panics.
@@ -27,16 +27,30 @@ impl Process {
     /// # Errors
     /// When the log or the program cannot be opened.
     pub fn spawn(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
-        let output = File::options()
-            .create(true)
-            .append(true)
-            .open(log)
-            .with_context(|| format!("cannot open the log {}", log.display()))?;
+        let output = open_log(log)?;
         let errors = output.try_clone().context("cannot share the log")?;
+        command.stdout(output).stderr(errors);
+        Self::start(name, command, log)
+    }
+
+    /// As [`Process::spawn`], but its errors go into a pipe: who reads them decides how far it comes.
+    ///
+    /// # Errors
+    /// As [`Process::spawn`].
+    pub fn spawn_heard(
+        name: &str,
+        command: &mut Command,
+        log: &Path,
+    ) -> Result<(Self, ChildStderr)> {
+        command.stdout(open_log(log)?).stderr(Stdio::piped());
+        let mut process = Self::start(name, command, log)?;
+        let errors = process.child.stderr.take().context("there is no pipe")?;
+        Ok((process, errors))
+    }
+
+    fn start(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
         let child = command
             .stdin(Stdio::null())
-            .stdout(output)
-            .stderr(errors)
             .spawn()
             .with_context(|| format!("cannot start {name} ({:?})", command.get_program()))?;
         Ok(Self {
@@ -152,6 +166,11 @@ impl Drop for Process {
             crate::scratch::notice(&format!("{error:#}"));
         }
     }
+}
+
+fn open_log(log: &Path) -> Result<File> {
+    let file = File::options().create(true).append(true).open(log);
+    file.with_context(|| format!("cannot open the log {}", log.display()))
 }
 
 /// Processor time that a process has used so far, all its threads together.

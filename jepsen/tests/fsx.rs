@@ -118,12 +118,10 @@ fn exercise(two: &mut Two, seed: u64, name: &str) -> Result<Done> {
         used = now;
         if !anew && fsx.step() >= OPERATIONS / 2 {
             point_at(&link, &two.point(used))?;
-            fsx.go_on()?;
             two.mount_anew(1 - used)?;
             anew = true;
         } else {
             point_at(&link, &two.point(1 - used))?;
-            fsx.go_on()?;
         }
         next = fsx.step() + LOOK_EVERY;
     }
