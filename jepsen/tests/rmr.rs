@@ -299,7 +299,7 @@ async fn a_path_on_a_mount_is_removed_and_forgotten_there() {
     fs::create_dir(at("tree")).expect("the name is free");
 
     for (path, code, why) in [
-        (mounted.path(), 2, "the root of a volume"),
+        (mounted.path(), 2, "the root of a mount"),
         (cluster.dir(), 1, "not on a Curlew mount"),
     ] {
         let refused = rmr(&[&at("tree"), path]);
