@@ -1,6 +1,6 @@
 //! Random operations on real mounts, beside the same ones on ext4 in a loop image.
 //!
-//! A [plan](plan::plan) of operations follows from a seed. Five processes, of root and of two other
+//! A plan of operations follows from a seed. Five processes, of root and of two other
 //! users, execute it on both file systems: most steps one after the other, some at once in directories
 //! of their own. After each step outcome, attributes, extended attributes and link targets are
 //! compared, and at the end the whole trees with what the files contain. Of two mounts of a volume
