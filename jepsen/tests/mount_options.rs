@@ -139,7 +139,7 @@ async fn commands_find_the_volume_behind_a_mounted_directory() {
 /// it. Whatever goes wrong, nothing is left mounted.
 const WITH_MOUNT: &str = r#"
 set -e
-trap 'umount -l "$point" 2>/dev/null || true' EXIT
+trap 'if grep -q " $point " /proc/self/mountinfo; then umount -l "$point"; fi' EXIT
 mount --bind "$sbin" /sbin
 
 mount -t curlew "$url" "$point" -o noexec,_netdev,backup-meta=0,log="$log"

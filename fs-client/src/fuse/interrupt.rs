@@ -5,7 +5,7 @@
 //! keeps the signal among the pending ones until the answer. The request goes on, and what comes of it is
 //! let go.
 
-use super::signals::shows_all;
+use super::signals::{self, shows_all};
 use crate::vfs::{DirHandleId, DirListing, Op, Opened, Vfs};
 use bytes::Bytes;
 use meta_core::attr::Attr;
@@ -120,13 +120,8 @@ fn tells(status: &str) -> Option<Told> {
     if states.any(|state| state.trim_start().starts_with(['Z', 'X'])) {
         return Some(Told::Gone);
     }
-    let signals = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        u64::from_str_radix(line.trim(), 16).ok()
-    };
-    let pending = signals("SigPnd:")? | signals("ShdPnd:")?;
-    let waiting = pending & !signals("SigBlk:")? & !signals("SigIgn:")?;
-    let caught = signals("SigCgt:")?;
+    let waiting = signals::waiting(status)?;
+    let caught = signals::mask(status, "SigCgt:")?;
     if waiting & !caught & !HARMLESS != 0 {
         Some(Told::Killed)
     } else {

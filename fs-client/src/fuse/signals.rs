@@ -45,14 +45,19 @@ fn look(thread: u32) -> Option<bool> {
 }
 
 fn is_interrupted(status: &str) -> Option<bool> {
-    let mask = |name: &str| {
-        let mut lines = status.lines();
-        let value = lines.find_map(|line| line.strip_prefix(name))?;
-        u64::from_str_radix(value.trim_start_matches(':').trim(), 16).ok()
-    };
-    let pending = mask("SigPnd")? | mask("ShdPnd")?;
-    let unseen = mask("SigBlk")? | mask("SigIgn")?;
-    Some(pending & !unseen != 0)
+    Some(waiting(status)? != 0)
+}
+
+/// The signals that wait to reach a thread: pending ones, neither blocked nor ignored.
+pub(super) fn waiting(status: &str) -> Option<u64> {
+    let pending = mask(status, "SigPnd:")? | mask(status, "ShdPnd:")?;
+    Some(pending & !mask(status, "SigBlk:")? & !mask(status, "SigIgn:")?)
+}
+
+/// A line of signals in `/proc/TID/status`, one bit each.
+pub(super) fn mask(status: &str, name: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+    u64::from_str_radix(value.trim(), 16).ok()
 }
 
 #[cfg(test)]

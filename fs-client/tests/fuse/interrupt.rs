@@ -1,4 +1,4 @@
-use crate::mounted::{World, mounted, possible};
+use crate::mounted::{World, mounted, possible, until};
 use crate::twin::{self, Waits};
 use bytes::Bytes;
 use chunk_store::{ObjectError, ObjectStore};
@@ -12,16 +12,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::time::{Duration, Instant};
 use tokio::sync::RwLock;
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(Instant::now() < end, "not within 20 s: {what}");
-        std::thread::yield_now();
-    }
-}
 
 /// A program that is ended with its test.
 struct Program(Child);

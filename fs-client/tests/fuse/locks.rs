@@ -1,6 +1,6 @@
 //! Locks between mounts: `flock`, record locks of processes, and of open files.
 
-use crate::mounted::{Mounted, World, possible};
+use crate::mounted::{Mounted, World, possible, until};
 use fs_client::mount::MountOptions;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -9,8 +9,6 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Two mounts of one volume with an empty file.
 fn two() -> Option<(Mounted, Mounted)> {
@@ -92,14 +90,6 @@ fn errno(result: io::Result<()>) -> Option<i32> {
     result
         .err()
         .map(|error| error.raw_os_error().expect("an errno"))
-}
-
-fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !so() {
-        assert!(begin.elapsed() < PATIENCE, "waited in vain for: {what}");
-        thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// Waits for an exclusive record lock in a thread, and is in the queue when this returns.

@@ -18,6 +18,15 @@ pub(crate) struct World {
     pub(crate) store: Arc<dyn ObjectStore>,
 }
 
+/// Waits for a state, for 20 s at most.
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < end, "not within 20 s: {what}");
+        std::thread::yield_now();
+    }
+}
+
 pub(crate) struct Mounted {
     pub(crate) vfs: Vfs,
     pub(crate) session: Arc<twin::TwinSession>,
