@@ -174,3 +174,32 @@ async fn a_mount_that_stood_still_writes_nothing_under_the_lock_that_it_lost() {
     left.unmount().expect("unmounted");
     right.unmount().expect("unmounted");
 }
+
+/// A node that dies before anybody has used a lock takes none away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn locks_are_given_while_a_node_is_dead() {
+    if skip_unless_fuse("locks_are_given_while_a_node_is_dead") {
+        return;
+    }
+    let _alone = alone().expect("the turn");
+    let mut cluster = cluster("lockdead", 3).await;
+    let left = mount(&cluster, "left");
+    let file = open(&left);
+    wait::until("all nodes to know what all read", PATIENCE, async || {
+        for id in cluster.ids() {
+            if !cluster.node(id)?.has_said("all members read commands")? {
+                return Ok(Err(format!("node {id} does not")));
+            }
+        }
+        Ok(Ok(()))
+    })
+    .await
+    .expect("known");
+    let leader = cluster.leader(PATIENCE).await.expect("a leader");
+    let node = cluster.node(leader).expect("a node");
+    node.kill().expect("killed");
+    file.lock().expect("a lock");
+    file.unlock().expect("unlocked");
+    drop(file);
+    left.unmount().expect("unmounted");
+}

@@ -98,8 +98,8 @@ pub(crate) enum Unread {
     NotHeard(NodeId),
 }
 
-/// The newest generation of which this node has applied a command since it started. Whoever let the
-/// command in knew that all members read it, and none came later that does not.
+/// The newest generation that is known to be let in since this node started: it has applied a command of it,
+/// or a leader said so. Whoever let it in knew that all members read it, and none came later that does not.
 #[derive(Clone, Debug, Default)]
 pub struct AppliedGeneration(Arc<AtomicU32>);
 
@@ -171,6 +171,30 @@ impl Generations {
     /// Takes in what a peer said.
     pub(crate) fn observe(&self, peer: NodeId, said: u32) {
         self.heard.lock().insert(peer, said.max(FIRST));
+    }
+
+    /// Up to which generation commands may be in the log, as far as this node knows.
+    pub(crate) fn let_in(&self) -> u32 {
+        self.applied.newest().max(FIRST)
+    }
+
+    /// Takes in what a peer knows of it. So who leads next lets them in, too, while one that is away has
+    /// not been heard; one that is older is heard to be so.
+    pub(crate) fn learn_let_in(&self, generation: u32) {
+        let generation = generation.min(NEWEST);
+        if generation > self.let_in() {
+            tracing::info!(generation, "all members read commands up to a generation");
+            self.applied.note(generation);
+        }
+    }
+
+    /// Lets in, from now on, what all of `peers` read: no node that does not becomes a member any more.
+    /// False if some of it is not read by all.
+    pub(crate) fn let_in_what_all_read(&self, peers: &[NodeId]) -> bool {
+        let read = |generation: &u32| self.check(peers, *generation).is_ok();
+        let newest = (FIRST..=NEWEST).rev().find(read).unwrap_or(FIRST);
+        self.learn_let_in(newest);
+        newest == NEWEST
     }
 
     /// Whether all of `peers` read a generation. Who was not heard may be older, unless a command of
@@ -283,6 +307,30 @@ mod tests {
         // One that says that it is older was started from an older build again.
         generations.observe(2, TASKS);
         assert_eq!(generations.check(&[2], generation), Err(Unread::Older(2)));
+    }
+
+    #[test]
+    fn what_all_members_read_stays_let_in_under_the_next_leader() {
+        let [first, next] = [1, 2].map(|_node| Generations::default());
+        first.observe(2, NEWEST);
+        assert!(!first.let_in_what_all_read(&[2, 3]));
+        assert_eq!(first.let_in(), FIRST);
+        first.observe(3, NEWEST);
+        assert!(first.let_in_what_all_read(&[2, 3]));
+        // It says so to the others, and is away.
+        next.learn_let_in(first.let_in());
+        next.observe(3, NEWEST);
+        assert_eq!(next.check(&[1, 3], NEWEST), Ok(()));
+        // A node that knows more than this one may say so, too; one of an earlier build says nothing.
+        next.learn_let_in(NEWEST + 1);
+        next.learn_let_in(0);
+        assert_eq!(next.let_in(), NEWEST);
+        next.observe(1, FIRST);
+        assert_eq!(next.check(&[1, 3], NEWEST), Err(Unread::Older(1)));
+        let mixed = Generations::default();
+        mixed.observe(2, REMOVE_ENTRIES);
+        assert!(!mixed.let_in_what_all_read(&[2]));
+        assert_eq!(mixed.let_in(), REMOVE_ENTRIES);
     }
 
     #[test]

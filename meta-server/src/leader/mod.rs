@@ -4,6 +4,7 @@
 
 mod changelog_trimmer;
 mod clock_guard;
+mod generation_keeper;
 pub(crate) mod held;
 mod level_raiser;
 pub(crate) mod listing;
@@ -66,6 +67,7 @@ fn start(core: &Arc<Core>, term: u64) -> JoinSet<()> {
     if core.config.raise_levels {
         duties.spawn(level_raiser::run(Arc::clone(core)));
     }
+    duties.spawn(generation_keeper::run(Arc::clone(core)));
     duties.spawn(clock_guard::run(Arc::clone(core)));
     duties.spawn(mirror::run(Arc::clone(core)));
     duties

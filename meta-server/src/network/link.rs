@@ -115,6 +115,7 @@ impl Link {
             sender_clock_ns: nanoseconds(sent),
             payload: payload.into(),
             target_incarnation: self.incarnation.0,
+            sender_let_in: self.network.generations.let_in(),
         };
         let mut client = self.client()?;
         let answering = async {

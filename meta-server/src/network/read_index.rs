@@ -41,6 +41,7 @@ async fn ask(link: &Link) -> Result<Place, String> {
         sender_clock_ns: nanoseconds(sent),
         payload: Vec::new().into(),
         target_incarnation: link.incarnation.0,
+        sender_let_in: 0,
     };
     let mut client = link.client().map_err(|error| error.to_string())?;
     // A leader of an earlier build does not know the question, and says so.

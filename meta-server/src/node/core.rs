@@ -214,6 +214,11 @@ impl Core {
         self.generations.check(&self.others(), generation).is_ok()
     }
 
+    /// Lets in commands that every member reads, and says whether that is all there are.
+    pub(crate) fn let_in_what_all_read(&self) -> bool {
+        self.generations.let_in_what_all_read(&self.others())
+    }
+
     /// The level up to which every member reads records.
     pub(crate) fn level_read(&self) -> Level {
         let level = LEVEL_MAX;

@@ -178,6 +178,7 @@ async fn generation(core: &Core, id: NodeId, node: &NodeInfo) -> Result<u32, Mem
         sender_clock_ns: nanoseconds(core.wall.now()),
         payload: payload.into(),
         target_incarnation: node.incarnation.0,
+        sender_let_in: 0,
     };
     let mut client = RaftClient::new(channel);
     let said = match tokio::time::timeout(ASK_TIMEOUT, client.pre_vote(request)).await {

@@ -39,6 +39,7 @@ impl RaftService {
         let request = request.into_inner();
         let data = Incarnation(request.target_incarnation);
         self.check_target(request.group, request.target, data)?;
+        self.core.generations.learn_let_in(request.sender_let_in);
         wire::decode(&request.payload).map_err(|error| Status::invalid_argument(error.to_string()))
     }
 
