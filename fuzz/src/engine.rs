@@ -5,7 +5,7 @@ use meta_core::attr::{Caller, Timestamp};
 use meta_core::command::{
     Command, CommandBody, Create, CreateVolume, Existing, NewNode, Operation, Request,
 };
-use meta_core::ids::{Ino, SessionId, SlotIndex, Uuid, VolumeId};
+use meta_core::ids::{Ino, Level, SessionId, SlotIndex, Uuid, VolumeId};
 use meta_core::kv::{MemKv, Overlay};
 use meta_core::machine;
 use meta_core::name::Name;
@@ -33,6 +33,7 @@ fn make() -> MemKv {
         let command = Command {
             volume,
             stamp,
+            read_level: Level(0),
             body,
         };
         let mut pending = Overlay::new(&rows);

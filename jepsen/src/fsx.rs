@@ -100,15 +100,23 @@ impl Fsx {
     /// # Errors
     /// When it stands somewhere else.
     pub fn pause(&mut self) -> Result<bool> {
-        let path = format!("/proc/{}/syscall", self.process.pid());
+        let proc = PathBuf::from(format!("/proc/{}", self.process.pid()));
         // The number of the call, and the descriptor of its errors.
         let writing = format!("{SYS_write} 0x2 ");
         wait::until_blocking("fsx to wait", PATIENCE, || {
             if self.process.ended()?.is_some() {
                 return Ok(Ok(false));
             }
-            let call = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-            Ok(call.starts_with(&writing).then_some(true).ok_or(call))
+            let read = |file: &str| {
+                let path = proc.join(file);
+                fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+            };
+            // In the call it may also stand because another process has its processor: only one that sleeps
+            // there waits for somebody who listens.
+            let call = read("syscall")?;
+            let sleeps = read("stat")?.contains(") S ");
+            let stays = sleeps && call.starts_with(&writing) && read("syscall")? == call;
+            Ok(stays.then_some(true).ok_or(call))
         })
     }
 

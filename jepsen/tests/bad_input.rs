@@ -7,7 +7,9 @@ use jepsen::mount::Mount;
 use jepsen::port::free_addr;
 use jepsen::process::Process;
 use jepsen::scratch::Scratch;
-use std::fs;
+use rustix::fs::{Timespec, Timestamps, futimens};
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -136,6 +138,36 @@ async fn an_unknown_volume_a_dead_cluster_and_a_busy_mount_point_are_named() {
     let mount = Mount::start(&twice, &point, &dir.join("mount.log"), &[]).expect("mounted");
     refused("curlew", &["mount", &twice, at], 1, &[at], dir).await;
     assert!(point.join(".status").exists(), "the first mount goes on");
+    mount.unmount().expect("unmounted");
+}
+
+/// It is as far from 1970 as a time can be: the library that reads the kernel's requests negates it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_earliest_time_is_set_and_the_mount_goes_on() {
+    if skip_unless_fuse("the_earliest_time_is_set_and_the_mount_goes_on") {
+        return;
+    }
+    let cluster = Cluster::start(ClusterOptions::new("bad-time", 1)).await;
+    let cluster = cluster.expect("a cluster");
+    cluster.format("vol").await.expect("a volume");
+    let log = cluster.dir().join("mount.log");
+    let point = cluster.dir().join("mnt");
+    let mount = Mount::start(&cluster.url("vol"), &point, &log, &[]).expect("mounted");
+    let path = point.join("file");
+    let file = File::create(&path).expect("made");
+    for tv_sec in [i64::MIN, i64::MIN + 1, i64::MAX] {
+        for tv_nsec in [0, 1] {
+            let time = Timespec { tv_sec, tv_nsec };
+            let times = Timestamps {
+                last_access: time,
+                last_modification: time,
+            };
+            futimens(&file, &times).expect("a time");
+            let modified = fs::metadata(&path).expect("attributes").mtime();
+            assert_eq!(modified, tv_sec);
+        }
+    }
+    drop(file);
     mount.unmount().expect("unmounted");
 }
 

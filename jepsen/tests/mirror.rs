@@ -2,6 +2,7 @@
 //! nothing is lost whoever is killed.
 
 use jepsen::alone::alone;
+use jepsen::binaries::binary;
 use jepsen::pair::Pair;
 use jepsen::scratch::notice;
 use jepsen::seed::seed;
@@ -13,10 +14,13 @@ use meta_client::meta_core::ids::Ino;
 use meta_client::meta_core::name::Name;
 use meta_client::meta_core::outcome::{Refusal, Success};
 use meta_client::meta_core::query::{Answer, QueryBody};
-use meta_client::{ClientError, MetaSession, MetaUrl, MirrorCounts, MirrorOptions, SessionOptions};
+use meta_client::{
+    ClientError, Cluster, MetaSession, MetaUrl, MirrorCounts, MirrorOptions, SessionOptions,
+};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
+use std::process::Command;
 use std::time::Duration;
 
 const ROUNDS: u32 = 20;
@@ -101,6 +105,45 @@ async fn reads_at_a_mirror_include_what_the_session_has_done() {
         "{verified:?}"
     );
     session.close().await;
+}
+
+/// What a program said on both streams, and its exit status.
+fn curlew(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(binary("curlew").expect("built"));
+    let output = command.args(arguments).output().expect("it runs");
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mirror_that_is_gone_is_forgotten() {
+    let _alone = alone().expect("the turn");
+    let mut pair = Pair::start("mirror-forget", 1, 1).await.expect("two sides");
+    pair.follow(PATIENCE).await.expect("a mirror");
+    let url: MetaUrl = pair.origin_url().parse().expect("a URL");
+    let client = Cluster::connect(&url.addrs, PATIENCE)
+        .await
+        .expect("reached");
+    let volume = client.find_volume(&url.volume).await.expect("the volume");
+    let known = client.followers(volume.id).await.expect("known mirrors");
+    let [(name, _)] = &known[..] else {
+        panic!("{known:?}");
+    };
+    pair.mirror.node(1).expect("a node").kill().expect("killed");
+    let url = pair.origin_url();
+    let (code, said) = curlew(&["mirror", "remove", &url, "--name", "another"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&format!("it has {name}")), "{said}");
+    let (code, said) = curlew(&["mirror", "remove", &url, "--name", name]);
+    assert_eq!(code, Some(0), "{said}");
+    let known = client.followers(volume.id).await.expect("known mirrors");
+    assert!(known.is_empty(), "{known:?}");
+    let (code, said) = curlew(&["mirror", "remove", &url, "--name", name]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("it has none"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,7 +10,7 @@ use meta_core::attr::{Caller, Timestamp};
 use meta_core::command::{
     BeginRestore, Command, CommandBody, CreateMirror, CreateVolume, LoadRows,
 };
-use meta_core::ids::{SessionId, VolumeId};
+use meta_core::ids::{Level, SessionId, VolumeId};
 use meta_core::outcome::{Outcome, Refusal, Success, Token};
 use meta_core::query::{Answer, Query, QueryBody, SessionInfo, VolumeInfo, VolumeStat};
 use std::time::Duration;
@@ -57,6 +57,7 @@ impl Cluster {
         let command = Command {
             volume: VolumeId::CLUSTER,
             stamp: Timestamp::default(),
+            read_level: Level(0),
             body: CommandBody::CreateVolume(create.clone()),
         };
         match self
@@ -295,6 +296,7 @@ impl Cluster {
         let command = Command {
             volume,
             stamp: Timestamp::default(),
+            read_level: Level(0),
             body,
         };
         concluded(self.lead.propose(&command, deadline, Mood::Opening).await)

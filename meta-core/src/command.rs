@@ -4,9 +4,10 @@ use crate::attr::{Caller, FileKind, Timestamp};
 use crate::changelog::SealedRecord;
 use crate::ids::{ChunkIndex, ClusterId, Ino, Level, Seq, SessionId, SliceId, SlotIndex};
 use crate::ids::{VolumeId, VolumeUuid};
+use crate::limits::{LEVEL_MAX, LEVEL_UNSAID};
 use crate::lock::{LockKind, LockRequest, UnlockRequest};
 use crate::name::Name;
-use crate::outcome::{StopReason, Token};
+use crate::outcome::{Fatal, StopReason, Token};
 use crate::task::{NewBackup, Task};
 
 /// A command as it stands in the log.
@@ -16,8 +17,26 @@ pub struct Command {
     pub volume: VolumeId,
     /// The leader's clock when it proposed. Apply never goes back before the volume's last stamp.
     pub stamp: Timestamp,
+    /// The level up to which all members read records, as the leader says; 0 where it does not say, as one
+    /// of an earlier build, and means 2. So members of two builds take in the same records.
+    pub read_level: Level,
     /// What to do.
     pub body: CommandBody,
+}
+
+impl Command {
+    /// The level up to which records are taken in.
+    ///
+    /// # Errors
+    /// [`Fatal::Command`] if that is more than this version reads: to go on without the rows would be to
+    /// differ from the others from then on.
+    pub(crate) fn reads(&self) -> Result<Level, Fatal> {
+        match self.read_level {
+            Level(0) => Ok(LEVEL_UNSAID),
+            level if level > LEVEL_MAX => Err(Fatal::Command(format!("records of level {level}"))),
+            level => Ok(level),
+        }
+    }
 }
 
 /// The kinds of command.

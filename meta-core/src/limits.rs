@@ -4,6 +4,9 @@ use crate::ids::Level;
 
 /// The highest level of a volume that this version reads.
 pub const LEVEL_MAX: Level = Level(2);
+
+/// The level of records that is read where a leader does not say one.
+pub const LEVEL_UNSAID: Level = Level(2);
 /// Bytes of a name.
 pub const NAME_BYTES_MAX: usize = 255;
 /// Bytes of a symlink's target.

@@ -138,6 +138,7 @@ fn on_mirror<B: KvRead>(
     let volume = command.volume;
     let (writes, token, outcome) = match &command.body {
         CommandBody::Mirror(step) => {
+            let step = (step, command.reads()?);
             apply::mirror::step(pending, codec, volume, head, mirror, step)?
         }
         CommandBody::RestoreRows(rows) => {
@@ -147,6 +148,7 @@ fn on_mirror<B: KvRead>(
                 volume,
                 head,
                 mirror,
+                reads: command.reads()?,
             };
             restoring.rows(rows)?
         }
@@ -157,6 +159,7 @@ fn on_mirror<B: KvRead>(
                 volume,
                 head,
                 mirror,
+                reads: command.reads()?,
             };
             restoring.end(cluster, command.stamp, *stamp, *digest)?
         }

@@ -1,7 +1,7 @@
 //! Old records of the changelog, and how they go.
 
 use super::*;
-use crate::ids::{Epoch, Seq};
+use crate::ids::{Epoch, Level, Seq};
 use crate::kv::{KvRead, Visit};
 
 #[test]
@@ -58,6 +58,7 @@ fn records_that_were_dropped_are_not_looked_through_again() {
     let command = Command {
         volume: world.volume,
         stamp: Timestamp::default(),
+        read_level: Level(0),
         body: trim(4),
     };
     let first = key::record(world.volume, Epoch(0), Seq(3));

@@ -7,7 +7,7 @@ use crate::command::{
     Append, AppendSlice, Commit, Create, CreateVolume, Existing, NewNode, NewSlice, Operation,
     RenameMode, SetAttr,
 };
-use crate::ids::{ChunkIndex, DentryNumber, Ino, SessionId, SliceId, SlotIndex, Uuid};
+use crate::ids::{ChunkIndex, DentryNumber, Ino, Level, SessionId, SliceId, SlotIndex, Uuid};
 use crate::kv::Family;
 use crate::kv::MemKv;
 use crate::limits::REMOVE_ENTRIES_MAX;
@@ -72,6 +72,7 @@ impl World {
         let command = Command {
             volume: self.volume,
             stamp,
+            read_level: Level(0),
             body,
         };
         let mut pending = Overlay::new(&self.kv);
@@ -478,6 +479,7 @@ fn a_file_that_cannot_be_reaped_does_not_hold_up_the_others() {
     let command = Command {
         volume: world.volume,
         stamp: Timestamp::default(),
+        read_level: Level(0),
         body: CommandBody::ReapFiles {
             inos: vec![damaged, ino],
             rows_max: 10,

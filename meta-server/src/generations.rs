@@ -8,11 +8,12 @@
 use meta_core::changelog::Record;
 use meta_core::codec::Codec;
 use meta_core::command::{Command, CommandBody, Operation};
-use meta_core::ids::VolumeId;
+use meta_core::ids::{Level, VolumeId};
 use meta_core::key::{self, Key, Table};
 use meta_core::kv::{Family, KvRead};
+use meta_core::limits::LEVEL_MAX;
 use meta_core::outcome::{Fatal, Reply};
-use meta_core::row::{Row, VolumeRef};
+use meta_core::row::{Row, Settings, VolumeRef};
 use meta_core::task::Task;
 use parking_lot::Mutex;
 use proto::ProstCodec;
@@ -65,15 +66,7 @@ pub(crate) fn of(body: &CommandBody) -> u32 {
 /// Whether any volume has rows of commands about tasks. All members could read these when they were
 /// let in.
 pub(crate) fn had_tasks<K: KvRead>(view: &K) -> Result<bool, Fatal> {
-    let prefix = Key::new(VolumeId::CLUSTER, Table::VolumeName).done();
-    let mut named = Vec::new();
-    let end = key::prefix_end(&prefix);
-    view.scan(Family::State, &prefix, &end, &mut |name, row| {
-        named.push((name.to_vec(), row.to_vec()));
-        ControlFlow::Continue(())
-    })?;
-    for (name, row) in named {
-        let VolumeRef(volume) = VolumeRef::decode(&name, &row)?;
+    for volume in volumes(view)? {
         let backup = key::single(volume, Table::Backup);
         for row_key in [backup, key::claim(volume, Task::Backup)] {
             if view.get(Family::State, &row_key)?.is_some() {
@@ -82,6 +75,31 @@ pub(crate) fn had_tasks<K: KvRead>(view: &K) -> Result<bool, Fatal> {
         }
     }
     Ok(false)
+}
+
+/// The newest generation of which the state tells that it was let in: that of the highest level of a volume.
+pub(crate) fn let_in_by<K: KvRead>(view: &K) -> Result<u32, Fatal> {
+    let mut newest = FIRST;
+    for volume in volumes(view)? {
+        let key = key::single(volume, Table::Settings);
+        let Some(row) = view.get(Family::State, &key)? else {
+            continue;
+        };
+        let level = Settings::decode(&key, &row)?.level;
+        newest = newest.max(of(&CommandBody::RaiseLevel { level }));
+    }
+    Ok(newest)
+}
+
+fn volumes<K: KvRead>(view: &K) -> Result<Vec<VolumeId>, Fatal> {
+    let prefix = Key::new(VolumeId::CLUSTER, Table::VolumeName).done();
+    let end = key::prefix_end(&prefix);
+    let mut volumes = Vec::new();
+    view.scan(Family::State, &prefix, &end, &mut |name, row| {
+        volumes.push(VolumeRef::decode(name, row).map(|VolumeRef(volume)| volume));
+        ControlFlow::Continue(())
+    })?;
+    volumes.into_iter().collect()
 }
 
 /// Why a member may not be able to read a command, and what to do.
@@ -220,6 +238,17 @@ impl Generations {
         silent.map_or(Ok(()), Err)
     }
 
+    /// The level up to which this node and all of `peers` read records.
+    pub(crate) fn level_read(&self, peers: &[NodeId]) -> Level {
+        let mut levels = (1..=LEVEL_MAX.0).rev().map(Level);
+        let is_read = |level: &Level| {
+            let level = *level;
+            let generation = of(&CommandBody::RaiseLevel { level });
+            self.check(peers, generation).is_ok()
+        };
+        levels.find(is_read).unwrap_or(Level(1))
+    }
+
     /// The generation that a node must read to become a member beside `peers`: commands of it may
     /// be in the log. A member that has said that it is older has kept them out, unless `had_tasks`
     /// tells of some.
@@ -236,7 +265,7 @@ mod tests {
     use super::*;
     use meta_core::attr::{Caller, Timestamp};
     use meta_core::command::Request;
-    use meta_core::ids::{Ino, SessionId, SlotIndex};
+    use meta_core::ids::{Ino, SessionId, SlotIndex, Uuid};
     use meta_core::kv::{MemKv, Writes};
 
     #[test]
@@ -295,6 +324,7 @@ mod tests {
         let command = Command {
             volume: VolumeId(1),
             stamp: Timestamp::default(),
+            read_level: Level(0),
             body,
         };
         let codec = applied.codec();
@@ -354,6 +384,41 @@ mod tests {
         generations.observe(3, FIRST);
         assert_eq!(generations.needed(&[2, 3], false), FIRST);
         assert_eq!(generations.needed(&[2, 3], true), TASKS);
+    }
+
+    #[test]
+    fn the_level_of_a_volume_tells_what_all_members_read() {
+        let mut kv = MemKv::default();
+        assert_eq!(let_in_by(&kv).expect("read"), FIRST);
+        for (name, number, level) in [("one", 1, 1), ("two", 2, 2), ("loading", 3, 0)] {
+            let volume = VolumeId(number);
+            let key = key::volume_name(name);
+            let row = VolumeRef(volume).encode(&key);
+            kv.write(Writes::from([((Family::State, key), Some(row))]));
+            // A mirror that is being loaded has no settings yet.
+            if level > 0 {
+                let key = key::single(volume, Table::Settings);
+                let settings = Settings {
+                    uuid: Uuid([1; 16]),
+                    block_bytes: 1 << 22,
+                    level: Level(level),
+                    created: Timestamp::default(),
+                    name: name.to_owned(),
+                };
+                let row = settings.encode(&key);
+                kv.write(Writes::from([((Family::State, key), Some(row))]));
+            }
+        }
+        assert_eq!(let_in_by(&kv).expect("read"), HOLES);
+        let generations = Generations::default();
+        assert_eq!(generations.level_read(&[2, 3]), Level(1));
+        generations.learn_let_in(HOLES);
+        assert_eq!(generations.level_read(&[2, 3]), Level(2));
+        generations.observe(2, LOCKS);
+        generations.observe(3, NEWEST);
+        assert_eq!(generations.level_read(&[3]), LEVEL_MAX);
+        generations.observe(2, LEASES);
+        assert_eq!(generations.level_read(&[2, 3]), Level(1));
     }
 
     #[test]

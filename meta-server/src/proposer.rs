@@ -5,18 +5,21 @@
 
 use crate::clock::{self, ClockCheck, WallClock};
 use crate::failure::{self, Failure};
+use crate::generations::Generations;
 use crate::leases::Change;
 use crate::metrics::Metrics;
-use crate::node::{Raft, has_majority};
+use crate::node::{Raft, has_majority, other_members};
 use crate::space::SpaceWatch;
 use meta_core::codec::Codec;
 use meta_core::command::{Command, CommandBody};
 use meta_core::failpoint::{self, Point};
+use meta_core::ids::Level;
+use meta_core::limits::LEVEL_UNSAID;
 use meta_core::outcome::{Outcome, Reply};
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver as _;
 use proto::limits::COMMAND_BYTES_MAX;
-use raft_store::{Applied, CommandBytes};
+use raft_store::{Applied, CommandBytes, NodeId};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,14 +40,22 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Proposer {
     raft: Raft,
     codec: Arc<dyn Codec>,
-    wall: Arc<dyn WallClock>,
-    clock: Arc<ClockCheck>,
-    space: Arc<SpaceWatch>,
-    metrics: Arc<Metrics>,
-    /// Without an answer of most voters for so long nothing is waited for.
-    majority_limit: Duration,
+    parts: ProposerParts,
     clients_kib: Semaphore,
     duties_kib: Semaphore,
+}
+
+/// What a proposer looks at before it submits.
+pub(crate) struct ProposerParts {
+    /// This node.
+    pub(crate) own: NodeId,
+    pub(crate) wall: Arc<dyn WallClock>,
+    pub(crate) clock: Arc<ClockCheck>,
+    pub(crate) space: Arc<SpaceWatch>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) generations: Arc<Generations>,
+    /// Without an answer of most voters for so long nothing is waited for.
+    pub(crate) majority_limit: Duration,
 }
 
 impl fmt::Debug for Proposer {
@@ -63,30 +74,17 @@ pub(crate) enum Origin {
 }
 
 impl Proposer {
-    pub(crate) fn new(
-        raft: Raft,
-        codec: Arc<dyn Codec>,
-        wall: Arc<dyn WallClock>,
-        clock: Arc<ClockCheck>,
-        space: Arc<SpaceWatch>,
-        metrics: Arc<Metrics>,
-        majority_limit: Duration,
-    ) -> Self {
+    pub(crate) fn new(raft: Raft, codec: Arc<dyn Codec>, parts: ProposerParts) -> Self {
         Self {
             raft,
             codec,
-            wall,
-            clock,
-            space,
-            metrics,
-            majority_limit,
+            parts,
             clients_kib: Semaphore::new(IN_FLIGHT_KIB_MAX - DUTIES_KIB),
             duties_kib: Semaphore::new(DUTIES_KIB),
         }
     }
 
-    /// Stamps a command, submits it and waits for its reply. The caller has checked that this
-    /// node leads.
+    /// Stamps a command, submits it and waits for its reply. The caller has checked that
     /// this node leads. `held` is dropped when it is certain how the command ended, which may be
     /// later than the answer.
     pub(crate) async fn propose(
@@ -97,10 +95,11 @@ impl Proposer {
     ) -> Result<Reply, Failure> {
         let started = Instant::now();
         let replied = self.propose_inner(origin, command, held).await;
-        self.metrics
+        self.parts
+            .metrics
             .proposal_seconds
             .observe(started.elapsed().as_secs_f64());
-        self.metrics.proposal(match &replied {
+        self.parts.metrics.proposal(match &replied {
             Ok(reply) => match reply.outcome {
                 Outcome::Done(_) => "done",
                 Outcome::Refused(_) => "refused",
@@ -118,8 +117,9 @@ impl Proposer {
         held: Change,
     ) -> Result<Reply, Failure> {
         self.check_clock()?;
-        self.space.admit(&command)?;
-        command.stamp = clock::timestamp(self.wall.now());
+        self.parts.space.admit(&command)?;
+        command.stamp = clock::timestamp(self.parts.wall.now());
+        command.read_level = self.read_level(&command.body);
         let bytes = self.codec.encode_command(&command);
         if bytes.len() > COMMAND_BYTES_MAX {
             return Err(Failure::bad_request(format!(
@@ -136,12 +136,31 @@ impl Proposer {
         let Ok(_in_flight) = kib.try_acquire_many(needed) else {
             return Err(Failure::overloaded("too many commands are in flight"));
         };
-        self.metrics.proposals_in_flight.inc();
+        self.parts.metrics.proposals_in_flight.inc();
         failpoint::pass(Point::Propose);
         let replied = self.submit(bytes, held).await;
         failpoint::pass(Point::Proposed);
-        self.metrics.proposals_in_flight.dec();
+        self.parts.metrics.proposals_in_flight.dec();
         replied
+    }
+
+    /// What a command that takes in rows of elsewhere is to say of them.
+    fn read_level(&self, body: &CommandBody) -> Level {
+        if !matches!(
+            body,
+            CommandBody::Mirror(_) | CommandBody::EndRestore { .. }
+        ) {
+            return Level(0);
+        }
+        let level = self
+            .parts
+            .generations
+            .level_read(&other_members(&self.raft, self.parts.own));
+        if level > LEVEL_UNSAID {
+            level
+        } else {
+            Level(0)
+        }
     }
 
     async fn submit(&self, bytes: Vec<u8>, held: Change) -> Result<Reply, Failure> {
@@ -157,7 +176,7 @@ impl Proposer {
                 Err(_elapsed) if leading_term(&self.raft) != term => {
                     break "this node lost its leadership meanwhile";
                 }
-                Err(_elapsed) if !has_majority(&self.raft, self.majority_limit) => {
+                Err(_elapsed) if !has_majority(&self.raft, self.parts.majority_limit) => {
                     break "this node lost touch with most of the others meanwhile";
                 }
                 Err(_elapsed) if Instant::now() >= deadline => {
@@ -176,7 +195,7 @@ impl Proposer {
 
     fn check_clock(&self) -> Result<(), Failure> {
         let peers = || self.raft.voter_ids().count().saturating_sub(1);
-        if self.clock.is_off(peers) {
+        if self.parts.clock.is_off(peers) {
             return Err(Failure::unavailable(
                 "the leader's clock is more than a second off the clocks of its peers; \
                  leadership is given away",

@@ -7,7 +7,7 @@ use crate::node::identity;
 use meta_core::codec::Codec as _;
 use meta_core::command::{Command, CommandBody};
 use meta_core::failpoint::{self, Point};
-use meta_core::ids::VolumeId;
+use meta_core::ids::{Level, VolumeId};
 use proto::ProstCodec;
 use raft_store::recover::{Left, alone, look as look_at};
 use raft_store::{CommandBytes, NodeInfo, Store, StoreError, StoreOptions};
@@ -79,6 +79,7 @@ pub async fn recover(config: &NodeConfig) -> Result<(), StoreError> {
     let recovered = Command {
         volume: VolumeId::CLUSTER,
         stamp: timestamp(SystemClock.now()),
+        read_level: Level(0),
         body: CommandBody::Recovered,
     };
     let recovered = CommandBytes(ProstCodec.encode_command(&recovered).into());

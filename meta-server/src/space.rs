@@ -223,7 +223,7 @@ mod tests {
     use super::*;
     use meta_core::attr::Timestamp;
     use meta_core::command::CreateVolume;
-    use meta_core::ids::{Ino, SessionId, Uuid, VolumeId};
+    use meta_core::ids::{Ino, Level, SessionId, Uuid, VolumeId};
     use std::sync::Arc;
 
     #[derive(Clone, Debug)]
@@ -239,6 +239,7 @@ mod tests {
         Command {
             volume: VolumeId(1),
             stamp: Timestamp::default(),
+            read_level: Level(0),
             body,
         }
     }

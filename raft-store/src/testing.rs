@@ -10,7 +10,7 @@ use meta_core::attr::Timestamp;
 use meta_core::changelog::Record;
 use meta_core::codec::Codec;
 use meta_core::command::{Command, CommandBody, CreateVolume};
-use meta_core::ids::{Uuid, VolumeId};
+use meta_core::ids::{Level, Uuid, VolumeId};
 use meta_core::kv::{Family, KvRead};
 use meta_core::outcome::{Fatal, Reply};
 use openraft::entry::EntryPayload;
@@ -122,6 +122,7 @@ fn entry(term: u64, index: u64, body: CommandBody) -> Entry {
     let command = Command {
         volume: VolumeId::CLUSTER,
         stamp,
+        read_level: Level(0),
         body,
     };
     opaque(term, index, CODEC.encode_command(&command))

@@ -10,7 +10,7 @@ use meta_core::codec::Codec as _;
 use meta_core::command::{
     Command, CommandBody, Create, CreateVolume, Existing, NewNode, Operation, Request,
 };
-use meta_core::ids::{Ino, Seq, SessionId, SlotIndex, Uuid, VolumeId};
+use meta_core::ids::{Ino, Level, Seq, SessionId, SlotIndex, Uuid, VolumeId};
 use meta_core::name::Name;
 use meta_core::query::{Answer, Query, QueryBody};
 use meta_core::read;
@@ -292,6 +292,7 @@ impl Iterator for Script {
                 seconds: i64::try_from(self.clock.as_secs()).unwrap_or(i64::MAX),
                 nanos: self.clock.subsec_nanos(),
             },
+            read_level: Level(0),
             body,
         }))
     }

@@ -1,6 +1,7 @@
 //! Arguments of `curlew mirror`.
 
 use super::add::AddArgs;
+use super::remove::RemoveArgs;
 use super::status::StatusArgs;
 use super::verify::VerifyArgs;
 use super::wait::WaitArgs;
@@ -16,6 +17,7 @@ pub(crate) struct MirrorArgs {
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum MirrorCommand {
     Add(AddArgs),
+    Remove(RemoveArgs),
     Status(StatusArgs),
     Verify(VerifyArgs),
     Wait(WaitArgs),

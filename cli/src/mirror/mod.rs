@@ -3,6 +3,7 @@
 
 mod add;
 mod args;
+mod remove;
 mod sides;
 mod status;
 mod verify;
@@ -19,6 +20,7 @@ use args::MirrorCommand;
 pub(crate) async fn run(args: MirrorArgs) -> Result<Finding> {
     match args.command {
         MirrorCommand::Add(args) => add::run(args).await,
+        MirrorCommand::Remove(args) => remove::run(args).await,
         MirrorCommand::Status(args) => status::run(args).await,
         MirrorCommand::Verify(args) => verify::run(args).await,
         MirrorCommand::Wait(args) => wait::run(args).await,

@@ -7,6 +7,7 @@ mod lifecycle;
 mod mountpoint;
 mod options;
 mod outcome;
+mod panics;
 mod serving;
 mod signals;
 mod subdir;

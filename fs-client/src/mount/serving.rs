@@ -1,5 +1,6 @@
 //! A file system while the kernel has it mounted.
 
+use super::panics::Panics;
 use super::umount::{UmountMode, abort, detach};
 use super::{MountError, MountOptions, Signals, device, mountpoint, subdir};
 use crate::fuse::{About, Adapter};
@@ -9,6 +10,7 @@ use meta_core::failpoint::{self, Point};
 use meta_core::ids::Ino;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -237,6 +239,8 @@ fn serve(
     place: Place,
 ) -> Result<watch::Receiver<Option<Result<(), String>>>, MountError> {
     let (sender, ended) = watch::channel(None);
+    let sender = Arc::new(sender);
+    end_with_a_panic(&sender, &place);
     let (hand_over, handed) = std::sync::mpsc::channel();
     let wait = move || {
         let served: JoinHandle<io::Result<()>> = handed.recv().map_err(io::Error::other)?;
@@ -261,6 +265,31 @@ fn serve(
     // The thread waits for it; if it is gone, so is the channel that tells the end.
     let _gone = hand_over.send(served);
     Ok(ended)
+}
+
+/// How serving ended, once it has.
+type Ended = watch::Sender<Option<Result<(), String>>>;
+
+/// Ends a mount one of whose threads has panicked: nobody answers the request that it had, and the program
+/// that waits for it could not even be killed. The others would go on as if nothing were wrong.
+fn end_with_a_panic(sender: &Arc<Ended>, place: &Place) {
+    let (sender, place) = (Arc::downgrade(sender), place.clone());
+    let mut panics = Panics::watch();
+    tokio::spawn(async move {
+        let Some(thread) = panics.next().await else {
+            return;
+        };
+        // Serving that has ended meanwhile has said so itself.
+        let Some(sender) = sender.upgrade() else {
+            return;
+        };
+        let detached = tokio::task::spawn_blocking(move || place.detach(UmountMode::Lazy));
+        if let Ok(Err(error)) = detached.await {
+            tracing::error!(%error, "a mount that nobody serves stays");
+        }
+        let why = format!("its thread {thread} panicked over a request");
+        sender.send_replace(Some(Err(why)));
+    });
 }
 
 /// Whether a session ended because its connection did. Besides "no device" the kernel says so to

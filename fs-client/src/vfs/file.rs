@@ -223,7 +223,7 @@ impl Vfs {
     }
 
     /// A descriptor of the handle is closed: the same as [`Self::fsync`] if it is open for
-    /// writing.
+    /// writing, but an error is told to the next fsync or write all the same.
     ///
     /// # Errors
     /// As [`Self::fsync`].
@@ -233,7 +233,7 @@ impl Vfs {
             return Ok(());
         }
         self.core.drain(&handle.inode).await;
-        handle.tell()
+        handle.tell_of_close()
     }
 
     /// The last descriptor of the handle is closed. Data that still waits, from a memory map, is

@@ -44,6 +44,15 @@ impl FileHandle {
         self.tell_of(&mut self.inode.lock())
     }
 
+    /// As [`Self::tell`], but it stays to be told.
+    ///
+    /// A program that forks or executes another closes copies of its descriptors, and looks at none of these
+    /// results: what they are told must not be missing from its fsync.
+    pub(super) fn tell_of_close(&self) -> Result<(), VfsError> {
+        let told = self.told.load(Relaxed);
+        self.inode.lock().tell(told).map_err(|(error, _)| error)
+    }
+
     /// As [`Self::tell`], for who holds the file's state.
     pub(super) fn tell_of(&self, state: &mut InodeState) -> Result<(), VfsError> {
         state

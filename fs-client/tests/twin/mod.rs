@@ -132,6 +132,7 @@ impl Engine {
                 seconds: now.as_secs() as i64,
                 nanos: now.subsec_nanos(),
             },
+            read_level: Level(0),
             body,
         };
         let mut pending = Overlay::new(&state.kv);

@@ -68,7 +68,7 @@ impl ClusterOptions {
             cache_bytes: None,
             log_file_bytes: None,
             worker_threads: None,
-            raise_levels: false,
+            raise_levels: true,
             lease_reads: false,
             partitions: false,
             data_root: None,
@@ -169,8 +169,8 @@ pub(super) fn node_toml(options: &ClusterOptions, seat: &Seat, peers: &[(u64, St
     if let Some(threads) = options.worker_threads {
         line(format!("worker_threads = {threads}"));
     }
-    if options.raise_levels {
-        line("raise_levels = true".to_owned());
+    if !options.raise_levels {
+        line("raise_levels = false".to_owned());
     }
     for (id, addr) in peers {
         line(format!("[[peers]]\nid = {id}\naddr = \"{addr}\""));

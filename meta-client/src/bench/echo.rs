@@ -5,7 +5,7 @@ use super::figures::{Floor, Sample};
 use crate::endpoint;
 use meta_core::attr::{Attr, Caller, FileKind, Timestamp};
 use meta_core::command::{Command, CommandBody, Create, Existing, NewNode, Operation, Request};
-use meta_core::ids::{Ino, Seq, SessionId, SlotIndex, VolumeId};
+use meta_core::ids::{Ino, Level, Seq, SessionId, SlotIndex, VolumeId};
 use meta_core::name::Name;
 use meta_core::outcome::{Outcome, Reply, Success, Token};
 use proto::codec::{decode_command, encode_command, encode_reply};
@@ -148,6 +148,7 @@ pub fn create_command(number: u64) -> Option<Command> {
             seconds: 1_800_000_000,
             nanos: 123_456_789,
         },
+        read_level: Level(0),
         body: CommandBody::Request(Request {
             session: SessionId(7),
             slot: SlotIndex(3),

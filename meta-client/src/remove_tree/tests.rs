@@ -6,7 +6,7 @@ use meta_core::check;
 use meta_core::command::{
     Command, CommandBody, Create, CreateVolume, Existing, NewNode, Request, SetAttr,
 };
-use meta_core::ids::{DentryNumber, SessionId, SlotIndex, Uuid, VolumeId};
+use meta_core::ids::{DentryNumber, Level, SessionId, SlotIndex, Uuid, VolumeId};
 use meta_core::kv::{MemKv, Overlay};
 use meta_core::outcome::{Outcome, Stop};
 use meta_core::query::Query;
@@ -65,6 +65,7 @@ impl Rows {
                 seconds: self.clock,
                 nanos: 0,
             },
+            read_level: Level(0),
             body,
         };
         let mut pending = Overlay::new(&self.kv);

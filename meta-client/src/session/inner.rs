@@ -19,7 +19,7 @@ use crate::slots::Slot;
 use crate::url::MetaUrl;
 use meta_core::attr::{Caller, Timestamp};
 use meta_core::command::{Command, CommandBody, Operation, Request};
-use meta_core::ids::{SessionId, VolumeId};
+use meta_core::ids::{Level, SessionId, VolumeId};
 use meta_core::limits;
 use meta_core::outcome::{NotExecuted, Outcome, Refusal, Success, Token};
 use meta_core::query::{Answer, Query, QueryBody, VolumeInfo};
@@ -212,6 +212,7 @@ impl Inner {
             let command = Command {
                 volume: self.volume.id,
                 stamp,
+                read_level: Level(0),
                 body,
             };
             match self.attempt(&era, slot, &command, dropped, deadline).await {
@@ -427,6 +428,7 @@ impl Inner {
         let command = Command {
             volume: self.volume.id,
             stamp: Timestamp::default(),
+            read_level: Level(0),
             body: CommandBody::CloseSession { session },
         };
         let deadline = Deadline::after(Some(CLOSE_WAIT));
@@ -569,6 +571,7 @@ async fn open_era(
     let command = Command {
         volume,
         stamp: Timestamp::default(),
+        read_level: Level(0),
         body,
     };
     match lead.propose(&command, deadline, mood).await {

@@ -3,7 +3,7 @@ use crate::attr::{Caller, Timestamp};
 use crate::command::{
     Command, CommandBody, Create, CreateVolume, Existing, NewNode, Operation, Request,
 };
-use crate::ids::{SlotIndex, Uuid, VolumeId};
+use crate::ids::{Level, SlotIndex, Uuid, VolumeId};
 use crate::kv::{MemKv, Overlay};
 use crate::lock::GetLock;
 use crate::name::Name;
@@ -60,6 +60,7 @@ impl World {
                 seconds: self.clock,
                 nanos: 0,
             },
+            read_level: Level(0),
             body,
         };
         let mut pending = Overlay::new(&self.kv);

@@ -10,11 +10,11 @@ use crate::changelog::{Record, RecordKind, SealedRecord};
 use crate::codec::Codec;
 use crate::command::{CreateMirror, LoadRows, MirrorStep};
 use crate::digest::{Digest, row_hash};
-use crate::ids::{Seq, VolumeId};
+use crate::ids::{Level, Seq, VolumeId};
 use crate::key::{self, FIRST_LOCAL_TAG, Table};
 use crate::kv::{Family, KvRead, Overlay, Writes};
 use crate::limits::{
-    LEVEL_MAX, MAINTENANCE_ROWS_MAX, MIRROR_INFO_BYTES_MAX, MIRROR_RECORDS_MAX, MIRROR_ROWS_MAX,
+    LEVEL_UNSAID, MAINTENANCE_ROWS_MAX, MIRROR_INFO_BYTES_MAX, MIRROR_RECORDS_MAX, MIRROR_ROWS_MAX,
     STORAGE_BYTES_MAX,
 };
 use crate::outcome::{
@@ -107,10 +107,11 @@ pub(crate) fn step<B: KvRead>(
     volume: VolumeId,
     head: Head,
     mirror: Mirror,
-    step: &MirrorStep,
+    (step, reads): (&MirrorStep, Level),
 ) -> Result<(Writes, Token, Outcome), Fatal> {
     let before = head.token;
     let mut work = Work::new(pending, codec, volume, head, mirror);
+    work.reads = reads;
     match work.run(step) {
         Ok(()) => {
             let state = work.mirror.state;
@@ -156,6 +157,8 @@ pub(super) struct Work<'p, 'c, B> {
     volume: VolumeId,
     head: Head,
     mirror: Mirror,
+    /// The level up to which records are taken in.
+    reads: Level,
 }
 
 impl<'p, 'c, B: KvRead> Work<'p, 'c, B> {
@@ -172,6 +175,7 @@ impl<'p, 'c, B: KvRead> Work<'p, 'c, B> {
             volume,
             head,
             mirror,
+            reads: LEVEL_UNSAID,
         }
     }
 
@@ -331,6 +335,10 @@ impl<'p, 'c, B: KvRead> Work<'p, 'c, B> {
             self.stop(StopReason::SnapshotDiffers, self.mirror.snapshot.seq);
             return Ok(());
         }
+        if Tables::new(&self.kv, self.volume).settings()?.level > self.reads {
+            self.stop(StopReason::UnknownLevel, self.mirror.snapshot.seq);
+            return Ok(());
+        }
         self.head.token = self.mirror.snapshot;
         self.head.record_crc = self.mirror.snapshot_crc;
         self.head.stamp = stamp;
@@ -386,7 +394,7 @@ impl<'p, 'c, B: KvRead> Work<'p, 'c, B> {
             ),
             (record.volume != self.mirror.uuid, StopReason::WrongVolume),
             (record.epoch != token.epoch, StopReason::WrongEpoch),
-            (record.level > LEVEL_MAX, StopReason::UnknownLevel),
+            (record.level > self.reads, StopReason::UnknownLevel),
         ];
         if let Some((_, reason)) = wrong.into_iter().find(|(is_wrong, _)| *is_wrong) {
             return Ok(Verdict::Wrong(reason));

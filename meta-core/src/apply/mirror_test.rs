@@ -8,8 +8,9 @@ use crate::command::{
 use crate::ids::{Epoch, Ino, Level, Seq, SessionId, SlotIndex, Uuid, VolumeId};
 use crate::key::{self, FIRST_LOCAL_TAG};
 use crate::kv::{Family, KvRead as _, MemKv, Overlay};
+use crate::limits::LEVEL_MAX;
 use crate::name::Name;
-use crate::outcome::{MirrorState, Outcome, Refusal, Reply, StopReason, Success, Token};
+use crate::outcome::{Fatal, MirrorState, Outcome, Refusal, Reply, StopReason, Success, Token};
 use crate::testing::ListCodec;
 use crate::{check, machine, read};
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub(crate) struct Side {
     pub(crate) volume: VolumeId,
     pub(crate) clock: i64,
     pub(crate) sequence: u64,
+    /// What its leader says of records.
+    pub(crate) read_level: Level,
 }
 
 impl Side {
@@ -34,6 +37,7 @@ impl Side {
             volume: VolumeId::CLUSTER,
             clock: 0,
             sequence: 0,
+            read_level: Level(0),
         };
         side.run(CommandBody::InitCluster { cluster });
         side
@@ -79,6 +83,7 @@ impl Side {
                 seconds: self.clock,
                 nanos: 0,
             },
+            read_level: self.read_level,
             body,
         };
         let mut pending = Overlay::new(&self.kv);
@@ -317,6 +322,53 @@ fn whatever_is_wrong_with_a_record_stops_the_mirror_by_name() {
 }
 
 #[test]
+fn what_the_leader_says_decides_which_levels_are_taken_in() {
+    let (mut origin, mirror) = pair();
+    let from = mirror.head().token.seq.0 + 1;
+    origin.done(CommandBody::RaiseLevel { level: Level(2) });
+    origin.create("d");
+    let records = origin.records(from);
+    let unknown = MirrorState::Stopped(StopReason::UnknownLevel);
+    for (read_level, expected) in [
+        (Level(1), unknown),
+        (Level(2), MirrorState::Following),
+        // A leader of an earlier build, which does not say it, reads 2.
+        (Level(0), MirrorState::Following),
+    ] {
+        let mut copy = Side {
+            kv: mirror.kv.clone(),
+            codec: Arc::clone(&mirror.codec),
+            read_level,
+            ..mirror
+        };
+        let state = copy.step(MirrorStep::Apply(records.clone()));
+        assert_eq!(state, expected, "{read_level:?}");
+        // So it is with a snapshot of that level.
+        let mut anew = Side::mirror(&mirror.codec);
+        anew.read_level = read_level;
+        let state = load(&origin.kv, origin.volume, &mut anew, 3);
+        assert_eq!(state, expected, "{read_level:?}");
+    }
+}
+
+#[test]
+fn a_leader_that_reads_more_than_this_version_stops_the_node() {
+    let (_origin, mirror) = pair();
+    let step = MirrorStep::Apply(Vec::new());
+    let mut command = Command {
+        volume: mirror.volume,
+        stamp: Timestamp::default(),
+        read_level: LEVEL_MAX,
+        body: CommandBody::Mirror(step),
+    };
+    let mut pending = Overlay::new(&mirror.kv);
+    assert!(machine::apply(&mut pending, &*mirror.codec, &command).is_ok());
+    command.read_level = Level(LEVEL_MAX.0 + 1);
+    let stopped = machine::apply(&mut pending, &*mirror.codec, &command);
+    assert!(matches!(stopped, Err(Fatal::Command(_))), "{stopped:?}");
+}
+
+#[test]
 fn every_flipped_bit_of_a_record_stops_the_mirror() {
     let (mut origin, mirror) = pair();
     let from = mirror.head().token.seq.0 + 1;
@@ -484,6 +536,7 @@ fn a_mark_takes_a_number_on_both_sides_and_ends_its_batch() {
     let command = Command {
         volume: mirror.volume,
         stamp: Timestamp::default(),
+        read_level: Level(0),
         body: body.clone(),
     };
     let applied = mirror.run(body);

@@ -7,10 +7,10 @@ use crate::attr::Timestamp;
 use crate::codec::Codec;
 use crate::command::{BeginRestore, LoadRows};
 use crate::digest::Digest;
-use crate::ids::{Epoch, ID_COUNTER_MAX, Seq, VolumeId, VolumeUuid};
+use crate::ids::{Epoch, ID_COUNTER_MAX, Level, Seq, VolumeId, VolumeUuid};
 use crate::key::{self, FIRST_LOCAL_TAG, Table};
 use crate::kv::{KvRead, Overlay, Writes};
-use crate::limits::{LEVEL_MAX, STORAGE_BYTES_MAX};
+use crate::limits::STORAGE_BYTES_MAX;
 use crate::outcome::{Fatal, MirrorState, Outcome, Refusal, Reply, Stop, Success, Token};
 use crate::read::volume_ids;
 use crate::row::{Blob, Cluster, EpochOpened, Head, Mirror, VolumeRef};
@@ -107,6 +107,8 @@ pub(crate) struct Restoring<'p, 'c, B> {
     pub(crate) volume: VolumeId,
     pub(crate) head: Head,
     pub(crate) mirror: Mirror,
+    /// The level up to which rows are taken in.
+    pub(crate) reads: Level,
 }
 
 impl<B: KvRead> Restoring<'_, '_, B> {
@@ -156,6 +158,7 @@ impl<B: KvRead> Restoring<'_, '_, B> {
             volume,
             mut head,
             mirror,
+            reads,
         } = self;
         let before = head.token;
         let refused = |refusal| Ok((Writes::new(), before, Outcome::Refused(refusal)));
@@ -169,7 +172,7 @@ impl<B: KvRead> Restoring<'_, '_, B> {
         let Some(epoch) = mirror.snapshot.epoch.0.checked_add(1).map(Epoch) else {
             return refused(Refusal::LimitReached);
         };
-        if Tables::new(pending, volume).settings()?.level > LEVEL_MAX {
+        if Tables::new(pending, volume).settings()?.level > reads {
             return refused(Refusal::NotSupported);
         }
         head.token = Token {

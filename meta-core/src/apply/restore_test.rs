@@ -158,6 +158,23 @@ fn what_is_not_whole_or_differs_is_refused_and_can_be_sent_again() {
 }
 
 #[test]
+fn a_dump_of_a_level_that_not_all_members_read_is_refused() {
+    let codec = Arc::new(ListCodec::default());
+    let mut origin = written(&codec);
+    origin.done(CommandBody::RaiseLevel { level: Level(2) });
+    let head = origin.head();
+    let (stamp, digest) = (head.stamp, head.digest);
+    let mut side = Side::new(Uuid([9; 16]), &codec);
+    side.volume = side.made(CommandBody::BeginRestore(begin_restore("back", &head)));
+    send(&origin.kv, origin.volume, &mut side);
+    side.read_level = Level(1);
+    let outcome = side.run(CommandBody::EndRestore { stamp, digest }).outcome;
+    assert_eq!(outcome, Outcome::Refused(Refusal::NotSupported));
+    side.read_level = Level(2);
+    side.made(CommandBody::EndRestore { stamp, digest });
+}
+
+#[test]
 fn only_a_volume_that_is_being_restored_takes_rows() {
     let codec = Arc::new(ListCodec::default());
     let mut origin = written(&codec);

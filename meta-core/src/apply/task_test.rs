@@ -1,7 +1,7 @@
 use super::*;
 use crate::attr::Caller;
 use crate::command::{Command, CommandBody, CreateVolume, Operation, Request};
-use crate::ids::{Epoch, Seq, SlotIndex, Uuid, VolumeId};
+use crate::ids::{Epoch, Level, Seq, SlotIndex, Uuid, VolumeId};
 use crate::kv::{MemKv, Overlay};
 use crate::machine;
 use crate::outcome::{NotExecuted, Outcome, Reply, Token};
@@ -59,6 +59,7 @@ impl World {
         let command = Command {
             volume: self.volume,
             stamp: self.now,
+            read_level: Level(0),
             body,
         };
         let mut pending = Overlay::new(&self.kv);

@@ -1,13 +1,13 @@
 //! Questions about the cluster and its volumes as wholes.
 
 use crate::changelog::SealedRecord;
-use crate::ids::{ClusterId, Epoch, Seq, SessionId, VolumeId, VolumeUuid};
+use crate::ids::{ClusterId, Epoch, Level, Seq, SessionId, VolumeId, VolumeUuid};
 use crate::key::{self, Key, Table};
 use crate::kv::{Family, KvRead};
 use crate::limits::{FOLLOWERS_MAX, PAGE_BYTES_MAX, READDIR_ENTRIES_MAX};
 use crate::outcome::{Fatal, MirrorState, Refusal, Stop, Token};
 use crate::query::{Answer, QueryBody, SessionInfo, VolumeInfo, VolumeStat};
-use crate::row::{Blob, EpochOpened, Head, Mirror, Session, TaskClaim, VolumeRef};
+use crate::row::{Blob, EpochOpened, Head, Mirror, Session, Settings, TaskClaim, VolumeRef};
 use crate::tables::{Tables, last_id};
 use crate::task::{AtWork, Backup, BackupStatus, Task};
 use std::ops::ControlFlow;
@@ -220,6 +220,8 @@ pub struct MirrorPlace {
     pub uuid: VolumeUuid,
     /// The last record applied.
     pub token: Token,
+    /// The level of its rows, once the row that says it is there.
+    pub level: Level,
     /// The rest.
     pub summary: MirrorSummary,
 }
@@ -233,9 +235,11 @@ pub fn mirror_place<K: KvRead>(view: &K, volume: VolumeId) -> Result<Option<Mirr
     let (Some(mirror), Some(head)) = (tables.mirror()?, tables.head()?) else {
         return Ok(None);
     };
+    let settings: Option<Settings> = tables.row(&key::single(volume, Table::Settings))?;
     Ok(Some(MirrorPlace {
         uuid: mirror.uuid,
         token: head.token,
+        level: settings.map_or(Level(1), |settings| settings.level),
         summary: mirror_summary(tables, mirror)?,
     }))
 }

@@ -77,6 +77,7 @@ impl Engine {
                 seconds: self.clock - behind,
                 nanos: 0,
             },
+            read_level: Level(0),
             body,
         };
         let reply = apply(&mut self.kv, &self.codec, std::slice::from_ref(&command));

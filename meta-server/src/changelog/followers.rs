@@ -32,18 +32,20 @@ impl Followers {
         }
     }
 
-    /// The first of `names` that does not follow now, or does not read records of a level.
-    pub(crate) fn who_lacks<'n>(
+    /// The level up to which all of `names` read records, and the first that reads no more; nothing where
+    /// there are no names. One that does not follow now reads level 1.
+    pub(crate) fn level_read<'n>(
         &self,
         volume: VolumeId,
-        level: Level,
         names: impl IntoIterator<Item = &'n str>,
-    ) -> Option<&'n str> {
+    ) -> Option<(Level, &'n str)> {
         let streams = self.streams.lock();
-        names.into_iter().find(|name| {
-            let stream = streams.get(&(volume, (*name).to_owned()));
-            stream.is_none_or(|(reads, _)| *reads < level)
-        })
+        let read = |name: &'n str| {
+            let stream = streams.get(&(volume, name.to_owned()));
+            let level = stream.map_or(Level(1), |(reads, _)| (*reads).max(Level(1)));
+            (level, name)
+        };
+        names.into_iter().map(read).min_by_key(|(level, _)| *level)
     }
 }
 
@@ -67,19 +69,20 @@ mod tests {
     fn only_mirrors_that_follow_now_read_anything() {
         let followers = Followers::default();
         let volume = VolumeId(1);
-        let lacks =
-            |names: &[&'static str]| followers.who_lacks(volume, Level(2), names.iter().copied());
-        assert_eq!(lacks(&[]), None);
+        let read = |names: &[&'static str]| followers.level_read(volume, names.iter().copied());
+        assert_eq!(read(&[]), None);
         let old = followers.begin(volume, "old", 0);
-        let new = followers.begin(volume, "new", 2);
-        assert_eq!(lacks(&["new"]), None);
-        assert_eq!(lacks(&["new", "old"]), Some("old"));
-        assert_eq!(lacks(&["new", "gone"]), Some("gone"));
-        let again = followers.begin(volume, "new", 2);
+        let new = followers.begin(volume, "new", 3);
+        let middle = followers.begin(volume, "middle", 2);
+        assert_eq!(read(&["new"]), Some((Level(3), "new")));
+        assert_eq!(read(&["new", "middle"]), Some((Level(2), "middle")));
+        assert_eq!(read(&["new", "old"]), Some((Level(1), "old")));
+        assert_eq!(read(&["new", "gone"]), Some((Level(1), "gone")));
+        let again = followers.begin(volume, "new", 3);
         drop(new);
-        assert_eq!(lacks(&["new"]), None);
-        drop((old, again));
-        assert_eq!(lacks(&["new"]), Some("new"));
+        assert_eq!(read(&["new"]), Some((Level(3), "new")));
+        drop((old, middle, again));
+        assert_eq!(read(&["new"]), Some((Level(1), "new")));
         assert!(followers.streams.lock().is_empty());
     }
 }

@@ -32,7 +32,7 @@ fn a_full_file_is_read() {
         cache_bytes = 16777216
         log_file_bytes = 1048576
         worker_threads = 3
-        raise_levels = true
+        raise_levels = false
         session_ttl_ms = 5000
         changelog_retain_bytes = 1048576
         [[peers]]
@@ -59,7 +59,7 @@ fn a_full_file_is_read() {
     assert_eq!(config.cache_bytes, 16 << 20);
     assert_eq!(config.log_file_bytes, 1 << 20);
     assert_eq!(config.worker_threads, 3);
-    assert!(config.raise_levels);
+    assert!(!config.raise_levels);
     assert_eq!(
         config.log,
         LogConfig {

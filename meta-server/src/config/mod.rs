@@ -160,7 +160,7 @@ impl NodeConfig {
         let retain_seconds = fields
             .number("changelog_retain_seconds", 60..=10 * 365 * 86_400)?
             .unwrap_or(7 * 86_400);
-        let raise_levels = fields.switch("raise_levels")?.unwrap_or(false);
+        let raise_levels = fields.switch("raise_levels")?.unwrap_or(true);
         let peers = peers(&mut fields)?;
         let raft = raft(fields.table("raft")?)?;
         let log = log(fields.table("log")?)?;

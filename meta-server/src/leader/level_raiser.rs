@@ -1,11 +1,12 @@
-//! Raises volumes to the level of this version, once all who apply their records read it: the members of
-//! this cluster, and those of each mirror's.
+//! Raises volumes to the highest level that all who apply their records read: the members of this cluster,
+//! and those of each mirror's.
 
 use super::listing::{self, unexpected};
 use super::maintain;
 use crate::failure::Failure;
 use crate::node::Core;
 use meta_core::command::CommandBody;
+use meta_core::ids::Level;
 use meta_core::limits::LEVEL_MAX;
 use meta_core::query::{Answer, QueryBody, VolumeInfo};
 use std::sync::Arc;
@@ -41,20 +42,32 @@ async fn round(core: &Arc<Core>) -> Result<bool, Failure> {
     Ok(all)
 }
 
+/// Whether the volume is at this version's level now.
 async fn raise(core: &Arc<Core>, volume: &VolumeInfo) -> Result<bool, Failure> {
-    let body = CommandBody::RaiseLevel { level: LEVEL_MAX };
-    if !core.reads_generation_of(&body) {
+    let read = core.level_read();
+    if read <= volume.level {
         return Ok(false);
     }
     let Answer::Followers(noted) = core.ask(volume.id, QueryBody::Followers).await? else {
         return Err(unexpected("mirrors"));
     };
-    let names = noted.iter().map(|(name, _)| name.as_str());
-    if let Some(name) = core.followers.who_lacks(volume.id, LEVEL_MAX, names) {
-        tracing::debug!(volume = %volume.name, name, "the volume's level waits for a mirror");
+    let names = || noted.iter().map(|(name, _)| name.as_str());
+    let Some((mirrors, slowest)) = core.followers.level_read(volume.id, names()) else {
+        return raise_to(core, volume, read).await;
+    };
+    if mirrors < read {
+        let lacking = read.0;
+        tracing::debug!(volume = %volume.name, slowest, lacking, "the volume's level waits for a mirror");
+    }
+    let level = read.min(mirrors);
+    if level <= volume.level {
         return Ok(false);
     }
-    maintain(core, volume.id, body).await?;
-    tracing::info!(volume = %volume.name, level = LEVEL_MAX.0, "the volume's level was raised");
-    Ok(true)
+    raise_to(core, volume, level).await
+}
+
+async fn raise_to(core: &Arc<Core>, volume: &VolumeInfo, level: Level) -> Result<bool, Failure> {
+    maintain(core, volume.id, CommandBody::RaiseLevel { level }).await?;
+    tracing::info!(volume = %volume.name, level = level.0, "the volume's level was raised");
+    Ok(level == LEVEL_MAX)
 }

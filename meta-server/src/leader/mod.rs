@@ -19,7 +19,7 @@ use crate::node::Core;
 use crate::proposer::Origin;
 use meta_core::attr::Timestamp;
 use meta_core::command::{Command, CommandBody};
-use meta_core::ids::VolumeId;
+use meta_core::ids::{Level, VolumeId};
 use meta_core::outcome::{Outcome, Success};
 use openraft::async_runtime::WatchReceiver as _;
 use std::sync::Arc;
@@ -79,6 +79,7 @@ async fn maintain(core: &Core, volume: VolumeId, body: CommandBody) -> Result<bo
     let command = Command {
         volume,
         stamp: Timestamp::default(),
+        read_level: Level(0),
         body,
     };
     let reply = core

@@ -1,7 +1,7 @@
 //! Records on their way from the stream into commands.
 
 use meta_core::changelog::{RecordKind, SealedRecord};
-use meta_core::ids::Seq;
+use meta_core::ids::{Level, Seq};
 use meta_core::limits::{MIRROR_BYTES_MAX, MIRROR_RECORDS_MAX};
 use meta_core::outcome::StopReason;
 
@@ -13,6 +13,8 @@ pub(super) struct Batch {
     next: Seq,
     records: Vec<SealedRecord>,
     bytes: usize,
+    /// The highest level of them.
+    level: Level,
     marked: bool,
 }
 
@@ -32,6 +34,7 @@ impl Batch {
             next,
             records: Vec::new(),
             bytes: 0,
+            level: Level(0),
             marked: false,
         }
     }
@@ -65,6 +68,7 @@ impl Batch {
                 return Pushed::Wrong(StopReason::Repeat);
             }
             self.marked = read.kind == RecordKind::Mark;
+            self.level = self.level.max(read.level);
         } else {
             // Nothing behind it is of use.
             self.marked = true;
@@ -75,11 +79,12 @@ impl Batch {
         Pushed::Taken
     }
 
-    /// The records; the batch is empty then.
-    pub(super) fn take(&mut self) -> Vec<SealedRecord> {
+    /// The records and the highest level of them; the batch is empty then.
+    pub(super) fn take(&mut self) -> (Vec<SealedRecord>, Level) {
         self.bytes = 0;
         self.marked = false;
-        std::mem::take(&mut self.records)
+        let level = std::mem::replace(&mut self.level, Level(0));
+        (std::mem::take(&mut self.records), level)
     }
 }
 
@@ -88,15 +93,19 @@ mod tests {
     use super::*;
     use meta_core::attr::Timestamp;
     use meta_core::changelog::Record;
-    use meta_core::ids::{Epoch, Level, Uuid};
+    use meta_core::ids::{Epoch, Uuid};
 
     fn record(seq: u64, kind: RecordKind) -> SealedRecord {
+        of_level(1, seq, kind)
+    }
+
+    fn of_level(level: u32, seq: u64, kind: RecordKind) -> SealedRecord {
         SealedRecord::seal(proto::codec::encode_record(&Record {
             cluster: Uuid([1; 16]),
             volume: Uuid([2; 16]),
             epoch: Epoch(0),
             seq: Seq(seq),
-            level: Level(1),
+            level: Level(level),
             previous_crc: 0,
             kind,
             stamp: Timestamp::default(),
@@ -112,8 +121,19 @@ mod tests {
         assert_eq!(gap, Pushed::Wrong(StopReason::Gap));
         let repeat = batch.push(record(5, RecordKind::Change));
         assert_eq!(repeat, Pushed::Wrong(StopReason::Repeat));
-        assert_eq!(batch.take().len(), 1);
+        assert_eq!(batch.take().0.len(), 1);
         assert_eq!(batch.next(), Seq(6));
+    }
+
+    #[test]
+    fn a_batch_has_the_highest_level_of_its_records() {
+        let mut batch = Batch::new(Seq(1));
+        for (seq, level) in [(1, 1), (2, 3), (3, 2)] {
+            let taken = batch.push(of_level(level, seq, RecordKind::Change));
+            assert_eq!(taken, Pushed::Taken);
+        }
+        assert_eq!(batch.take().1, Level(3));
+        assert_eq!(batch.take().1, Level(0));
     }
 
     #[test]
@@ -124,7 +144,7 @@ mod tests {
         assert!(!batch.is_full(&next));
         assert_eq!(batch.push(record(2, RecordKind::Mark)), Pushed::Taken);
         assert!(batch.is_full(&next));
-        assert_eq!(batch.take().len(), 2);
+        assert_eq!(batch.take().0.len(), 2);
         let mut damaged = next.clone();
         damaged.crc ^= 1;
         assert_eq!(batch.push(damaged), Pushed::Taken);

@@ -11,7 +11,8 @@ use meta_client::{Changelog, ChangelogError, FollowEvent, Following, MetaUrl};
 use meta_core::attr::Timestamp;
 use meta_core::command::{Command, CommandBody, LoadRows, MirrorStep};
 use meta_core::failpoint::{self, Point};
-use meta_core::ids::{ClusterId, Seq, VolumeId, VolumeUuid};
+use meta_core::ids::{ClusterId, Level, Seq, VolumeId, VolumeUuid};
+use meta_core::limits::LEVEL_MAX;
 use meta_core::outcome::{MirrorState, Outcome, Refusal, Reply, StopReason, Success};
 use meta_core::read::MirrorPlace;
 use serde::Deserialize;
@@ -54,6 +55,13 @@ enum Trouble {
     /// The stored address.
     #[error("the origin's address cannot be read: {0}")]
     Info(String),
+    /// Members of this cluster may not be able to take the records in. The mirror goes on where it is once
+    /// they can.
+    #[error(
+        "the origin's records are of level {0}, which not all nodes of this cluster are known to read: \
+         start those that are away, and upgrade those of an earlier version"
+    )]
+    Level(Level),
     /// The records do not continue what the mirror has: it is looked at again.
     #[error("the records did not continue what the mirror has")]
     Gap,
@@ -168,6 +176,8 @@ impl Follower {
             self.load_rows(&rows).await?;
             after = rows.through;
         }
+        let loaded = self.place().await?.ok_or(Trouble::Gap)?;
+        self.check_level(loaded.level)?;
         failpoint::pass(Point::MirrorLoaded);
         let (stamp, digest) = (head.stamp, head.digest);
         self.step(MirrorStep::EndLoad { stamp, digest }).await?;
@@ -197,7 +207,8 @@ impl Follower {
     async fn follow(&mut self, place: &MirrorPlace) -> Result<(), Trouble> {
         let next = Seq(place.token.seq.0 + 1);
         let info = info(place)?;
-        let level = self.core.level_read();
+        // All members could read what the mirror holds.
+        let level = self.core.level_read().max(place.level);
         let followed = changelog(&info)?
             .follow_as(&info.name, level, next, true)
             .await;
@@ -220,11 +231,20 @@ impl Follower {
         let applied = place.token.seq;
         self.heard(head.last, applied);
         tracing::info!(volume = %self.volume, from = stream.addr(), %next, "following the origin");
-        self.carry(stream, Batch::new(next)).await
+        self.carry(stream, Batch::new(next), level).await
     }
 
-    async fn carry(&mut self, mut stream: Following, mut batch: Batch) -> Result<(), Trouble> {
+    /// The origin was told that all members read records up to `said`: when they read more it is told anew.
+    async fn carry(
+        &mut self,
+        mut stream: Following,
+        mut batch: Batch,
+        said: Level,
+    ) -> Result<(), Trouble> {
         loop {
+            if batch.is_empty() && self.core.level_read() > said {
+                return Ok(());
+            }
             // What is there already goes into the same command; else nothing is waited for.
             let event = if batch.is_empty() {
                 Some(stream.next().await)
@@ -286,12 +306,23 @@ impl Follower {
         self.core.mirrors.heard(self.volume, origin, applied, now);
     }
 
+    /// Whether all members are known to read rows of a level. What not even this node reads goes on: the
+    /// replicated state stops at it, and says so.
+    fn check_level(&self, level: Level) -> Result<(), Trouble> {
+        if level > self.core.level_read() && level <= LEVEL_MAX {
+            Err(Trouble::Level(level))
+        } else {
+            Ok(())
+        }
+    }
+
     /// Proposes what is in the batch. False if the mirror does not follow any more.
     async fn propose(&self, batch: &mut Batch) -> Result<bool, Trouble> {
-        let records = batch.take();
+        let (records, level) = batch.take();
         if records.is_empty() {
             return Ok(true);
         }
+        self.check_level(level)?;
         let count = records.len() as u64;
         failpoint::pass(Point::MirrorApply);
         let (reply, state) = self.step(MirrorStep::Apply(records)).await?;
@@ -340,6 +371,7 @@ impl Follower {
                 volume: self.volume,
                 // The proposer stamps it.
                 stamp: Timestamp::default(),
+                read_level: Level(0),
                 body: CommandBody::Mirror(step.clone()),
             };
             let reply = match self

@@ -20,7 +20,6 @@ use meta_core::attr::Caller;
 use meta_core::command::{Command, CommandBody};
 use meta_core::ids::{ClusterId, Level, VolumeId};
 use meta_core::kv::KvRead;
-use meta_core::limits::LEVEL_MAX;
 use meta_core::outcome::{Fatal, MirrorState, Refusal, Stop, Token};
 use meta_core::query::{Answer, Query, QueryBody};
 use meta_core::seeded::{Bug, has};
@@ -114,6 +113,14 @@ pub(crate) fn has_majority(raft: &Raft, limit: Duration) -> bool {
 
 pub(super) fn listings() -> Semaphore {
     Semaphore::new(LISTINGS_MAX)
+}
+
+/// All members but `own`.
+pub(crate) fn other_members(raft: &Raft, own: NodeId) -> Vec<NodeId> {
+    let watched = raft.metrics();
+    let metrics = watched.borrow_watched();
+    let nodes = metrics.membership_config.membership().nodes();
+    nodes.map(|(id, _)| *id).filter(|id| *id != own).collect()
 }
 
 impl Core {
@@ -221,12 +228,7 @@ impl Core {
 
     /// The level up to which every member reads records.
     pub(crate) fn level_read(&self) -> Level {
-        let level = LEVEL_MAX;
-        if self.reads_generation_of(&CommandBody::RaiseLevel { level }) {
-            level
-        } else {
-            Level(1)
-        }
+        self.generations.level_read(&self.others())
     }
 
     /// The generation of commands that a node must read to become a member.
@@ -237,10 +239,7 @@ impl Core {
 
     /// All members but this node.
     fn others(&self) -> Vec<NodeId> {
-        let raft = super::members::metrics(self);
-        let own = self.config.node_id;
-        let nodes = raft.membership_config.membership().nodes();
-        nodes.map(|(id, _)| *id).filter(|id| *id != own).collect()
+        other_members(&self.raft, self.config.node_id)
     }
 
     /// Whether there are rows of commands about tasks.

@@ -6,7 +6,7 @@ use crate::proposer::Origin;
 use meta_core::attr::Timestamp;
 use meta_core::command::{Command, CommandBody};
 use meta_core::failpoint::{self, Point};
-use meta_core::ids::{ClusterId, Uuid, VolumeId};
+use meta_core::ids::{ClusterId, Level, Uuid, VolumeId};
 use openraft::errors::{InitializeError, RaftError};
 use proto::v1;
 use proto::v1::admin_client::AdminClient;
@@ -112,6 +112,7 @@ async fn step(core: &Arc<Core>) -> Result<Option<(ClusterId, bool)>, String> {
         let command = Command {
             volume,
             stamp: Timestamp::default(),
+            read_level: Level(0),
             body,
         };
         // Whatever the answer was, the applied state says who won.

@@ -9,7 +9,7 @@ mod leased;
 mod log_bound;
 pub(crate) mod members;
 
-pub(crate) use self::core::{Answered, Core, Raft, has_majority};
+pub(crate) use self::core::{Answered, Core, Raft, has_majority, other_members};
 use self::core::{MAJORITY_TIMEOUTS, listings};
 
 use crate::answers::Budget;
@@ -17,7 +17,7 @@ use crate::changelog::ChangelogService;
 use crate::changelog::followers::Followers;
 use crate::clock::{ClockCheck, WallClock};
 use crate::config::NodeConfig;
-use crate::generations::{AppliedGeneration, Generations};
+use crate::generations::{self, AppliedGeneration, Generations};
 use crate::leader::held::HeldRounds;
 use crate::leader_lease::LeaderLease;
 use crate::leases::Leases;
@@ -25,7 +25,7 @@ use crate::listener::Listener;
 use crate::metrics::Metrics;
 use crate::mirror::board::MirrorBoard;
 use crate::network::{Channels, Network};
-use crate::proposer::Proposer;
+use crate::proposer::{Proposer, ProposerParts};
 use crate::raft_config::raft_config;
 use crate::reads::{ReadParts, Reads};
 use crate::service::{
@@ -438,6 +438,10 @@ async fn assemble(
     let incarnation = outside.incarnation;
     let lease = Duration::from_millis(config.raft.election_max_ms);
     let network = network(&config, outside);
+    let let_in = store.reader.with_view(|view| generations::let_in_by(view));
+    let let_in = let_in.and_then(|found| found);
+    let let_in = let_in.map_err(|fatal| StartError::Raft(fatal.to_string()))?;
+    network.generations.learn_let_in(let_in);
     let (settings, peers) = (Arc::new(raft_config(&config)?), network.clone());
     let raft = Raft::build(config.node_id, settings, peers, store.log, store.machine).await;
     let raft = raft.map_err(|fatal| StartError::Raft(fatal.to_string()))?;
@@ -459,15 +463,16 @@ async fn assemble(
         metrics,
         ..
     } = network;
-    let proposer = Proposer::new(
-        raft.clone(),
-        Arc::new(ProstCodec),
-        Arc::clone(&wall),
-        Arc::clone(&clock),
-        Arc::clone(&space),
-        Arc::clone(&metrics),
-        lease * MAJORITY_TIMEOUTS,
-    );
+    let parts = ProposerParts {
+        own: config.node_id,
+        wall: Arc::clone(&wall),
+        clock: Arc::clone(&clock),
+        space: Arc::clone(&space),
+        metrics: Arc::clone(&metrics),
+        generations: Arc::clone(&generations),
+        majority_limit: lease * MAJORITY_TIMEOUTS,
+    };
+    let proposer = Proposer::new(raft.clone(), Arc::new(ProstCodec), parts);
     Ok(Arc::new(Core {
         config,
         incarnation,

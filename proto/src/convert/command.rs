@@ -16,12 +16,14 @@ impl From<&Command> for v1::Command {
         let Command {
             volume,
             stamp,
+            read_level,
             body,
         } = word;
         Self {
             volume: volume.0,
             stamp: Some((*stamp).into()),
             body: Some(body.into()),
+            read_level: read_level.0,
         }
     }
 }
@@ -109,6 +111,7 @@ impl Convert<Command> for v1::Command {
         Ok(Command {
             volume: VolumeId(self.volume),
             stamp,
+            read_level: Level(self.read_level),
             body,
         })
     }

@@ -56,6 +56,7 @@ fn check_command(what: &str, body: CommandBody) {
     let command = Command {
         volume: VolumeId(3),
         stamp: STAMP,
+        read_level: Level(0),
         body,
     };
     let bytes = ProstCodec.encode_command(&command);

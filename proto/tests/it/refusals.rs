@@ -2,7 +2,7 @@
 
 use meta_core::attr::{Caller, Timestamp};
 use meta_core::command::{Command, CommandBody, Operation, Request, XattrMode};
-use meta_core::ids::{Ino, SessionId, SlotIndex, VolumeId};
+use meta_core::ids::{Ino, Level, SessionId, SlotIndex, VolumeId};
 use meta_core::limits;
 use meta_core::query::Query;
 use prost::Message;
@@ -23,6 +23,7 @@ fn request(operation: Operation) -> Command {
     Command {
         volume: VolumeId(1),
         stamp: Timestamp::default(),
+        read_level: Level(0),
         body,
     }
 }
@@ -144,6 +145,7 @@ fn bytes_of_another_length_than_sixteen_are_refused() {
     let command = Command {
         volume: VolumeId::CLUSTER,
         stamp: Timestamp::default(),
+        read_level: Level(0),
         body,
     };
     let result = changed(&command, |m| {

@@ -17,6 +17,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         Command {
             volume,
             stamp,
+            read_level: Level(0),
             body,
         }
     })
