@@ -21,6 +21,7 @@ pub(crate) async fn create(
         name,
         mode: 0o644,
         node,
+        masked: 0,
         existing: Existing::Refuse,
     };
     let made = session.execute(Caller::root(), Operation::Create(create));

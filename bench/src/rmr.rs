@@ -226,6 +226,7 @@ async fn create(session: &MetaSession, parent: Ino, name: Name, node: NewNode) -
         name,
         mode: 0o755,
         node,
+        masked: 0,
         existing: Existing::Refuse,
     };
     let made = session.execute(Caller::root(), Operation::Create(create));
@@ -275,6 +276,7 @@ async fn remove(session: &MetaSession, args: &RmrArgs) -> Result<()> {
     let doomed = Doomed {
         parent: Ino::ROOT,
         name: name(TREE)?,
+        skip_trash: false,
     };
     let mut gone = 0;
     let mut wrong = None;

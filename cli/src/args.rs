@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::changelog::ChangelogArgs;
+use crate::config::ConfigArgs;
 use crate::detach::LauncherArgs;
 use crate::dump::DumpArgs;
 use crate::format::FormatArgs;
@@ -10,6 +11,7 @@ use crate::mdtest::MdtestArgs;
 use crate::mirror::MirrorArgs;
 use crate::mount::{MountArgs, UmountArgs};
 use crate::playground::PlaygroundArgs;
+use crate::restore::{RestoreArgs, TrashArgs};
 use crate::rmr::RmrArgs;
 use crate::status::StatusArgs;
 
@@ -30,6 +32,9 @@ pub(crate) enum Command {
     Status(StatusArgs),
     Info(InfoArgs),
     Rmr(RmrArgs),
+    Restore(RestoreArgs),
+    Trash(TrashArgs),
+    Config(ConfigArgs),
     Changelog(ChangelogArgs),
     Mirror(MirrorArgs),
     Dump(DumpArgs),
@@ -54,7 +59,10 @@ mod tests {
 
     #[test]
     fn flags_that_exclude_each_other_are_refused() {
-        let cases: [&[&str]; 6] = [
+        let cases: [&[&str]; 9] = [
+            &["restore", "curlew://h:1/v"],
+            &["restore", "curlew://h:1/v", "/a", "--list", "--to", "/b"],
+            &["trash", "curlew://h:1/v", "--older-than", "1h"],
             &["playground", "--dir", "d", "--stop", "--detach"],
             &["playground", "--dir", "d", "--stop", "--restart", "1"],
             &["playground", "--dir", "d", "--nodes", "0"],
@@ -83,6 +91,9 @@ mod tests {
             "status",
             "info",
             "rmr",
+            "restore",
+            "trash",
+            "config",
             "changelog",
             "mirror",
             "dump",

@@ -30,9 +30,83 @@ pub(crate) fn text(span: Duration) -> String {
     format!("{}ms", span.as_millis())
 }
 
+/// Seconds of a span of days: a number, which may have a part behind a point, or a span with `s`, `m`,
+/// `h` or `d`.
+pub(crate) fn parse_days(text: &str) -> Result<u64, String> {
+    const SECONDS_PER_DAY: u64 = 86_400;
+    let text = text.trim();
+    let wrong = || format!("`{text}` is no time; write for example 7 for days, 0.5 or 12h");
+    if let Some(days) = text.strip_suffix('d') {
+        return parse_days(days);
+    }
+    if text.ends_with(['s', 'm', 'h']) {
+        return parse(text).map(|span| span.as_secs());
+    }
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(part) || part.len() > 9 {
+        return Err(wrong());
+    }
+    let part: u64 = format!("{part:0<9}").parse().map_err(|_| wrong())?;
+    let whole = whole.parse::<u64>().ok();
+    let whole = whole.and_then(|days| days.checked_mul(SECONDS_PER_DAY));
+    whole
+        .and_then(|seconds| seconds.checked_add(part * SECONDS_PER_DAY / 1_000_000_000))
+        .ok_or_else(|| format!("`{text}` is too long"))
+}
+
+/// Seconds as [`parse_days`] reads them, for people.
+pub(crate) fn days_text(seconds: u64) -> String {
+    let of = |unit: u64, name: &str| {
+        let count = seconds / unit;
+        let many = if count == 1 { "" } else { "s" };
+        seconds
+            .is_multiple_of(unit)
+            .then(|| format!("{count} {name}{many}"))
+    };
+    of(86_400, "day")
+        .or_else(|| of(3600, "hour"))
+        .or_else(|| of(60, "minute"))
+        .or_else(|| of(1, "second"))
+        .unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_of_days_are_read_with_parts_and_units() {
+        for (text, seconds) in [
+            ("1", 86_400),
+            ("0", 0),
+            ("7d", 604_800),
+            ("0.5", 43_200),
+            ("0.000011575", 1),
+            ("12h", 43_200),
+            ("30s", 30),
+        ] {
+            assert_eq!(parse_days(text), Ok(seconds), "{text}");
+        }
+        for wrong in [
+            "",
+            "d",
+            "-1",
+            "1.",
+            ".5",
+            "1.5h",
+            "x",
+            "1e3",
+            "99999999999999999999",
+        ] {
+            assert!(parse_days(wrong).is_err(), "{wrong}");
+        }
+        let texts = [0, 86_400, 43_200, 90, 1].map(days_text);
+        assert_eq!(
+            texts,
+            ["0 days", "1 day", "12 hours", "90 seconds", "1 second"]
+        );
+    }
 
     #[test]
     fn spans_are_read_with_units() {

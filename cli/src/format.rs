@@ -2,7 +2,7 @@
 
 use crate::exit::{Finding, Usage};
 use crate::progress::Progress;
-use crate::{output, size};
+use crate::{config, output, size};
 use anyhow::{Context, Result, bail};
 use chunk_store::{LocalDir, S3Bucket, StorageConfig};
 use meta_client::{ClientError, Cluster, MetaUrl};
@@ -37,6 +37,10 @@ pub(crate) struct FormatArgs {
     /// Size of a block, 64K to 16M; a bare number counts in KiB
     #[arg(long, value_name = "SIZE", default_value = "4M", value_parser = size::parse_block)]
     block_size: u32,
+    /// How long removed files stay in the trash: days, such as 7 or 0.5, or a time such as 12h; with 0
+    /// they are deleted at once. A day if not given
+    #[arg(long, value_name = "DAYS", value_parser = config::trash_seconds)]
+    trash_days: Option<u64>,
 }
 
 /// The object stores of this version.
@@ -127,6 +131,10 @@ pub(crate) async fn run(args: FormatArgs) -> Result<Finding> {
             }
             _ => error,
         })?;
+    if let Some(seconds) = args.trash_days {
+        let set = config::set_trash_of_new(&cluster, info.id, seconds).await;
+        set.context("the volume is made, and --trash-days is not set")?;
+    }
     drop(progress);
     output::text_out(&format!(
         "volume {} ({}) is ready: mount it with\n  curlew mount {} MOUNTPOINT\n",

@@ -6,6 +6,7 @@ mod args;
 mod atomic_file;
 mod caller;
 mod changelog;
+mod config;
 mod detach;
 mod dump;
 mod duration;
@@ -24,6 +25,7 @@ mod playground;
 mod process;
 mod progress;
 mod read_from;
+mod restore;
 mod rmr;
 mod runtime;
 mod size;
@@ -62,6 +64,9 @@ fn run(command: Command) -> Result<Finding> {
         Command::Status(args) => block_on(status::run(args)),
         Command::Info(args) => block_on(info::run(args)),
         Command::Rmr(args) => block_on(rmr::run(args)),
+        Command::Restore(args) => block_on(restore::run(args)),
+        Command::Trash(args) => block_on(restore::run_trash(args)),
+        Command::Config(args) => block_on(config::run(args)),
         Command::Changelog(args) => block_on(changelog::run(args)),
         Command::Dump(args) => block_on(dump::run(args)),
         Command::Load(args) => block_on(load::run(args)),

@@ -123,6 +123,8 @@ mod tests {
             ctime: Timestamp::default(),
             parent: Ino(ino - 1),
             btime: None,
+            access_acl: false,
+            default_acl: false,
         };
         let step = |ino: u64| PathStep {
             parent: Ino(ino - 1),

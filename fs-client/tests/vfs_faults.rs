@@ -192,6 +192,21 @@ async fn an_error_that_nobody_was_told_waits_for_the_next_handle() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_error_that_only_a_close_was_told_waits_for_the_next_handle() {
+    let bench = Bench::new(twin::options());
+    let (ino, first) = bench.create("file").await;
+    bench.store.failing.store(true, SeqCst);
+    bench.write(first, 0, b"lost").await.expect("taken in");
+    assert!(is_storage(bench.vfs.flush(first).await));
+    let second = bench.open(ino).await;
+    assert!(is_storage(bench.vfs.flush(second).await));
+    // Nor is it told to whoever unmounts that all is well.
+    assert!(bench.vfs.stored().is_err());
+    assert!(is_storage(bench.vfs.fsync(second).await));
+    assert!(bench.vfs.stored().is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_synchronous_write_tells_its_own_failure() {
     let bench = Bench::new(twin::options());
     let (_, handle) = bench.create("file").await;

@@ -204,6 +204,7 @@ async fn data_that_waits_is_read_through_other_handles_and_after_a_rename() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unlinked_file_lives_while_it_is_open() {
     let two = Two::new();
+    two.engine.without_trash();
     let (ino, handle) = create(&two.one, "file").await;
     write(&two.one, handle, 0, b"before").await;
     two.one.flush(handle).await.expect("close of a duplicate");

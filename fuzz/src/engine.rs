@@ -70,6 +70,7 @@ fn story() -> Vec<(VolumeId, CommandBody)> {
             name: Name::new(name).expect("a name"),
             mode: 0o755,
             node,
+            masked: 0,
             existing: Existing::Refuse,
         });
         let request = Request {

@@ -31,7 +31,7 @@ async fn level(url: &str) -> Result<Level, ClientError> {
 async fn raised(url: &str) {
     let waited = wait::until("the volume's level to be raised", PATIENCE, async || {
         let level = level(url).await?;
-        Ok(if level == Level(2) {
+        Ok(if level >= Level(2) {
             Ok(())
         } else {
             Err(format!("{level:?}"))

@@ -45,6 +45,7 @@ async fn create(session: &MetaSession, name: &str) -> Result<Ino, ClientError> {
         name: Name::new(name).expect("a name"),
         mode: 0o644,
         node: NewNode::Regular,
+        masked: 0,
         existing: Existing::Refuse,
     });
     match session.execute(Caller::root(), operation).await? {

@@ -51,7 +51,7 @@ async fn a_file_without_names_lives_while_it_is_open_and_no_longer() {
         ..ClusterOptions::new("orphan", 1)
     };
     let cluster = Cluster::start(options).await.expect("a cluster");
-    cluster.format("vol").await.expect("a volume");
+    cluster.format_without_trash("vol").await.expect("a volume");
     let (left, mut right) = (mount(&cluster, "left"), mount(&cluster, "right"));
 
     fs::write(left.path().join("held"), "still here").expect("written");

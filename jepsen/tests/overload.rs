@@ -52,6 +52,7 @@ fn create(parent: Ino, text: &str, node: NewNode) -> Operation {
         name: name(text),
         mode: 0o755,
         node,
+        masked: 0,
         existing: Existing::Refuse,
     })
 }

@@ -101,7 +101,7 @@ async fn a_whole_tree_goes_although_the_leader_is_killed_on_the_way() {
     let _alone = alone().expect("the turn");
     let cluster = Cluster::start(ClusterOptions::new("rmr", 3)).await;
     let mut cluster = cluster.expect("a cluster");
-    cluster.format("vol").await.expect("a volume");
+    cluster.format_without_trash("vol").await.expect("a volume");
     let session = open(&cluster).await;
     make(&session, Ino::ROOT, "kept", NewNode::Regular)
         .await
@@ -195,7 +195,7 @@ async fn what_its_user_may_not_remove_stays_and_is_told() {
     let _alone = alone().expect("the turn");
     let cluster = Cluster::start(ClusterOptions::new("rmr-users", 1)).await;
     let cluster = cluster.expect("a cluster");
-    cluster.format("vol").await.expect("a volume");
+    cluster.format_without_trash("vol").await.expect("a volume");
     let open_dir = fs::Permissions::from_mode(0o755);
     fs::set_permissions(cluster.dir(), open_dir.clone()).expect("opened");
     let program = cluster.dir().join("curlew");
@@ -265,7 +265,7 @@ async fn a_path_on_a_mount_is_removed_and_forgotten_there() {
     let _alone = alone().expect("the turn");
     let cluster = Cluster::start(ClusterOptions::new("rmr-mount", 1)).await;
     let cluster = cluster.expect("a cluster");
-    cluster.format("vol").await.expect("a volume");
+    cluster.format_without_trash("vol").await.expect("a volume");
     let mount = |name: &str, extra: &[&str]| {
         let (dir, url) = (cluster.dir(), cluster.url("vol"));
         let log = dir.join(format!("{name}.log"));

@@ -124,7 +124,13 @@ async fn what_later_versions_bring_is_refused_and_not_faked() {
     if skip_unless_fuse("what_later_versions_bring_is_refused_and_not_faked") {
         return;
     }
-    let cluster = one_node("refuse").await;
+    // Below level 3 there are no ACLs.
+    let options = ClusterOptions {
+        raise_levels: false,
+        ..ClusterOptions::new("refuse", 1)
+    };
+    let cluster = Cluster::start(options).await.expect("a cluster");
+    cluster.format("vol").await.expect("a volume");
     let mount = mount(&cluster, "mnt");
     let file = mount.path().join("file");
     fs::write(&file, "x").expect("written");

@@ -36,6 +36,14 @@ fn options(name: &str, nodes: u64, build: Build) -> ClusterOptions {
     }
 }
 
+/// As [`options`], for volumes that are to be taken in by the other build.
+fn options_of_both(name: &str, nodes: u64, build: Build) -> ClusterOptions {
+    ClusterOptions {
+        raise_levels: false,
+        ..options(name, nodes, build)
+    }
+}
+
 /// Whether there is no previous build. One that is this build would prove nothing.
 fn skip(test: &str) -> bool {
     if skip_without_previous(test).expect("`make previous` ran") {
@@ -281,8 +289,8 @@ async fn a_mirror_of_either_build_follows_an_origin_of_the_other() {
     let seed = seed("upgrade").expect("a seed");
     for origin in Build::ALL {
         let (here, there) = (
-            options("upgrade-origin", 1, origin),
-            options("upgrade-mirror", 1, origin.other()),
+            options_of_both("upgrade-origin", 1, origin),
+            options_of_both("upgrade-mirror", 1, origin.other()),
         );
         let mut pair = Pair::start_with(here, there).await.expect("a pair");
         let url = pair.origin_url();
@@ -327,7 +335,7 @@ async fn commands_of_either_build_work_with_a_cluster_of_the_other() {
     let _alone = alone().expect("the turn");
     let seed = seed("upgrade").expect("a seed");
     for build in Build::ALL {
-        let cluster = Cluster::start(options("commands", 1, build)).await;
+        let cluster = Cluster::start(options_of_both("commands", 1, build)).await;
         let cluster = cluster.expect("a cluster");
         cluster.format("vol").await.expect("a volume");
         let (url, client) = (cluster.url("vol"), build.other());

@@ -250,6 +250,27 @@ impl Cluster {
         self.again(volume, body).await.map(|_| ())
     }
 
+    /// Tells a volume how long removed files stay in its trash, in seconds; with 0 there is none. It goes
+    /// for what is in the trash already, too.
+    ///
+    /// # Errors
+    /// [`Refusal::NotSupported`] if the volume is of a level without a trash,
+    /// [`Refusal::NotPermitted`] for others than root,
+    /// [`Refusal::InvalidArgument`] past [`meta_core::limits::TRASH_SECONDS_MAX`], and
+    /// [`Failure::BadRequest`] while some members of the cluster do not know of a trash.
+    pub async fn set_trash(
+        &self,
+        volume: VolumeId,
+        caller: Caller,
+        seconds: u64,
+    ) -> Result<(), ClientError> {
+        let body = CommandBody::SetOptions {
+            caller,
+            trash_seconds: seconds,
+        };
+        self.again(volume, body).await.map(|_| ())
+    }
+
     /// The mirrors of a volume that its origin was told of: name and info.
     ///
     /// # Errors

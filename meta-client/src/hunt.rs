@@ -160,7 +160,7 @@ async fn open_stream(addr: &str, session: u64, shown: Duration) -> Result<Answer
     let hello = v1::Hello {
         min_version: STREAM_VERSION_MIN,
         max_version: STREAM_VERSION_MAX,
-        features: v1::Feature::Leases as u64,
+        features: v1::Feature::Leases as u64 | v1::Feature::Acls as u64,
         shown_ms: u32::try_from(shown.as_millis()).map_or(u32::MAX, |ms| ms.saturating_add(1)),
         sessions: Some(session).filter(|id| *id != 0).into_iter().collect(),
     };

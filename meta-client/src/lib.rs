@@ -32,6 +32,7 @@ mod remove_tree;
 mod session;
 mod slots;
 pub mod transport;
+mod trash;
 mod url;
 
 pub use changelog::{
@@ -54,4 +55,5 @@ pub use session::{
     ConnectionStatus, HeldInodes, LockEnd, LockWish, MetaSession, MirrorCounts, MirrorRouteStatus,
     NearestCounts, NearestStatus,
 };
+pub use trash::{Found, TrashEvent, Way, Which};
 pub use url::{MetaUrl, UrlError};

@@ -181,6 +181,7 @@ impl Link {
         let needed = match body {
             QueryBody::Resolve(_) | QueryBody::GetAttrs { .. } => v1::Feature::Paths as u64,
             QueryBody::GetLock(_) => v1::Feature::Locks as u64,
+            QueryBody::Trash(_) => v1::Feature::Trash as u64,
             _ => 0,
         };
         self.features & needed == needed

@@ -105,7 +105,7 @@ impl Mirroring {
     /// that name, and [`Failure::BadRequest`] if the origin knows another mirror by this one's.
     pub async fn add(&self, name: &str) -> Result<(), ClientError> {
         let volume = self.origin.find_volume(&self.origin_url.volume).await?;
-        self.refuse_taken(volume.id, name).await?;
+        let is_known = self.refuse_taken(volume.id, name).await?;
         let (head, _stream) = Changelog::new(&self.origin_url)
             .follow(Seq(0), false)
             .await
@@ -124,14 +124,25 @@ impl Mirroring {
             storage: volume.storage.clone(),
             info: info.clone(),
         };
-        self.mirror.create_mirror(create).await?;
-        self.origin.note_follower(volume.id, name, info).await
+        // Known first, so that the origin waits for it with what only later versions read.
+        self.origin.note_follower(volume.id, name, info).await?;
+        match self.mirror.create_mirror(create).await {
+            Ok(_) => Ok(()),
+            Err(ClientError::Refused(refusal)) if !is_known => {
+                self.origin
+                    .note_follower(volume.id, name, Vec::new())
+                    .await?;
+                Err(refusal.into())
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    async fn refuse_taken(&self, volume: VolumeId, name: &str) -> Result<(), ClientError> {
+    /// Whether the origin knows this mirror by its name.
+    async fn refuse_taken(&self, volume: VolumeId, name: &str) -> Result<bool, ClientError> {
         let followers = self.origin.followers(volume).await?;
         let Some((_, info)) = followers.iter().find(|(known, _)| known == name) else {
-            return Ok(());
+            return Ok(false);
         };
         // What cannot be read is written anew.
         match serde_json::from_slice::<MirrorInfo>(info) {
@@ -142,7 +153,7 @@ impl Mirroring {
                 ))
                 .into())
             }
-            _ => Ok(()),
+            _ => Ok(true),
         }
     }
 

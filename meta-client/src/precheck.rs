@@ -56,6 +56,12 @@ pub(crate) fn operation(caller: &Caller, operation: &Operation) -> Result<(), Re
         Operation::RemoveEntries { names, .. } => {
             check(!names.is_empty() && names.len() <= limits::REMOVE_ENTRIES_MAX)
         }
+        Operation::Restore { files, .. } => {
+            check(!files.is_empty() && files.len() <= limits::TRASH_ENTRIES_MAX)
+        }
+        Operation::EmptyTrash { inos } => {
+            check(!inos.is_empty() && inos.len() <= limits::TRASH_ENTRIES_MAX)
+        }
         Operation::GrantSlices { count } => check(*count <= limits::GRANT_SLICES_MAX),
         Operation::FinishBackup(made) => check(made.name.len() <= limits::BACKUP_NAME_BYTES_MAX),
         Operation::Fallocate(_)

@@ -1,46 +1,65 @@
-//! Who may do what: mode bits, ownership, the sticky bit.
+//! Who may do what: mode bits, ACLs, ownership, the sticky bit.
 
+use crate::acl::{ACCESS, Acl, Guard};
 use crate::attr::{Attr, Caller, mode};
-use crate::outcome::Refusal;
-use crate::row::Inode;
+use crate::ids::Ino;
+use crate::key;
+use crate::kv::KvRead;
+use crate::outcome::{Fatal, Refusal, Stop};
+use crate::row::{Blob, Inode};
+use crate::tables::Tables;
 
 /// What a caller wants of a file; combined by addition.
 pub(crate) const READ: u32 = 4;
 pub(crate) const WRITE: u32 = 2;
 pub(crate) const EXECUTE: u32 = 1;
 
-/// Whether mode bits allow all that is wanted.
-///
-/// The first class that fits decides alone: an owner without a bit is not saved by its group.
-pub(crate) fn check(inode: &Inode, caller: &Caller, wanted: u32) -> Result<(), Refusal> {
-    check_bits((inode.mode, inode.uid, inode.gid), caller, wanted)
+/// Whether a file allows all that is wanted.
+pub(crate) fn check<K: KvRead + ?Sized>(
+    tables: &Tables<'_, K>,
+    (ino, inode): (Ino, &Inode),
+    caller: &Caller,
+    wanted: u32,
+) -> Result<(), Stop> {
+    let guard = Guard::from(inode);
+    let acl = needed_acl(tables, ino, guard, caller)?;
+    Ok(guard.check(acl.as_ref(), caller, wanted)?)
 }
 
-/// As [`check`], by a file's attributes.
-pub(crate) fn check_attr(attr: &Attr, caller: &Caller, wanted: u32) -> Result<(), Refusal> {
-    check_bits((attr.mode, attr.uid, attr.gid), caller, wanted)
-}
-
-fn check_bits(
-    (mode, uid, gid): (u32, u32, u32),
+/// As [`check`], by a file's attributes, and by its ACL where that is needed.
+pub(crate) fn check_attr(
+    file: &Attr,
+    acl: Option<&Acl>,
     caller: &Caller,
     wanted: u32,
 ) -> Result<(), Refusal> {
-    if caller.is_root() {
-        return Ok(());
+    Guard::from(file).check(acl, caller, wanted)
+}
+
+/// A file's access ACL, if what the caller may do depends on it.
+pub(crate) fn needed_acl<K: KvRead + ?Sized>(
+    tables: &Tables<'_, K>,
+    ino: Ino,
+    guard: Guard,
+    caller: &Caller,
+) -> Result<Option<Acl>, Fatal> {
+    if !guard.needs_acl(caller) {
+        return Ok(None);
     }
-    let shift = if caller.uid == uid {
-        6
-    } else if caller.in_group(gid) {
-        3
-    } else {
-        0
-    };
-    if (mode >> shift) & wanted == wanted {
-        Ok(())
-    } else {
-        Err(Refusal::AccessDenied)
-    }
+    // A file that is about to be deleted may have lost it already: then nobody may do anything.
+    stored_acl(tables, ino, ACCESS)
+}
+
+/// One of a file's ACLs.
+pub(crate) fn stored_acl<K: KvRead + ?Sized>(
+    tables: &Tables<'_, K>,
+    ino: Ino,
+    name: &[u8],
+) -> Result<Option<Acl>, Fatal> {
+    let row: Option<Blob> = tables.row(&key::xattr(tables.volume(), ino, name))?;
+    row.map_or(Ok(None), |Blob(value)| {
+        Acl::parse(&value).map_err(|_| Fatal::Invariant("a stored ACL makes no sense"))
+    })
 }
 
 /// Whether the caller owns the file, or is above that.
@@ -48,13 +67,23 @@ pub(crate) fn owns(inode: &Inode, caller: &Caller) -> bool {
     caller.is_root() || caller.uid == inode.uid
 }
 
-/// Whether a name of `file` may go out of `directory`.
-pub(crate) fn check_removal(
+/// Whether a name of `file` may go out of a directory.
+pub(crate) fn check_removal<K: KvRead + ?Sized>(
+    tables: &Tables<'_, K>,
+    (ino, directory): (Ino, &Inode),
+    file: &Inode,
+    caller: &Caller,
+) -> Result<(), Stop> {
+    check(tables, (ino, directory), caller, WRITE | EXECUTE)?;
+    Ok(check_sticky(directory, file, caller)?)
+}
+
+/// Whether a name of `file` may go out of a directory that the caller may change.
+pub(crate) fn check_sticky(
     directory: &Inode,
     file: &Inode,
     caller: &Caller,
 ) -> Result<(), Refusal> {
-    check(directory, caller, WRITE | EXECUTE)?;
     let sticky = directory.mode & mode::STICKY != 0;
     if sticky && !owns(directory, caller) && !owns(file, caller) {
         return Err(Refusal::NotPermitted);
@@ -75,32 +104,16 @@ pub(crate) fn without_privilege(bits: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attr::{FileKind, Timestamp};
-    use crate::ids::{DentryNumber, Ino};
-
-    fn inode(mode: u32, uid: u32, gid: u32) -> Inode {
-        Inode {
-            kind: FileKind::Regular,
-            mode,
-            uid,
-            gid,
-            rdev: 0,
-            nlink: 1,
-            length: 0,
-            atime: Timestamp::default(),
-            mtime: Timestamp::default(),
-            ctime: Timestamp::default(),
-            parent: Ino::ROOT,
-            parent_number: DentryNumber::FIRST,
-            next: 0,
-            btime: None,
-            holes: false,
-        }
-    }
 
     #[test]
     fn the_first_class_that_fits_decides() {
-        let file = inode(0o074, 1, 2);
+        let file = Guard {
+            mode: 0o074,
+            uid: 1,
+            gid: 2,
+            has_acl: false,
+        };
+        let check = |caller: &Caller, wanted| file.check(None, caller, wanted);
         let owner = Caller {
             uid: 1,
             gid: 2,
@@ -116,11 +129,11 @@ mod tests {
             gid: 9,
             groups: vec![8],
         };
-        assert_eq!(check(&file, &owner, READ), Err(Refusal::AccessDenied));
-        assert_eq!(check(&file, &member, READ | WRITE | EXECUTE), Ok(()));
-        assert_eq!(check(&file, &other, READ), Ok(()));
-        assert_eq!(check(&file, &other, WRITE), Err(Refusal::AccessDenied));
-        assert_eq!(check(&file, &Caller::root(), WRITE), Ok(()));
+        assert_eq!(check(&owner, READ), Err(Refusal::AccessDenied));
+        assert_eq!(check(&member, READ | WRITE | EXECUTE), Ok(()));
+        assert_eq!(check(&other, READ), Ok(()));
+        assert_eq!(check(&other, WRITE), Err(Refusal::AccessDenied));
+        assert_eq!(check(&Caller::root(), WRITE), Ok(()));
     }
 
     #[test]

@@ -120,6 +120,10 @@ pub struct Attr {
     pub parent: Ino,
     /// When the file was made, where that is known.
     pub btime: Option<Timestamp>,
+    /// Whether it has an access ACL ([`crate::acl::ACCESS`]): mode bits do not decide for everybody.
+    pub access_acl: bool,
+    /// Whether it has a default ACL ([`crate::acl::DEFAULT`]); only a directory may.
+    pub default_acl: bool,
 }
 
 /// Who asks.

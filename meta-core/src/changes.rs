@@ -39,11 +39,20 @@ impl Changes {
                 names: vec![(*parent, name.clone())],
                 behind: true,
             },
-            Operation::RemoveEntries { parent, names } => Self {
+            Operation::RemoveEntries { parent, names, .. } => Self {
                 files: Vec::new(),
                 directories: vec![*parent],
                 names: names.iter().map(|name| (*parent, name.clone())).collect(),
                 behind: true,
+            },
+            Operation::Restore { parent, files } => Self {
+                files: files.iter().map(|(ino, _)| *ino).collect(),
+                directories: vec![*parent],
+                names: files
+                    .iter()
+                    .map(|(_, name)| (*parent, name.clone()))
+                    .collect(),
+                behind: false,
             },
             Operation::Rename {
                 parent,
@@ -64,7 +73,9 @@ impl Changes {
             Operation::SetXattr { ino, .. } | Operation::RemoveXattr { ino, .. } => {
                 Self::file(*ino)
             }
-            Operation::GrantSlices { .. }
+            // What becomes of a file in the trash, nobody sees.
+            Operation::EmptyTrash { .. }
+            | Operation::GrantSlices { .. }
             | Operation::ClaimTask { .. }
             | Operation::ReleaseTask { .. }
             | Operation::FinishBackup(_)

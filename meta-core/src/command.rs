@@ -24,17 +24,32 @@ pub struct Command {
     pub body: CommandBody,
 }
 
+/// Up to which levels a command takes in what comes from elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reads {
+    /// Records, and dumps.
+    pub(crate) records: Level,
+    /// Snapshots of an origin, of which earlier builds do not look at the level.
+    pub(crate) snapshots: Option<Level>,
+}
+
 impl Command {
-    /// The level up to which records are taken in.
+    /// The levels up to which it takes things in.
     ///
     /// # Errors
     /// [`Fatal::Command`] if that is more than this version reads: to go on without the rows would be to
     /// differ from the others from then on.
-    pub(crate) fn reads(&self) -> Result<Level, Fatal> {
+    pub(crate) fn reads(&self) -> Result<Reads, Fatal> {
         match self.read_level {
-            Level(0) => Ok(LEVEL_UNSAID),
+            Level(0) => Ok(Reads {
+                records: LEVEL_UNSAID,
+                snapshots: None,
+            }),
             level if level > LEVEL_MAX => Err(Fatal::Command(format!("records of level {level}"))),
-            level => Ok(level),
+            level => Ok(Reads {
+                records: level,
+                snapshots: Some(level),
+            }),
         }
     }
 }
@@ -83,6 +98,22 @@ pub enum CommandBody {
         inos: Vec<Ino>,
         /// Rows at most, of all files together.
         rows_max: u32,
+    },
+    /// Gives up what was removed before a time and is still in the trash, the oldest first: it is reaped
+    /// as soon as nobody holds it.
+    PurgeTrash {
+        /// What was removed then or later stays.
+        before: Timestamp,
+        /// Files at most, up to [`crate::limits::TRASH_ENTRIES_MAX`].
+        files_max: u32,
+    },
+    /// Tells the volume what to do. Only root may.
+    SetOptions {
+        /// Who asks.
+        caller: Caller,
+        /// How long removed files stay in the trash, up to [`crate::limits::TRASH_SECONDS_MAX`]; with 0
+        /// there is none.
+        trash_seconds: u64,
     },
     /// Moves slices behind a truncation to the pending deletes, a bounded step at a time.
     Trim {
@@ -270,6 +301,21 @@ pub enum Operation {
         parent: Ino,
         /// 1 to [`crate::limits::REMOVE_ENTRIES_MAX`] names.
         names: Vec<Name>,
+        /// Whether files that lose their last name go past the trash: only root may.
+        skip_trash: bool,
+    },
+    /// Gives files of the trash a name in a directory. Each is restored or refused by itself.
+    Restore {
+        /// The directory.
+        parent: Ino,
+        /// 1 to [`crate::limits::TRASH_ENTRIES_MAX`] files, with their new names.
+        files: Vec<(Ino, Name)>,
+    },
+    /// Gives up files of the trash before their time: only root may.
+    EmptyTrash {
+        /// 1 to [`crate::limits::TRASH_ENTRIES_MAX`] files; those that are not in the trash do not
+        /// matter.
+        inos: Vec<Ino>,
     },
     /// Moves a name.
     Rename {
@@ -296,11 +342,11 @@ pub enum Operation {
     SetXattr {
         /// The file.
         ino: Ino,
-        /// `user.` and `trusted.` and `security.` names; 1 to 255 bytes.
+        /// `user.` and `trusted.` and `security.` names, and those of ACLs ([`crate::acl`]); 1 to 255 bytes.
         name: Vec<u8>,
         /// Up to 64 KiB.
         value: Vec<u8>,
-        /// Whether the name must be new or must exist.
+        /// Whether the name must be new or must exist; of no meaning for ACLs, as on Linux.
         mode: XattrMode,
     },
     /// Removes an extended attribute.
@@ -353,6 +399,9 @@ pub struct Create {
     pub name: Name,
     /// Permission bits after the umask.
     pub mode: u32,
+    /// Permission bits that the umask took away. In a directory with a default ACL they are asked for as
+    /// well, as POSIX has it.
+    pub masked: u32,
     /// What to make.
     pub node: NewNode,
     /// What to do if the name exists.

@@ -6,6 +6,7 @@
 //! | counters | 0x01 | - | [`crate::row::Counters`] |
 //! | settings | 0x02 | - | [`crate::row::Settings`] |
 //! | epoch | 0x03 | epoch u16 | [`crate::row::EpochOpened`] |
+//! | options | 0x04 | - | [`crate::row::Options`] |
 //! | inode | 0x10 | ino u64 | [`crate::row::Inode`] |
 //! | dentry | 0x11 | parent u64, name | [`crate::row::Dentry`] |
 //! | dentry number | 0x12 | parent u64, number u64 | [`crate::row::Named`] |
@@ -17,6 +18,10 @@
 //! | cut | 0x18 | ino u64, order u64 | [`crate::row::Cut`] |
 //! | pending delete | 0x19 | slice id u64 | [`crate::row::PendingDelete`] |
 //! | hole | 0x1d | ino u64, chunk u32, order u64 | [`crate::row::Hole`] |
+//! | trash | 0x1e | 0u8, ino u64 | [`crate::row::Trashed`] |
+//! | | | 1u8, removed, ino u64 | nothing |
+//! | | | 2u8, parent u64, name, 0u8, removed with all bits turned, ino u64 | nothing: the latest of a name first |
+//! | | | 3u8 | [`crate::row::TrashTotals`] |
 //! | head | 0x80 | - | [`crate::row::Head`] |
 //! | storage | 0x81 | - | the description's bytes |
 //! | mirror | 0x82 | - | [`crate::row::Mirror`] |
@@ -41,6 +46,7 @@
 //! from the first format: 0x1a inline data, 0x1b slice references, 0x1c directory totals.
 //! Volume 0xffff_ffff belongs to the store below, which keeps its applied position there.
 
+use crate::attr::Timestamp;
 use crate::ids::{ChunkIndex, DentryNumber, Epoch, Ino, Seq, SessionId, SliceId, SliceOrder};
 use crate::ids::{SlotIndex, VolumeId};
 use crate::lock::{LockDomain, LockOwner};
@@ -57,6 +63,8 @@ pub enum Table {
     Settings = 0x02,
     /// Ownerships of a volume.
     Epoch = 0x03,
+    /// What a volume is told to do.
+    Options = 0x04,
     /// Files.
     Inode = 0x10,
     /// Names.
@@ -79,6 +87,8 @@ pub enum Table {
     PendingDelete = 0x19,
     /// Ranges in which earlier slices show nothing.
     Hole = 0x1d,
+    /// Files that were removed and are kept for a while.
+    Trash = 0x1e,
     /// A volume's position, digests and changelog bounds.
     Head = 0x80,
     /// Where blocks live on this side.
@@ -113,10 +123,11 @@ pub enum Table {
 
 impl Table {
     /// All tables.
-    const ALL: [Self; 29] = [
+    const ALL: [Self; 31] = [
         Self::Counters,
         Self::Settings,
         Self::Epoch,
+        Self::Options,
         Self::Inode,
         Self::Dentry,
         Self::DentryNumber,
@@ -128,6 +139,7 @@ impl Table {
         Self::Cut,
         Self::PendingDelete,
         Self::Hole,
+        Self::Trash,
         Self::Head,
         Self::Storage,
         Self::Mirror,
@@ -332,6 +344,69 @@ pub fn pending_delete(volume: VolumeId, slice: SliceId) -> Vec<u8> {
     Key::new(volume, Table::PendingDelete).u64(slice.0).done()
 }
 
+/// The kinds of rows of the trash: by file, by time, by place, and what they add up to.
+pub(crate) const TRASH_BY_FILE: u8 = 0;
+pub(crate) const TRASH_BY_TIME: u8 = 1;
+pub(crate) const TRASH_BY_NAME: u8 = 2;
+pub(crate) const TRASH_TOTALS: u8 = 3;
+
+/// A time in a key: 12 bytes that sort as times do.
+fn ordered(time: Timestamp) -> [u8; 12] {
+    let seconds = time.seconds.cast_unsigned() ^ (1 << 63);
+    let mut bytes = [0; 12];
+    bytes[..8].copy_from_slice(&seconds.to_be_bytes());
+    bytes[8..].copy_from_slice(&time.nanos.to_be_bytes());
+    bytes
+}
+
+/// The key of a file in the trash.
+pub fn trashed(volume: VolumeId, ino: Ino) -> Vec<u8> {
+    let key = Key::new(volume, Table::Trash).u8(TRASH_BY_FILE);
+    key.u64(ino.0).done()
+}
+
+/// The key of a file in the trash by when it was removed.
+pub fn trash_by_time(volume: VolumeId, removed: Timestamp, ino: Ino) -> Vec<u8> {
+    let key = Key::new(volume, Table::Trash).u8(TRASH_BY_TIME);
+    let mut key = key.bytes(&ordered(removed)).done();
+    key.extend_from_slice(&ino.0.to_be_bytes());
+    key
+}
+
+/// The prefix of all that was removed from a directory.
+pub fn trash_of(volume: VolumeId, parent: Ino) -> Vec<u8> {
+    let key = Key::new(volume, Table::Trash).u8(TRASH_BY_NAME);
+    key.u64(parent.0).done()
+}
+
+/// The prefix of all that was removed under a name.
+pub fn trash_of_name(volume: VolumeId, parent: Ino, name: &Name) -> Vec<u8> {
+    let mut key = trash_of(volume, parent);
+    key.extend_from_slice(name.as_bytes());
+    // No name has this byte, so that none is the beginning of another.
+    key.push(0);
+    key
+}
+
+/// The key of a file in the trash by the place that it was removed from, the latest first.
+pub fn trash_by_name(
+    volume: VolumeId,
+    parent: Ino,
+    name: &Name,
+    removed: Timestamp,
+    ino: Ino,
+) -> Vec<u8> {
+    let mut key = trash_of_name(volume, parent, name);
+    key.extend(ordered(removed).map(|byte| !byte));
+    key.extend_from_slice(&ino.0.to_be_bytes());
+    key
+}
+
+/// The key of what the trash adds up to.
+pub fn trash_totals(volume: VolumeId) -> Vec<u8> {
+    Key::new(volume, Table::Trash).u8(TRASH_TOTALS).done()
+}
+
 /// The key of a slot.
 pub fn slot(volume: VolumeId, session: SessionId, slot: SlotIndex) -> Vec<u8> {
     Key::new(volume, Table::Slot)
@@ -485,11 +560,15 @@ mod tests {
         number: 8,
     };
     const V: VolumeId = VolumeId(0x0102_0304);
+    const REMOVED: Timestamp = Timestamp {
+        seconds: 5,
+        nanos: 12,
+    };
 
     #[test]
     fn keys_have_frozen_bytes() {
         let name = Name::new(*b"n").expect("a valid name");
-        let cases: [(Vec<u8>, &str); 17] = [
+        let cases: [(Vec<u8>, &str); 22] = [
             (single(V, Table::Head), "0102030480"),
             (epoch(V, Epoch(5)), "01020304030005"),
             (
@@ -509,6 +588,17 @@ mod tests {
                 hole(V, Ino(9), ChunkIndex(10), SliceOrder(11)),
                 "010203041d00000000000000090000000a000000000000000b",
             ),
+            (single(V, Table::Options), "0102030404"),
+            (trashed(V, Ino(9)), "010203041e000000000000000009"),
+            (
+                trash_by_time(V, REMOVED, Ino(9)),
+                "010203041e0180000000000000050000000c0000000000000009",
+            ),
+            (
+                trash_by_name(V, Ino(7), &name, REMOVED, Ino(9)),
+                "010203041e0200000000000000076e007ffffffffffffffafffffff30000000000000009",
+            ),
+            (trash_totals(V), "010203041e03"),
             (
                 grant(V, SessionId(1), SliceId(2)),
                 "010203048400000000000000010000000000000002",
@@ -542,6 +632,15 @@ mod tests {
         for (key, expected) in cases {
             assert_eq!(crate::outcome::hex(&key), expected);
         }
+    }
+
+    #[test]
+    fn times_in_keys_sort_as_times() {
+        let time = |seconds, nanos| Timestamp { seconds, nanos };
+        let times = [time(-2, 5), time(-1, 0), time(0, 0), time(0, 1), time(7, 0)];
+        let keys = times.map(ordered);
+        assert!(keys.is_sorted(), "{keys:?}");
+        assert!(!keys.map(|key| key.map(|byte| !byte)).is_sorted());
     }
 
     #[test]

@@ -16,6 +16,7 @@
 )]
 
 mod access;
+pub mod acl;
 mod apply;
 pub mod attr;
 pub mod calendar;

@@ -3,7 +3,7 @@
 use crate::ids::Level;
 
 /// The highest level of a volume that this version reads.
-pub const LEVEL_MAX: Level = Level(2);
+pub const LEVEL_MAX: Level = Level(3);
 
 /// The level of records that is read where a leader does not say one.
 pub const LEVEL_UNSAID: Level = Level(2);
@@ -19,6 +19,8 @@ pub const XATTR_NAME_BYTES_MAX: usize = 255;
 pub const XATTR_VALUE_BYTES_MAX: usize = 65_536;
 /// Bytes of all attribute names of one file together, as `listxattr` counts them.
 pub const XATTR_LIST_BYTES_MAX: usize = 65_536;
+/// Entries of an ACL: as many as Linux hands to a file system in user space (a page of 4 KiB).
+pub const ACL_ENTRIES_MAX: usize = 511;
 /// Supplementary groups of a caller, as on Linux.
 pub const GROUPS_MAX: usize = 65_536;
 /// Bytes of a chunk.
@@ -73,6 +75,12 @@ pub const MAINTENANCE_ROWS_MAX: u32 = 1024;
 pub const REAP_FILES_MAX: usize = 256;
 /// Names in one [`crate::command::Operation::RemoveEntries`]. Others wait while they are removed.
 pub const REMOVE_ENTRIES_MAX: usize = 256;
+/// Files that one command takes out of the trash.
+pub const TRASH_ENTRIES_MAX: usize = 256;
+/// How long removed files stay in the trash of a volume that was told nothing else, in seconds.
+pub const TRASH_SECONDS_DEFAULT: u64 = 86_400;
+/// The longest that they can stay: 100 years.
+pub const TRASH_SECONDS_MAX: u64 = 36_500 * 86_400;
 /// Directories above a file that are followed: a move of a directory to below that is refused, and
 /// so is the question for a path from there.
 pub const DEPTH_MAX: u32 = 1 << 14;

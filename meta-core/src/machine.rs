@@ -148,7 +148,7 @@ fn on_mirror<B: KvRead>(
                 volume,
                 head,
                 mirror,
-                reads: command.reads()?,
+                reads: command.reads()?.records,
             };
             restoring.rows(rows)?
         }
@@ -159,7 +159,7 @@ fn on_mirror<B: KvRead>(
                 volume,
                 head,
                 mirror,
-                reads: command.reads()?,
+                reads: command.reads()?.records,
             };
             restoring.end(cluster, command.stamp, *stamp, *digest)?
         }

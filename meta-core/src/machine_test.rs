@@ -191,6 +191,7 @@ fn create(parent: Ino, text: &str, node: NewNode) -> Operation {
         name: name(text),
         mode: 0o755,
         node,
+        masked: 0,
         existing,
     })
 }
@@ -296,6 +297,7 @@ fn remove_entries(parent: Ino, names: &[&str]) -> Operation {
     Operation::RemoveEntries {
         parent,
         names: names.iter().map(|text| name(text)).collect(),
+        skip_trash: false,
     }
 }
 

@@ -284,6 +284,8 @@ pub enum Success {
     },
     /// What came of each name that was to be removed, in the order of the names.
     RemovedEntries(Vec<Removal>),
+    /// Why each file that was to be restored stays in the trash, in their order; `None` if it came back.
+    Restored(Vec<Option<Refusal>>),
     /// A rename was done.
     Renamed {
         /// The file now under the new name.

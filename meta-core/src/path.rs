@@ -3,8 +3,10 @@
 //! [`Walk`] is the walk itself, without anybody who answers: it says which question comes next, and is
 //! told the answer. The engine walks so through one view, a client through what it has cached, and,
 //! where a node does not know [`crate::query::QueryBody::Resolve`], through one question after the
-//! other. So all three find the same.
+//! other. So all three find the same. Where mode bits do not decide whether a directory may be passed, the
+//! walk asks for its access ACL.
 
+use crate::acl::{self, Acl, needs_acl};
 use crate::attr::{Attr, Caller, FileKind};
 use crate::ids::Ino;
 use crate::limits::{PATH_BYTES_MAX, PATH_LINKS_MAX, PATH_STEPS_MAX};
@@ -140,6 +142,8 @@ enum Asked {
     Step(Option<Name>),
     /// For the target of the last step's symlink.
     Target,
+    /// For the access ACL of the place that the walk is at.
+    Acl,
 }
 
 /// A walk along a path.
@@ -155,6 +159,8 @@ pub struct Walk<'c> {
     component: usize,
     /// The directory that the next component is looked up in, or what was found in its place.
     place: Attr,
+    /// The place's access ACL, once it was asked for.
+    acl: Option<Acl>,
     followed: u32,
     /// Whether the target of the last step's symlink is wanted.
     at_link: bool,
@@ -178,6 +184,7 @@ impl<'c> Walk<'c> {
             at: 0,
             component: 0,
             place: directory.clone(),
+            acl: None,
             followed: 0,
             at_link: false,
             past_link: false,
@@ -210,7 +217,14 @@ impl<'c> Walk<'c> {
         match (self.asked.take(), answer) {
             (Some(Asked::Step(name)), Ok(Answer::Attr(attr))) => self.step(name, attr),
             (Some(Asked::Target), Ok(Answer::Bytes(target))) => self.target(target),
-            (Some(Asked::Step(_)), Err(refusal)) => self.refuse(refusal),
+            (Some(Asked::Acl), Ok(Answer::Bytes(value))) => return self.learn_acl(&value),
+            // A directory that is gone loses it with all else: then nobody may do anything.
+            (Some(Asked::Acl), Err(Refusal::NoAttribute)) if self.place_is_gone() => {
+                self.refuse(Refusal::AccessDenied);
+            }
+            // It lost it between two questions: its mode bits decide again.
+            (Some(Asked::Acl), Err(Refusal::NoAttribute)) => self.place.access_acl = false,
+            (Some(Asked::Step(_) | Asked::Acl), Err(refusal)) => self.refuse(refusal),
             // Its file went between two questions: so did its name.
             (Some(Asked::Target), Err(refusal)) => self.refuse_link(refusal),
             (_, _) => return Err(OtherAnswer),
@@ -227,6 +241,11 @@ impl<'c> Walk<'c> {
         }
     }
 
+    /// Whether the place is a directory without a name. Of a file without one [`opened`] decides.
+    fn place_is_gone(&self) -> bool {
+        self.place.nlink == 0 && self.place.kind == FileKind::Directory
+    }
+
     fn ask(&mut self, asked: Asked, question: QueryBody) -> Option<QueryBody> {
         self.asked = Some(asked);
         Some(question)
@@ -238,13 +257,19 @@ impl<'c> Walk<'c> {
             let ino = step.attr.ino;
             return self.ask(Asked::Target, QueryBody::ReadLink { ino });
         }
-        let left = self.path.get(self.at..).unwrap_or_default();
+        let begin = self.at;
+        let left = self.path.get(begin..).unwrap_or_default();
         let slashes = left.iter().take_while(|byte| **byte == b'/').count();
         let left = left.get(slashes..).unwrap_or_default();
         let length = left.iter().take_while(|byte| **byte != b'/').count();
         let component = left.get(..length).unwrap_or_default().to_vec();
         self.component = self.at + slashes;
         self.at = self.component + length;
+        if let Some(question) = self.acl_question(component.is_empty()) {
+            // With the answer the walk comes here again.
+            self.at = begin;
+            return Some(question);
+        }
         if component.is_empty() {
             self.arrive(slashes > 0);
             return None;
@@ -259,7 +284,7 @@ impl<'c> Walk<'c> {
     }
 
     fn enter(&mut self, component: Vec<u8>) -> Result<Option<QueryBody>, Refusal> {
-        may_search(&self.place, self.caller)?;
+        may_search(&self.place, self.acl.as_ref(), self.caller)?;
         let (parent, above) = (self.place.ino, self.place.parent);
         match &component[..] {
             b"." => Ok(None),
@@ -277,6 +302,30 @@ impl<'c> Walk<'c> {
         }
     }
 
+    /// The question for the ACL of the place, if it is needed for the next step and not known.
+    fn acl_question(&mut self, at_end: bool) -> Option<QueryBody> {
+        let is_checked = if at_end {
+            let last = self.steps.last().map(|step| step.attr.kind);
+            let stopped = last == Some(FileKind::Symlink) && !self.past_link;
+            self.open.is_some() && !stopped
+        } else {
+            self.place.kind == FileKind::Directory
+        };
+        if !is_checked || self.acl.is_some() || !needs_acl(&self.place, self.caller) {
+            return None;
+        }
+        let (ino, name) = (self.place.ino, acl::ACCESS.to_vec());
+        self.ask(Asked::Acl, QueryBody::GetXattr { ino, name })
+    }
+
+    fn learn_acl(&mut self, value: &[u8]) -> Result<(), OtherAnswer> {
+        match Acl::parse(value) {
+            Ok(Some(acl)) => self.acl = Some(acl),
+            Ok(None) | Err(_) => return Err(OtherAnswer),
+        }
+        Ok(())
+    }
+
     fn step(&mut self, name: Option<Name>, attr: Attr) {
         if self.steps.len() >= PATH_STEPS_MAX {
             return self.refuse(Refusal::NameTooLong);
@@ -288,6 +337,7 @@ impl<'c> Walk<'c> {
             self.at_link = self.at < self.path.len() || self.links == Links::All;
         } else {
             self.place = attr.clone();
+            self.acl = None;
         }
         self.steps.push(PathStep { parent, name, attr });
     }
@@ -314,7 +364,9 @@ impl<'c> Walk<'c> {
     fn arrive(&mut self, wants_directory: bool) {
         if self.past_link {
             // What was followed had nothing but `.` in it: not the symlink was arrived at.
+            let acl = self.acl.take();
             self.step(None, self.place.clone());
+            self.acl = acl;
             if self.end.is_some() {
                 return;
             }
@@ -322,9 +374,16 @@ impl<'c> Walk<'c> {
         let last = self.steps.last().map_or(&self.directory, |step| &step.attr);
         let arrived = if wants_directory && last.kind != FileKind::Directory {
             Err(Refusal::NotDirectory)
+        } else if let Some(open) = self.open {
+            // A symlink, which is not the walk's place, has no ACL.
+            let last = if last.kind == FileKind::Symlink {
+                last
+            } else {
+                &self.place
+            };
+            opened(last, self.acl.as_ref(), self.caller, open)
         } else {
-            self.open
-                .map_or(Ok(()), |open| opened(last, self.caller, open))
+            Ok(())
         };
         self.end = Some(match arrived {
             Ok(()) => PathEnd::Reached,
@@ -352,11 +411,11 @@ impl<'c> Walk<'c> {
 }
 
 /// Whether a caller may open a file, as [`QueryBody::Open`] says it.
-fn opened(attr: &Attr, caller: &Caller, open: Access) -> Result<(), Refusal> {
+fn opened(attr: &Attr, acl: Option<&Acl>, caller: &Caller, open: Access) -> Result<(), Refusal> {
     if attr.nlink == 0 && attr.kind != FileKind::Directory {
         return Err(Refusal::Stale);
     }
-    may_open(attr, caller, open.read, open.write)
+    may_open(attr, acl, caller, open.read, open.write)
 }
 
 #[cfg(test)]

@@ -34,6 +34,8 @@ impl Tree {
             ctime: Timestamp::default(),
             parent,
             btime: None,
+            access_acl: false,
+            default_acl: false,
         };
         self.attrs.insert(ino, attr);
     }
@@ -362,4 +364,29 @@ fn an_answer_to_another_question_is_told() {
     assert!(walk.question().is_some());
     let wrong = walk.answer(Ok(Answer::Bytes(Vec::new())));
     assert_eq!(wrong, Err(OtherAnswer));
+}
+
+#[test]
+fn a_directory_that_lost_its_acl_with_its_name_lets_nobody_pass() {
+    let tree = Tree::new();
+    let caller = stranger();
+    let asked = asked("f", Links::All);
+    for nlink in [0, 2] {
+        let directory = Attr {
+            access_acl: true,
+            nlink,
+            ..tree.attrs[&Ino::ROOT].clone()
+        };
+        let mut walk = Walk::new(&caller, directory, &asked);
+        let question = walk.question();
+        assert!(matches!(question, Some(QueryBody::GetXattr { .. })));
+        walk.answer(Err(Refusal::NoAttribute)).expect("an answer");
+        let next = walk.question();
+        if nlink == 0 {
+            assert_eq!(next, None);
+            assert_eq!(walk.found().end, refused(Refusal::AccessDenied, "f"));
+        } else {
+            assert!(matches!(next, Some(QueryBody::Lookup { .. })), "{next:?}");
+        }
+    }
 }

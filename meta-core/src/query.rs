@@ -1,7 +1,7 @@
 //! What can be read. A query is answered from one snapshot of a node's tables; the node makes sure
 //! that the snapshot is recent enough (ReadIndex at the leader).
 
-use crate::attr::{Attr, Caller};
+use crate::attr::{Attr, Caller, Timestamp};
 use crate::ids::{ChunkIndex, ClusterId, DentryNumber, Ino, Level, SessionId, SliceId, SliceOrder};
 use crate::ids::{Seq, VolumeId, VolumeUuid};
 use crate::lock::{GetLock, HeldLock};
@@ -108,6 +108,8 @@ pub enum QueryBody {
         /// At most this many.
         count_max: u32,
     },
+    /// What is in the trash.
+    Trash(AskTrash),
     /// Files that have slices behind a truncation.
     Cuts {
         /// Continue after this one; [`Ino`] 0 for the first page.
@@ -135,6 +137,75 @@ pub enum QueryBody {
         /// At most this many.
         count_max: u32,
     },
+}
+
+/// Which files of the trash are asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AskTrash {
+    /// One, which the caller must own.
+    File(Ino),
+    /// Those that were removed from a directory, by name, and under each name the latest first. Needs
+    /// permission to read the directory, as it is or was.
+    Of {
+        /// The directory; it may be in the trash itself.
+        parent: Ino,
+        /// Only those removed under this name.
+        name: Option<Name>,
+        /// Continue after this one.
+        after: Option<TrashCursor>,
+        /// At most this many, up to [`crate::limits::READDIR_ENTRIES_MAX`].
+        count_max: u32,
+    },
+}
+
+/// A place in the trash of a directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TrashCursor {
+    /// The name.
+    pub name: Name,
+    /// When it was removed.
+    pub removed: Timestamp,
+    /// The file.
+    pub ino: Ino,
+}
+
+/// A file in the trash.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TrashEntry {
+    /// The directory that it was removed from.
+    pub parent: Ino,
+    /// Its last name.
+    pub name: Name,
+    /// When it was removed.
+    pub removed: Timestamp,
+    /// Who removed it.
+    pub uid: u32,
+    /// Its attributes.
+    pub attr: Attr,
+}
+
+impl TrashEntry {
+    /// Its place: where to continue after it.
+    pub fn cursor(&self) -> TrashCursor {
+        TrashCursor {
+            name: self.name.clone(),
+            removed: self.removed,
+            ino: self.attr.ino,
+        }
+    }
+}
+
+/// The trash of a volume.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TrashStat {
+    /// How long removed files stay in it, in seconds; with 0 there is none.
+    pub seconds: u64,
+    /// Files of every kind in it.
+    pub inodes: u64,
+    /// Their bytes, each rounded up to 4 KiB.
+    pub bytes: u64,
+    /// When the oldest of them was removed.
+    pub oldest: Option<Timestamp>,
 }
 
 /// A place among a file's slices.
@@ -195,6 +266,8 @@ pub struct VolumeStat {
     pub pending_delete_slices: u64,
     /// Files without names.
     pub orphans: u64,
+    /// The trash, which a volume has from level 3 on. What is in it is among `inodes` and `bytes`.
+    pub trash: Option<TrashStat>,
     /// Bytes of retained changelog records.
     pub changelog_bytes: u64,
     /// The oldest retained record; one past the newest if there is none.
@@ -234,7 +307,7 @@ pub struct SessionInfo {
     /// Its volume.
     pub volume: VolumeId,
     /// When it was opened.
-    pub opened: crate::attr::Timestamp,
+    pub opened: Timestamp,
     /// Who it is: JSON.
     pub info: Vec<u8>,
 }
@@ -280,6 +353,13 @@ pub enum Answer {
     Volumes(Vec<VolumeInfo>),
     /// To `Orphans` and `Cuts`.
     Inodes(Vec<Ino>),
+    /// To `Trash`.
+    Trash {
+        /// A page of files.
+        entries: Vec<TrashEntry>,
+        /// Whether none follow.
+        end: bool,
+    },
     /// To `Sessions`.
     Sessions(Vec<SessionInfo>),
     /// To `Followers`: name and info of each mirror.

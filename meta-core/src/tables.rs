@@ -7,8 +7,8 @@ use crate::lock::{LockDomain, LockKind, LockOwner, LockSet};
 use crate::name::Name;
 use crate::outcome::{Fatal, Refusal, Stop};
 use crate::row::{
-    Cluster, Counters, Cut, Dentry, Head, Hole, Inode, LockRow, Mirror, Named, Row, Session,
-    Settings,
+    Cluster, Counters, Cut, Dentry, Head, Hole, Inode, LockRow, Mirror, Named, Options, Row,
+    Session, Settings, TrashTotals, Trashed,
 };
 use std::ops::ControlFlow;
 
@@ -70,6 +70,23 @@ impl<'k, K: KvRead + ?Sized> Tables<'k, K> {
 
     pub(crate) fn settings(&self) -> Result<Settings, Fatal> {
         self.required(Table::Settings)
+    }
+
+    /// What the volume is told to do.
+    pub(crate) fn options(&self) -> Result<Options, Fatal> {
+        let row = self.row(&key::single(self.volume, Table::Options))?;
+        Ok(row.unwrap_or_default())
+    }
+
+    /// What all files in the trash add up to.
+    pub(crate) fn trash_totals(&self) -> Result<TrashTotals, Fatal> {
+        let row = self.row(&key::trash_totals(self.volume))?;
+        Ok(row.unwrap_or_default())
+    }
+
+    /// A file in the trash, if it is there.
+    pub(crate) fn trashed(&self, ino: Ino) -> Result<Option<Trashed>, Fatal> {
+        self.row(&key::trashed(self.volume, ino))
     }
 
     /// How far the mirror is, if the volume is one.

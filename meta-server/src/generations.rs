@@ -12,8 +12,8 @@ use meta_core::ids::{Level, VolumeId};
 use meta_core::key::{self, Key, Table};
 use meta_core::kv::{Family, KvRead};
 use meta_core::limits::LEVEL_MAX;
-use meta_core::outcome::{Fatal, Reply};
-use meta_core::row::{Row, Settings, VolumeRef};
+use meta_core::outcome::{Fatal, MirrorState, Reply};
+use meta_core::row::{Mirror, Row, Settings, VolumeRef};
 use meta_core::task::Task;
 use parking_lot::Mutex;
 use proto::ProstCodec;
@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The newest generation that this version reads.
-pub(crate) const NEWEST: u32 = LOCKS;
+pub(crate) const NEWEST: u32 = LEVEL_3;
 /// The one that every version reads.
 pub(crate) const FIRST: u32 = 1;
 /// The one of tasks.
@@ -42,13 +42,20 @@ pub(crate) const LEASES: u32 = 6;
 const HOLES: u32 = 7;
 /// The one of locks on files.
 pub(crate) const LOCKS: u32 = 8;
+/// The one of volumes above level 2, and of what only they have.
+const LEVEL_3: u32 = 9;
 
 /// The generation of a command.
+///
+/// What only volumes of a level do has none of its own: the level was raised by a command that has one. So it is
+/// with ACLs, and with what a create says of the umask, which means something beside a default ACL alone.
 pub(crate) fn of(body: &CommandBody) -> u32 {
     let request = match body {
         CommandBody::Request(request) => request,
         CommandBody::Recovered => return RECOVERED,
         CommandBody::ReapFiles { .. } => return REAP_FILES,
+        CommandBody::PurgeTrash { .. } | CommandBody::SetOptions { .. } => return LEVEL_3,
+        CommandBody::RaiseLevel { level } if level.0 > 2 => return LEVEL_3,
         CommandBody::RaiseLevel { level } if level.0 > 1 => return HOLES,
         _ => return FIRST,
     };
@@ -56,6 +63,11 @@ pub(crate) fn of(body: &CommandBody) -> u32 {
         Operation::ClaimTask { .. }
         | Operation::ReleaseTask { .. }
         | Operation::FinishBackup { .. } => TASKS,
+        Operation::RemoveEntries {
+            skip_trash: true, ..
+        }
+        | Operation::Restore { .. }
+        | Operation::EmptyTrash { .. } => LEVEL_3,
         Operation::RemoveEntries { .. } => REMOVE_ENTRIES,
         Operation::Fallocate(_) => HOLES,
         Operation::Lock(_) | Operation::Unlock(_) | Operation::CancelLock { .. } => LOCKS,
@@ -81,6 +93,13 @@ pub(crate) fn had_tasks<K: KvRead>(view: &K) -> Result<bool, Fatal> {
 pub(crate) fn let_in_by<K: KvRead>(view: &K) -> Result<u32, Fatal> {
     let mut newest = FIRST;
     for volume in volumes(view)? {
+        let key = key::single(volume, Table::Mirror);
+        let mirror = view.get(Family::State, &key)?;
+        let mirror = mirror.map(|row| Mirror::decode(&key, &row)).transpose()?;
+        if mirror.is_some_and(|mirror| mirror.state != MirrorState::Following) {
+            // Rows of a load that nobody has looked at as a whole.
+            continue;
+        }
         let key = key::single(volume, Table::Settings);
         let Some(row) = view.get(Family::State, &key)? else {
             continue;
@@ -256,7 +275,8 @@ impl Generations {
         let least = if had_tasks { TASKS } else { FIRST };
         let may_be_there =
             |generation: &u32| !matches!(self.check(peers, *generation), Err(Unread::Older(_)));
-        (least..=NEWEST).rev().find(may_be_there).unwrap_or(least)
+        let needed = (least..=NEWEST).rev().find(may_be_there).unwrap_or(least);
+        needed.max(self.let_in())
     }
 }
 
@@ -265,8 +285,9 @@ mod tests {
     use super::*;
     use meta_core::attr::{Caller, Timestamp};
     use meta_core::command::Request;
-    use meta_core::ids::{Ino, SessionId, SlotIndex, Uuid};
+    use meta_core::ids::{Ino, Seq, SessionId, SlotIndex, Uuid};
     use meta_core::kv::{MemKv, Writes};
+    use meta_core::outcome::Token;
 
     #[test]
     fn a_command_waits_until_every_member_reads_it() {
@@ -315,6 +336,7 @@ mod tests {
             operation: Operation::RemoveEntries {
                 parent: Ino::ROOT,
                 names: Vec::new(),
+                skip_trash: false,
             },
         });
         let (applied, generation) = (AppliedGeneration::default(), of(&body));
@@ -390,22 +412,33 @@ mod tests {
     fn the_level_of_a_volume_tells_what_all_members_read() {
         let mut kv = MemKv::default();
         assert_eq!(let_in_by(&kv).expect("read"), FIRST);
-        for (name, number, level) in [("one", 1, 1), ("two", 2, 2), ("loading", 3, 0)] {
+        for (name, number, level) in [("one", 1, 1), ("two", 2, 2), ("loading", 3, 3)] {
             let volume = VolumeId(number);
             let key = key::volume_name(name);
             let row = VolumeRef(volume).encode(&key);
             kv.write(Writes::from([((Family::State, key), Some(row))]));
-            // A mirror that is being loaded has no settings yet.
-            if level > 0 {
-                let key = key::single(volume, Table::Settings);
-                let settings = Settings {
+            let key = key::single(volume, Table::Settings);
+            let settings = Settings {
+                uuid: Uuid([1; 16]),
+                block_bytes: 1 << 22,
+                level: Level(level),
+                created: Timestamp::default(),
+                name: name.to_owned(),
+            };
+            let row = settings.encode(&key);
+            kv.write(Writes::from([((Family::State, key), Some(row))]));
+            if name == "loading" {
+                let key = key::single(volume, Table::Mirror);
+                let mirror = Mirror {
+                    state: MirrorState::Loading,
                     uuid: Uuid([1; 16]),
-                    block_bytes: 1 << 22,
-                    level: Level(level),
-                    created: Timestamp::default(),
-                    name: name.to_owned(),
+                    origin: Uuid([2; 16]),
+                    snapshot: Token::default(),
+                    snapshot_crc: 0,
+                    stopped_at: Seq(0),
+                    cursor: Vec::new(),
                 };
-                let row = settings.encode(&key);
+                let row = mirror.encode(&key);
                 kv.write(Writes::from([((Family::State, key), Some(row))]));
             }
         }

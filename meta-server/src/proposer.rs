@@ -228,6 +228,7 @@ pub(crate) fn clients_may_send(body: &CommandBody) -> bool {
         | CommandBody::Request(_)
         | CommandBody::Mark
         | CommandBody::NoteFollower { .. }
+        | CommandBody::SetOptions { .. }
         | CommandBody::CreateMirror(_)
         // A volume that is being restored is nobody's yet, and no other one takes them.
         | CommandBody::BeginRestore(_)
@@ -237,6 +238,7 @@ pub(crate) fn clients_may_send(body: &CommandBody) -> bool {
         | CommandBody::ExpireSessions { .. }
         | CommandBody::Reap { .. }
         | CommandBody::ReapFiles { .. }
+        | CommandBody::PurgeTrash { .. }
         | CommandBody::Trim { .. }
         | CommandBody::TrimChangelog { .. }
         | CommandBody::RaiseLevel { .. }

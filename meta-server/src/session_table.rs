@@ -10,7 +10,7 @@ use meta_core::ids::{SessionId, VolumeId};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -27,6 +27,7 @@ pub(crate) struct StreamLink {
     heard_ms: AtomicU64,
     /// Of this stream, unlike any other of this process.
     number: u64,
+    knows_acls: AtomicBool,
 }
 
 static STREAMS: AtomicU64 = AtomicU64::new(0);
@@ -39,6 +40,7 @@ impl StreamLink {
             born: Instant::now(),
             heard_ms: AtomicU64::new(0),
             number: STREAMS.fetch_add(1, Ordering::Relaxed) + 1,
+            knows_acls: AtomicBool::new(false),
         })
     }
 
@@ -46,6 +48,16 @@ impl StreamLink {
     pub(crate) fn heard(&self) {
         let ms = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.heard_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// The client said whether it knows what an ACL means.
+    pub(crate) fn set_knows_acls(&self, knows: bool) {
+        self.knows_acls.store(knows, Ordering::Relaxed);
+    }
+
+    /// Whether it does. Nobody does before it says so.
+    pub(crate) fn knows_acls(&self) -> bool {
+        self.knows_acls.load(Ordering::Relaxed)
     }
 
     fn last_heard(&self) -> Instant {
@@ -56,6 +68,7 @@ impl StreamLink {
     pub(crate) fn way(&self) -> Way {
         Way {
             stream: self.number,
+            knows_acls: self.knows_acls(),
             out: self.out.clone(),
         }
     }

@@ -179,6 +179,8 @@ fn grows(body: &CommandBody) -> bool {
             Operation::Create(_)
             | Operation::Link { .. }
             | Operation::Rename { .. }
+            // What it takes out of the trash, no purge gives back.
+            | Operation::Restore { .. }
             | Operation::Commit(_)
             | Operation::Append(_)
             | Operation::SetXattr { .. }
@@ -187,7 +189,9 @@ fn grows(body: &CommandBody) -> bool {
             // how space comes back.
             Operation::Unlink { .. }
             | Operation::Rmdir { .. }
+            // What a removal adds to the trash is bounded by what there was, and goes by itself.
             | Operation::RemoveEntries { .. }
+            | Operation::EmptyTrash { .. }
             | Operation::SetAttr(_)
             // So is a hole: it adds at most a row for each chunk that it lies in.
             | Operation::Fallocate(_)
@@ -208,6 +212,9 @@ fn grows(body: &CommandBody) -> bool {
         | CommandBody::ExpireSessions { .. }
         | CommandBody::Reap { .. }
         | CommandBody::ReapFiles { .. }
+        | CommandBody::PurgeTrash { .. }
+        // One row.
+        | CommandBody::SetOptions { .. }
         | CommandBody::Trim { .. }
         | CommandBody::TrimChangelog { .. }
         | CommandBody::RaiseLevel { .. }

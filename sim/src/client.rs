@@ -351,6 +351,7 @@ fn create(rng: &mut StdRng, seen: &Seen) -> Operation {
         name: name(rng),
         mode: 0o755,
         node,
+        masked: 0,
         existing,
     })
 }

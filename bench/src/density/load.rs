@@ -304,6 +304,7 @@ fn create(parent: Ino, name: Name, mode: u32, node: NewNode) -> Create {
         name,
         mode,
         node,
+        masked: 0,
         existing: Existing::Refuse,
     }
 }

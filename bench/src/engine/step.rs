@@ -119,6 +119,7 @@ fn create(name: Name, node: NewNode) -> Operation {
         name,
         mode: 0o755,
         node,
+        masked: 0,
         existing: Existing::Refuse,
     })
 }

@@ -110,6 +110,7 @@ impl Volume {
                 name: name("file")?,
                 mode: 0o644,
                 node: NewNode::Regular,
+                masked: 0,
                 existing: Existing::Refuse,
             }),
             Kind::SetAttr => Operation::SetAttr(SetAttr {

@@ -154,6 +154,8 @@ mod tests {
             ctime: time,
             parent: Ino::ROOT,
             btime: Some(time),
+            access_acl: false,
+            default_acl: false,
         };
         let data = DataReport {
             chunks: 1,

@@ -195,6 +195,7 @@ pub(super) async fn make(
         name,
         mode: 0o755,
         node,
+        masked: 0,
         existing: Existing::Refuse,
     };
     let made = session.execute(Caller::root(), Operation::Create(create));

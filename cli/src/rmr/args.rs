@@ -17,6 +17,9 @@ pub(crate) struct RmrArgs {
     /// With a META-URL: what to remove, from the volume's root
     #[arg(long = "path", value_name = "PATH")]
     pub(super) inside: Vec<PathBuf>,
+    /// Past the trash: what is removed cannot be restored. Only root may
+    #[arg(long)]
+    pub(super) skip_trash: bool,
     /// Commands on the way at once, each of up to 256 names
     #[arg(short = 'p', long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=i64::from(SLOTS_PER_SESSION_MAX)))]
     pub(super) threads: u32,

@@ -28,6 +28,7 @@ pub(super) struct At {
     /// On whose behalf.
     pub(super) caller: Caller,
     way: Way,
+    skip_trash: bool,
 }
 
 #[derive(Debug)]
@@ -45,11 +46,16 @@ impl At {
             Way::Mounted(named, name) => Ok(Doomed {
                 parent: Ino(named.parent),
                 name: name.clone(),
+                skip_trash: self.skip_trash,
             }),
             Way::Names(names) => {
                 let name = names.last().context("there is a name")?.clone();
                 let parent = volume_path::holder(session, &self.caller, names).await?;
-                Ok(Doomed { parent, name })
+                Ok(Doomed {
+                    parent,
+                    name,
+                    skip_trash: self.skip_trash,
+                })
             }
         }
     }
@@ -75,7 +81,8 @@ pub(super) fn find(args: &RmrArgs) -> Result<Vec<Place>> {
                 "--path is for a META-URL; give paths on a mount as they are",
             ));
         }
-        return args.paths.iter().map(|path| on_mount(path)).collect();
+        let places = args.paths.iter();
+        return places.map(|path| on_mount(path, args.skip_trash)).collect();
     }
     let url = match &args.paths[..] {
         [one] => target::resolve(&one.to_string_lossy())?,
@@ -99,14 +106,15 @@ pub(super) fn find(args: &RmrArgs) -> Result<Vec<Place>> {
                 url,
                 caller: caller(),
                 way: Way::Names(names),
+                skip_trash: args.skip_trash,
             }),
         })
     };
     args.inside.iter().map(place).collect()
 }
 
-fn on_mount(path: &Path) -> Result<Place> {
-    let at = match mounted(path) {
+fn on_mount(path: &Path, skip_trash: bool) -> Result<Place> {
+    let at = match mounted(path, skip_trash) {
         Err(error) if error.is::<Usage>() => return Err(error),
         at => at,
     };
@@ -114,7 +122,7 @@ fn on_mount(path: &Path) -> Result<Place> {
     Ok(Place { path, at })
 }
 
-fn mounted(path: &Path) -> Result<At> {
+fn mounted(path: &Path, skip_trash: bool) -> Result<At> {
     let named = MountedName::find(path)?;
     if named.mounted.is_read_only()? {
         bail!("it is mounted read-only; mount the volume without --read-only");
@@ -125,6 +133,7 @@ fn mounted(path: &Path) -> Result<At> {
         url,
         caller: named.mounted.caller()?,
         way: Way::Mounted(named, name),
+        skip_trash,
     })
 }
 

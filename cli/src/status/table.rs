@@ -1,6 +1,7 @@
 //! `curlew status` for people.
 
 use super::gather::{NodeSight, Sight, VolumeSight};
+use crate::duration;
 use crate::output::{bytes, plain, table};
 use crate::when::rfc3339;
 use meta_core::query::SessionInfo;
@@ -69,6 +70,18 @@ fn facts(text: &mut String, sight: &Sight, volume: &VolumeSight) {
         &format!("{} ({} without a name)", stat.inodes, stat.orphans),
     );
     fact(text, "Size of files", &bytes(stat.bytes));
+    if let Some(trash) = stat.trash {
+        fact(
+            text,
+            "In the trash",
+            &format!(
+                "{} files, {}, kept for {}",
+                trash.inodes,
+                bytes(trash.bytes),
+                duration::days_text(trash.seconds)
+            ),
+        );
+    }
     fact(
         text,
         "Pending delete",

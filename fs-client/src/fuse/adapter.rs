@@ -3,6 +3,7 @@
 
 use super::caller::Callers;
 use super::errno;
+use super::generations::Generations;
 use super::interrupt::Interrupts;
 use super::reply::{file_attr, timestamp};
 use super::root::Root;
@@ -11,7 +12,7 @@ use super::squash::Squash;
 use super::virtual_files::{About, VirtualFile, VirtualFiles};
 use crate::vfs::{OpenHow, Vfs};
 use fuser::{
-    FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyEntry, ReplyOpen, Request,
+    FileHandle, FopenFlags, INodeNo, ReplyAttr, ReplyEmpty, ReplyEntry, ReplyOpen, Request,
 };
 use meta_core::attr::Attr;
 use meta_core::ids::Ino;
@@ -20,8 +21,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
 
-/// Inodes are never reused, so one generation is enough.
-pub(super) const GENERATION: Generation = Generation(0);
 /// The kernel never keeps attributes of files.
 pub(super) const FILE_ATTR_TTL: Duration = Duration::ZERO;
 
@@ -63,6 +62,7 @@ pub struct Adapter {
     pub(super) callers: Callers,
     pub(super) virtuals: Arc<VirtualFiles>,
     pub(super) shows: Shows,
+    pub(super) generations: Generations,
     pub(super) interrupts: Interrupts,
 }
 
@@ -75,6 +75,7 @@ impl Adapter {
         let shows = Shows::new(vfs.clone(), root, options.entry_ttl, keeps_names);
         Self {
             shows,
+            generations: Generations::default(),
             vfs,
             runtime,
             root,
@@ -96,13 +97,26 @@ impl Adapter {
         parent: Ino,
         name: Option<&Name>,
     ) -> impl FnOnce(ReplyEntry, Attr) + Send + 'static {
-        let shows = self.shows.clone();
+        let (shows, generations) = (self.shows.clone(), self.generations.clone());
         let (root, name) = (self.root, name.cloned());
         move |reply, attr| {
             let entry = name.as_ref().map(|name| (parent, name));
             shows.with(entry, &attr, |ttl| {
-                reply.entry_with_ttls(&ttl.attr, &ttl.entry, &file_attr(root, &attr), GENERATION);
+                let generation = generations.of(&attr);
+                reply.entry_with_ttls(&ttl.attr, &ttl.entry, &file_attr(root, &attr), generation);
             });
+        }
+    }
+
+    /// Answers that a name was removed, and with it perhaps the last one of a file: noted before the
+    /// kernel hears of it, which may forget the file right then.
+    pub(super) fn lost(&self) -> impl FnOnce(ReplyEmpty, Option<Ino>) + Send + 'static {
+        let generations = self.generations.clone();
+        move |reply, lost| {
+            if let Some(ino) = lost {
+                generations.removed(ino);
+            }
+            reply.ok();
         }
     }
 

@@ -1,13 +1,13 @@
 //! fuser's trait on one side, the file system on the other: decoding and encoding only.
 
-use super::access::may_execute;
-use super::adapter::{Adapter, FILE_ATTR_TTL, GENERATION};
+use super::access::{Guarded, may_execute};
+use super::adapter::{Adapter, FILE_ATTR_TTL};
 use super::decode::{Allocation, checked, how, kind_of, set_time};
 use super::errno;
 use super::locks::Asked;
 use super::reply::file_attr;
 use super::virtual_files::{VirtualFile, is_virtual};
-use crate::vfs::{HandleId, ListAttrs, Op, SeekFor, Vfs, VfsError, WriteHow};
+use crate::vfs::{HandleId, ListAttrs, NewMode, Op, SeekFor, Vfs, VfsError, WriteHow};
 use bytes::Bytes;
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, INodeNo,
@@ -35,7 +35,7 @@ const STATFS_BYTES: u32 = 4096;
 
 impl Filesystem for Adapter {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
-        for wanted in [
+        let wanted = [
             InitFlags::FUSE_PARALLEL_DIROPS,
             InitFlags::FUSE_DO_READDIRPLUS,
             InitFlags::FUSE_READDIRPLUS_AUTO,
@@ -47,7 +47,13 @@ impl Filesystem for Adapter {
             // The engine drops set-id bits itself; without this the kernel asks for an attribute
             // before every write.
             InitFlags::FUSE_HANDLE_KILLPRIV_V2,
-        ] {
+            // The umask is for the engine to apply: default ACLs stand in for it.
+            InitFlags::FUSE_DONT_MASK,
+        ];
+        // With it the kernel checks permissions, by ACLs too, whatever the mount's options say.
+        let acls = self.options.squash.kernel_checks();
+        let acls = acls.then_some(InitFlags::FUSE_POSIX_ACL);
+        for wanted in wanted.into_iter().chain(acls) {
             if let Err(missing) = config.add_capabilities(wanted) {
                 tracing::info!(?missing, "this kernel's FUSE lacks a capability");
             }
@@ -63,6 +69,10 @@ impl Filesystem for Adapter {
             tracing::warn!(nearest, "this kernel's FUSE refuses a size");
         }
         Ok(())
+    }
+
+    fn forget(&self, _request: &Request, file: INodeNo, _lookups: u64) {
+        self.generations.forgotten(self.ino(file));
     }
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
@@ -168,7 +178,7 @@ impl Filesystem for Adapter {
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
-        _umask: u32,
+        umask: u32,
         rdev: u32,
         reply: ReplyEntry,
     ) {
@@ -181,6 +191,7 @@ impl Filesystem for Adapter {
         let work = async move {
             let node = kind_of(mode).and_then(|kind| Vfs::node_of(kind, rdev));
             let node = node.ok_or(Refusal::InvalidArgument)?;
+            let mode = NewMode::asked(mode, umask);
             vfs.make(&caller, parent, name?, mode, node).await
         };
         self.serve(call, reply, work, answer);
@@ -192,7 +203,7 @@ impl Filesystem for Adapter {
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
-        _umask: u32,
+        umask: u32,
         reply: ReplyEntry,
     ) {
         let parent = self.ino(parent);
@@ -205,6 +216,7 @@ impl Filesystem for Adapter {
         let answer = self.entry(parent, name.as_ref().ok());
         let caller = self.callers.of(request);
         let work = async move {
+            let mode = NewMode::asked(mode, umask);
             vfs.make(&caller, parent, name?, mode, NewNode::Directory)
                 .await
         };
@@ -225,8 +237,8 @@ impl Filesystem for Adapter {
         let call = self.call(Op::Rmdir, request, format_args!("{parent},{name:?}"));
         let (vfs, name) = (self.vfs.clone(), self.removed(parent, name));
         let caller = self.callers.of(request);
-        let work = async move { vfs.rmdir(&caller, parent, name?).await };
-        self.serve(call, reply, work, |reply, ()| reply.ok());
+        let work = async move { vfs.rmdir(&caller, parent, name?).await.map(Some) };
+        self.serve(call, reply, work, self.lost());
     }
 
     fn symlink(
@@ -275,7 +287,7 @@ impl Filesystem for Adapter {
             let (from, to) = ((parent, from?), (new_parent, to?));
             vfs.rename(&caller, from, to, mode?).await
         };
-        self.serve(call, reply, work, |reply, ()| reply.ok());
+        self.serve(call, reply, work, self.lost());
     }
 
     fn link(
@@ -310,7 +322,7 @@ impl Filesystem for Adapter {
         let executes = how.execute && !self.options.squash.kernel_checks();
         let work = async move {
             if executes {
-                may_execute(&vfs.get_attr(&Caller::root(), file).await?, &caller)?;
+                may_execute(&Guarded::of(&vfs, file, &caller).await?, &caller)?;
             }
             vfs.open_file(&caller, file, how).await
         };
@@ -326,7 +338,7 @@ impl Filesystem for Adapter {
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
-        _umask: u32,
+        umask: u32,
         flags: i32,
         reply: ReplyCreate,
     ) {
@@ -337,13 +349,15 @@ impl Filesystem for Adapter {
         let caller = self.callers.of(request);
         let how = how(flags);
         let flags = self.open_flags(false);
-        let (root, mode) = (self.root, mode & meta_core::attr::mode::MASK);
+        let (root, mode) = (self.root, NewMode::asked(mode, umask));
+        let generations = self.generations.clone();
         let work = async move { vfs.create(&caller, parent, name?, mode, how).await };
         self.serve(call, reply, work, move |reply, opened| {
             // The reply has one time for the name and the attributes: a name made a moment ago may
             // be asked for again, an old length may not be shown.
+            let generation = generations.of(&opened.attr);
             let (attr, handle) = (file_attr(root, &opened.attr), FileHandle(opened.handle.0));
-            reply.created(&FILE_ATTR_TTL, &attr, GENERATION, handle, flags);
+            reply.created(&FILE_ATTR_TTL, &attr, generation, handle, flags);
         });
     }
 
@@ -524,9 +538,10 @@ impl Filesystem for Adapter {
         let file = self.ino(file);
         let call = self.call(Op::ReadDirPlus, request, format_args!("{file},{offset}"));
         let work = self.listing(handle, offset, ListAttrs::With);
-        let shows = self.shows.clone();
+        let (shows, generations) = (self.shows.clone(), self.generations.clone());
         self.serve(call, reply, work, move |reply, listing| {
-            super::listing::answer_plus(reply, file, offset, &listing, &shows);
+            let with = (&shows, &generations);
+            super::listing::answer_plus(reply, file, offset, &listing, with);
         });
     }
 

@@ -1,7 +1,8 @@
 //! Directory listings as the kernel takes them: "." at offset 1, ".." at 2, then each name at its
 //! own number.
 
-use super::adapter::{Adapter, GENERATION};
+use super::adapter::Adapter;
+use super::generations::{FIRST, Generations};
 use super::reply::{file_attr, file_type};
 use super::root::Root;
 use super::shows::Shows;
@@ -77,10 +78,10 @@ pub(super) fn answer_plus(
     ino: Ino,
     offset: u64,
     listing: &DirListing,
-    shows: &Shows,
+    (shows, generations): (&Shows, &Generations),
 ) {
     shows.answering(|| {
-        fill_plus(&mut reply, ino, offset, listing, shows);
+        fill_plus(&mut reply, ino, offset, listing, (shows, generations));
         reply.ok();
     });
 }
@@ -90,7 +91,7 @@ fn fill_plus(
     ino: Ino,
     offset: u64,
     listing: &DirListing,
-    shows: &Shows,
+    (shows, generations): (&Shows, &Generations),
 ) {
     let root = shows.root();
     for (number, ino, name) in dots(root, ino, listing, offset) {
@@ -101,7 +102,7 @@ fn fill_plus(
             name,
             &Duration::ZERO,
             &attr,
-            GENERATION,
+            FIRST,
         ) {
             return;
         }
@@ -114,6 +115,7 @@ fn fill_plus(
         };
         // One time for the name and the attributes.
         let handed = shows.hand_on(Some((ino, &entry.name)), &attr);
+        let generation = generations.of(&attr);
         let (ttl, attr) = (handed.entry.min(handed.attr), file_attr(root, &attr));
         if reply.add(
             root.kernel(entry.ino),
@@ -121,14 +123,14 @@ fn fill_plus(
             name,
             &ttl,
             &attr,
-            GENERATION,
+            generation,
         ) {
             return;
         }
     }
 }
 
-/// The kernel takes nothing but the number and the type of "." and "..".
+/// The kernel takes nothing but the number and the type of "." and "..", and no generation.
 fn bare_directory(root: Root, ino: Ino) -> FileAttr {
     let attr = Attr {
         ino,
@@ -144,6 +146,8 @@ fn bare_directory(root: Root, ino: Ino) -> FileAttr {
         ctime: Timestamp::default(),
         parent: ino,
         btime: None,
+        access_acl: false,
+        default_acl: false,
     };
     file_attr(root, &attr)
 }

@@ -1,20 +1,23 @@
 //! How long the kernel shows an answer without asking again, and how it is told that it must not.
 
 use super::adapter::FILE_ATTR_TTL;
+use super::kept_acls::{Kept, KeptAcls};
 use super::root::Root;
 use crate::vfs::Vfs;
 use fuser::{INodeNo, Notifier};
 use meta_client::{Forgets, Forgotten, HandedOn};
+use meta_core::acl::AclKind;
 use meta_core::attr::{Attr, FileKind};
 use meta_core::ids::Ino;
 use meta_core::name::Name;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Makes answers that the kernel may show for a while.
 #[derive(Clone)]
@@ -28,6 +31,7 @@ pub(crate) struct Shows {
     /// Held for reading while an answer is on its way to the kernel, so that what is to be forgotten
     /// is there when the kernel is told to forget it.
     answering: Arc<RwLock<()>>,
+    kept_acls: Arc<Mutex<KeptAcls>>,
     /// Known once the mount is served.
     notifier: Arc<OnceLock<Notifier>>,
 }
@@ -46,6 +50,7 @@ impl Shows {
             entry_ttl,
             keeps_names,
             answering: Arc::default(),
+            kept_acls: Arc::default(),
             notifier: Arc::default(),
         }
     }
@@ -65,6 +70,53 @@ impl Shows {
     pub(super) fn answering<T>(&self, answer: impl FnOnce() -> T) -> T {
         let _answering = self.answering.read();
         answer()
+    }
+
+    /// Answers with one of a file's ACLs; without a value, that there is none. The kernel keeps both
+    /// without a time.
+    pub(super) fn with_acl(
+        &self,
+        file: Ino,
+        kind: AclKind,
+        value: Option<&[u8]>,
+        answer: impl FnOnce(),
+    ) {
+        self.answering(|| {
+            if let Some(notifier) = self.notifier.get() {
+                let told_for = self.vfs.hand_on_acl(file, kind, value);
+                let told_for = told_for.unwrap_or(self.entry_ttl);
+                let now = Instant::now();
+                let kept = self.kept_acls.lock().keep(file, told_for, now);
+                match kept {
+                    // While the kernel asks it has a note of that; without the note it does not keep
+                    // the answer.
+                    Kept::Not => forget_acls(notifier, self.root.kernel(file)),
+                    Kept::WithOthers => {}
+                    Kept::Until(due) => self.forget_acls_at(due, notifier.clone()),
+                }
+            }
+            answer();
+        });
+    }
+
+    /// Has the kernel forget the ACLs that it will have got by then.
+    fn forget_acls_at(&self, due: Instant, notifier: Notifier) {
+        let (kept, answering) = (Arc::clone(&self.kept_acls), Arc::clone(&self.answering));
+        let root = self.root;
+        tokio::spawn(async move {
+            tokio::time::sleep_until(due).await;
+            let told = tokio::task::spawn_blocking(move || {
+                let files = kept.lock().take();
+                // Those among them that are on their way are with the kernel then.
+                drop(answering.write());
+                for file in files {
+                    forget_acls(&notifier, root.kernel(file));
+                }
+            });
+            if let Err(error) = told.await {
+                tracing::debug!(%error, "the kernel is not told to forget ACLs any more");
+            }
+        });
     }
 
     /// Which directory the kernel has as its root.
@@ -116,6 +168,14 @@ impl Shows {
             root: self.root,
             answering: Arc::clone(&self.answering),
         })
+    }
+}
+
+/// Has the kernel forget a file's ACLs, and its attributes with them.
+fn forget_acls(notifier: &Notifier, file: INodeNo) {
+    // Of a mount that is gone, or of a kernel that cannot be told: then its time for attributes decides.
+    if let Err(error) = notifier.inval_inode(file, -1, 0) {
+        tracing::debug!(%error, %file, "the kernel was not told to forget ACLs");
     }
 }
 

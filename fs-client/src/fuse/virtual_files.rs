@@ -118,6 +118,8 @@ impl VirtualFiles {
             ctime: self.mounted,
             parent: Ino::ROOT,
             btime: None,
+            access_acl: false,
+            default_acl: false,
         }
     }
 

@@ -2,9 +2,12 @@
 
 use super::adapter::Adapter;
 use super::errno;
+use super::reply::Refuse;
+use super::shows::Shows;
 use super::virtual_files::VirtualFile;
-use crate::vfs::Op;
-use fuser::{ReplyEmpty, ReplyXattr, Request};
+use crate::vfs::{Op, VfsError};
+use fuser::{Errno, ReplyEmpty, ReplyXattr, Request};
+use meta_core::acl::AclKind;
 use meta_core::command::XattrMode;
 use meta_core::ids::Ino;
 use meta_core::outcome::Refusal;
@@ -53,14 +56,28 @@ impl Adapter {
         let own = VirtualFile::of(file).is_some();
         let (vfs, caller) = (self.vfs.clone(), self.callers.of(request));
         let name = name.as_bytes().to_vec();
+        let acl = AclKind::of(&name).filter(|_| !own);
+        let is_acl = acl.is_some();
+        let reply = AclReply {
+            reply,
+            shows: self.shows.clone(),
+            acl: acl.map(|kind| (file, kind)),
+        };
         let work = async move {
             if own {
                 return Err(Refusal::NoAttribute.into());
             }
-            vfs.get_xattr(&caller, file, name).await
+            match vfs.get_xattr(&caller, file, name).await {
+                // A node of an earlier version knows of no ACLs. The kernel, which asks before it lets
+                // anybody pass, takes that for an error, but not that there is none.
+                Err(VfsError::Refused(Refusal::NotSupported)) if is_acl => {
+                    Err(Refusal::NoAttribute.into())
+                }
+                answer => answer,
+            }
         };
         self.serve(call, reply, work, move |reply, value| {
-            answer_xattr(reply, &value, size);
+            reply.value(&value, size);
         });
     }
 
@@ -98,6 +115,36 @@ impl Adapter {
         let name = name.as_bytes().to_vec();
         let work = async move { vfs.remove_xattr(&caller, file, name).await };
         self.serve(call, reply, work, |reply, ()| reply.ok());
+    }
+}
+
+/// The way to answer with the value of an attribute, which may be one of a file's ACLs.
+struct AclReply {
+    reply: ReplyXattr,
+    shows: Shows,
+    acl: Option<(Ino, AclKind)>,
+}
+
+impl AclReply {
+    fn value(self, value: &[u8], room: u32) {
+        let Self { reply, shows, acl } = self;
+        let answer = || answer_xattr(reply, value, room);
+        match acl {
+            Some((file, kind)) => shows.with_acl(file, kind, Some(value), answer),
+            None => answer(),
+        }
+    }
+}
+
+impl Refuse for AclReply {
+    /// Of refusals the kernel keeps one: that there is no ACL.
+    fn refuse(self, errno: Errno) {
+        let Self { reply, shows, acl } = self;
+        let answer = || reply.error(errno);
+        match acl {
+            Some((file, kind)) => shows.with_acl(file, kind, None, answer),
+            None => answer(),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::VfsError;
 use super::handle::{FileHandle, HandleId};
+use super::new_mode::NewMode;
 use super::pending::Place;
 use super::vfs_core::Vfs;
 use bytes::Bytes;
@@ -99,9 +100,10 @@ impl Vfs {
         caller: &Caller,
         parent: Ino,
         name: Name,
-        mode: u32,
+        mode: impl Into<NewMode>,
         how: OpenHow,
     ) -> Result<Opened, VfsError> {
+        let mode = mode.into();
         self.writable()?;
         let _settles = self.core.opens.begin();
         let existing = if how.exclusive {
@@ -115,7 +117,8 @@ impl Vfs {
         let operation = Operation::Create(Create {
             parent,
             name,
-            mode,
+            mode: mode.bits,
+            masked: mode.masked,
             node: NewNode::Regular,
             existing,
         });

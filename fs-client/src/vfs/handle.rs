@@ -49,8 +49,7 @@ impl FileHandle {
     /// A program that forks or executes another closes copies of its descriptors, and looks at none of these
     /// results: what they are told must not be missing from its fsync.
     pub(super) fn tell_of_close(&self) -> Result<(), VfsError> {
-        let told = self.told.load(Relaxed);
-        self.inode.lock().tell(told).map_err(|(error, _)| error)
+        self.inode.lock().to_tell(self.told.load(Relaxed))
     }
 
     /// As [`Self::tell`], for who holds the file's state.

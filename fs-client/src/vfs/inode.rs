@@ -193,6 +193,15 @@ impl InodeState {
         }
     }
 
+    /// The error that a handle which was told up to `seen` is still to be told.
+    pub(super) fn to_tell(&self, seen: u64) -> Result<(), VfsError> {
+        let last = self.faults.last.as_ref();
+        match last.filter(|_| self.faults.count > seen) {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
     /// An error that nobody was told.
     pub(super) fn untold(&self) -> Option<&VfsError> {
         let untold = self.faults.count > self.faults.told;

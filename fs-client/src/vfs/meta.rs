@@ -6,6 +6,7 @@ use futures::future::BoxFuture;
 use meta_client::{
     Forgets, HandedOn, LeaseStatus, LockEnd, LockWish, MirrorRouteStatus, NearestStatus,
 };
+use meta_core::acl::AclKind;
 use meta_core::attr::{Attr, Caller};
 use meta_core::command::Operation;
 use meta_core::ids::{ClusterId, Epoch, Ino, SessionId};
@@ -16,6 +17,7 @@ use meta_core::query::{Answer, QueryBody};
 use quick_cache::sync::Cache;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One session with the metadata engine.
 pub trait MetaApi: Send + Sync + Debug + 'static {
@@ -60,6 +62,12 @@ pub trait MetaApi: Send + Sync + Debug + 'static {
     /// Says how long the kernel may show an answer without asking again; `None` if nothing tells
     /// when it changes.
     fn hand_on(&self, _entry: Option<(Ino, &Name)>, _attr: &Attr) -> Option<HandedOn> {
+        None
+    }
+
+    /// Says how long the kernel is told when one of a file's ACLs changes, of which this is the value;
+    /// `None` if nothing tells.
+    fn hand_on_acl(&self, _ino: Ino, _kind: AclKind, _value: Option<&[u8]>) -> Option<Duration> {
         None
     }
 

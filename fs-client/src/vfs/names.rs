@@ -1,6 +1,7 @@
 //! Names and attributes.
 
 use super::VfsError;
+use super::new_mode::NewMode;
 use super::vfs_core::Vfs;
 use meta_core::attr::{Attr, Caller, FileKind};
 use meta_core::command::{Create, Existing, NewNode, Operation, RenameMode, SetAttr};
@@ -63,14 +64,16 @@ impl Vfs {
         caller: &Caller,
         parent: Ino,
         name: Name,
-        mode: u32,
+        mode: impl Into<NewMode>,
         node: NewNode,
     ) -> Result<Attr, VfsError> {
+        let mode = mode.into();
         self.writable()?;
         let operation = Operation::Create(Create {
             parent,
             name,
-            mode,
+            mode: mode.bits,
+            masked: mode.masked,
             node,
             existing: Existing::Refuse,
         });
@@ -107,20 +110,20 @@ impl Vfs {
         }
     }
 
-    /// Removes an empty directory.
+    /// Removes an empty directory. Gives its number.
     ///
     /// # Errors
     /// As the engine refuses; [`VfsError::ReadOnly`] on a read-only mount.
-    pub async fn rmdir(&self, caller: &Caller, parent: Ino, name: Name) -> Result<(), VfsError> {
+    pub async fn rmdir(&self, caller: &Caller, parent: Ino, name: Name) -> Result<Ino, VfsError> {
         self.writable()?;
         let operation = Operation::Rmdir { parent, name };
         match self.core.meta.execute(caller, operation).await? {
-            Success::Removed { .. } => Ok(()),
+            Success::Removed { ino, .. } => Ok(ino),
             _ => Err(VfsError::Unexpected("a removed name")),
         }
     }
 
-    /// Moves a name.
+    /// Moves a name. Gives the file that lost its last name to it, if there is one.
     ///
     /// # Errors
     /// As the engine refuses; [`VfsError::ReadOnly`] on a read-only mount.
@@ -130,7 +133,7 @@ impl Vfs {
         from: (Ino, Name),
         to: (Ino, Name),
         mode: RenameMode,
-    ) -> Result<(), VfsError> {
+    ) -> Result<Option<Ino>, VfsError> {
         self.writable()?;
         let operation = Operation::Rename {
             parent: from.0,
@@ -140,7 +143,11 @@ impl Vfs {
             mode,
         };
         let moved = match self.core.meta.execute(caller, operation).await? {
-            Success::Renamed { .. } | Success::Done => Ok(()),
+            Success::Renamed { replaced, .. } => {
+                let last = replaced.filter(|(_, nlink)| *nlink == 0);
+                Ok(last.map(|(ino, _)| ino))
+            }
+            Success::Done => Ok(None),
             _ => Err(VfsError::Unexpected("a moved name")),
         };
         // The kernel takes along how long it shows a name.

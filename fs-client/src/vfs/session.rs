@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use meta_client::{
     ClientError, Failure, Forgets, HandedOn, HeldInodes, LockEnd, LockWish, MetaSession,
 };
+use meta_core::acl::AclKind;
 use meta_core::attr::{Attr, Caller};
 use meta_core::command::Operation;
 use meta_core::ids::{ClusterId, Epoch, Ino, SessionId};
@@ -16,6 +17,7 @@ use meta_core::name::Name;
 use meta_core::outcome::Success;
 use meta_core::query::{Answer, QueryBody};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 impl MetaApi for MetaSession {
     fn execute(
@@ -87,6 +89,10 @@ impl MetaApi for MetaSession {
 
     fn hand_on(&self, entry: Option<(Ino, &Name)>, attr: &Attr) -> Option<HandedOn> {
         Self::hand_on(self, entry, attr)
+    }
+
+    fn hand_on_acl(&self, ino: Ino, kind: AclKind, value: Option<&[u8]>) -> Option<Duration> {
+        Self::hand_on_acl(self, ino, kind, value)
     }
 
     fn moved(&self, parent: Ino, name: &Name) {

@@ -11,6 +11,7 @@ use super::slice_table::SliceTables;
 use super::{MetaApi, MetaStatus, Stats, VfsError, VfsOptions};
 use chunk_store::SliceStore;
 use meta_client::{Forgets, HandedOn};
+use meta_core::acl::AclKind;
 use meta_core::attr::{Attr, Caller, Timestamp};
 use meta_core::failpoint::{self, Point};
 use meta_core::ids::Ino;
@@ -137,6 +138,12 @@ impl Vfs {
             handed.attr = Duration::ZERO;
         }
         Some(handed)
+    }
+
+    /// Says how long the kernel is told when one of a file's ACLs changes, of which this is the value;
+    /// `None` if nothing tells. It is told as it is of attributes.
+    pub fn hand_on_acl(&self, ino: Ino, kind: AclKind, value: Option<&[u8]>) -> Option<Duration> {
+        self.core.meta.api().hand_on_acl(ino, kind, value)
     }
 
     /// Says who has the kernel forget what it was handed on.

@@ -4,6 +4,7 @@
 #[path = "../twin/mod.rs"]
 mod twin;
 
+mod acl;
 mod append;
 mod basic_io;
 mod consistency;
@@ -21,6 +22,7 @@ mod rename;
 mod special;
 mod squash;
 mod subdir;
+mod trash;
 mod unlinked;
 mod virtual_files;
 mod xattr;

@@ -107,9 +107,19 @@ impl Engine {
             Outcome::Done(Success::Volume(volume)) => engine.state.lock().volume = volume,
             other => panic!("no volume: {other:?}"),
         }
-        let level = Level(2);
+        let level = Level(3);
         engine.command(engine.volume(), CommandBody::RaiseLevel { level });
         Arc::new(engine)
+    }
+
+    /// From now on what is removed is deleted as soon as nobody holds it.
+    pub(crate) fn without_trash(&self) {
+        let set = CommandBody::SetOptions {
+            caller: Caller::root(),
+            trash_seconds: 0,
+        };
+        let set = self.command(self.volume(), set).outcome;
+        assert_eq!(set, Outcome::Done(Success::Done));
     }
 
     pub(crate) fn volume(&self) -> VolumeId {
@@ -306,7 +316,7 @@ impl TwinSession {
         gate.read().await
     }
 
-    fn run(&self, caller: Caller, operation: Operation) -> Result<Success, VfsError> {
+    pub(crate) fn run(&self, caller: Caller, operation: Operation) -> Result<Success, VfsError> {
         self.run_in(None, caller, operation)
     }
 

@@ -148,6 +148,7 @@ impl ChangelogReaders {
             name: name(&text).ok()?,
             mode: 0o644,
             node: NewNode::Regular,
+            masked: 0,
             existing: Existing::Refuse,
         };
         let call = client.call("", SetInput::Add(number), async |session| {

@@ -94,6 +94,7 @@ impl DirectorySet {
             name: name(&format!("e{element}")).ok()?,
             mode: 0o644,
             node: NewNode::Regular,
+            masked: 0,
             existing: Existing::Refuse,
         };
         let call = client.call("", SetInput::Add(element), async |session| {

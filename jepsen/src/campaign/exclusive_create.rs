@@ -155,6 +155,7 @@ impl ExclusiveCreate {
             node: NewNode::Symlink {
                 target: holder.to_string().into_bytes(),
             },
+            masked: 0,
             existing: Existing::Refuse,
         };
         let call = client.call(

@@ -23,9 +23,11 @@ use crate::network::{self, Hub, Space, Subnet};
 use crate::scratch::Scratch;
 use crate::wait;
 use anyhow::{Context, Result, ensure};
+use meta_client::meta_core::attr::Caller;
 use meta_client::meta_core::command::CreateVolume;
 use meta_client::meta_core::ids;
-use meta_client::node_status;
+use meta_client::meta_core::outcome::Refusal;
+use meta_client::{ClientError, Failure, node_status};
 use options::{Seat, node_toml};
 use std::collections::BTreeMap;
 use std::fs;
@@ -426,6 +428,39 @@ impl Cluster {
             .await
             .context("cannot make the volume")?;
         Ok(())
+    }
+
+    /// [`Self::format`], and what is removed is deleted at once.
+    ///
+    /// # Errors
+    /// When the cluster does not.
+    pub async fn format_without_trash(&self, volume: &str) -> Result<()> {
+        self.format(volume).await?;
+        // At a lower level there is none.
+        if self.options.raise_levels {
+            self.set_trash(volume, 0).await?;
+        }
+        Ok(())
+    }
+
+    /// Says how long a volume keeps what is removed, in seconds.
+    ///
+    /// # Errors
+    /// When the cluster does not, or the volume does not come to a level that has a trash.
+    pub async fn set_trash(&self, volume: &str, seconds: u64) -> Result<()> {
+        let client = meta_client::Cluster::connect(&self.addrs(), Duration::from_secs(20)).await?;
+        let id = client.find_volume(volume).await?.id;
+        // A leader lets the command in once it has heard that every node reads it, and raises the level then.
+        wait::until(
+            "the volume to have a trash",
+            Duration::from_secs(20),
+            async || match client.set_trash(id, Caller::root(), seconds).await {
+                Err(ClientError::Failed(Failure::BadRequest(why))) => Ok(Err(why)),
+                Err(ClientError::Refused(Refusal::NotSupported)) => Ok(Err("at its level".into())),
+                ended => Ok(Ok(ended?)),
+            },
+        )
+        .await
     }
 
     /// The last lines of every node's log.

@@ -63,6 +63,7 @@ impl Writer {
                 name,
                 mode: 0o644,
                 node: NewNode::Regular,
+                masked: 0,
                 existing: Existing::Refuse,
             }))
             .await;

@@ -148,6 +148,7 @@ pub async fn make(session: &MetaSession, parent: Ino, text: &str, node: NewNode)
         name,
         mode: 0o755,
         node,
+        masked: 0,
         existing: Existing::Refuse,
     };
     let answer = session

@@ -126,6 +126,8 @@ fn reply(stamp: Timestamp) -> Reply {
         ctime: stamp,
         parent: Ino(77_777),
         btime: None,
+        access_acl: false,
+        default_acl: false,
     };
     Reply {
         token: Token {
@@ -159,6 +161,7 @@ pub fn create_command(number: u64) -> Option<Command> {
                 name: Name::new(format!("file.{number:010}").as_str()).ok()?,
                 mode: 0o644,
                 node: NewNode::Regular,
+                masked: 0,
                 existing: Existing::Refuse,
             }),
         }),

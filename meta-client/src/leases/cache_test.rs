@@ -27,6 +27,8 @@ pub(super) fn attr(ino: Ino, kind: FileKind, names: u64) -> Attr {
         ctime: Timestamp::default(),
         parent: DIR,
         btime: None,
+        access_acl: false,
+        default_acl: false,
     }
 }
 
@@ -302,6 +304,22 @@ async fn what_was_handed_on_is_named_in_a_recall_as_long_as_it_is_shown() {
     assert_eq!(cache.shown_for(), Duration::ZERO);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_acl_that_somebody_keeps_is_named_in_a_recall_as_attributes_are() {
+    let cache = cache();
+    learn(&cache, cache.begin(), "a", true);
+    let hand_on = |value| cache.hand_on_acl(FILE, AclKind::Access, value);
+    let value = Some(&b"an ACL"[..]);
+    assert_eq!(hand_on(value), Duration::ZERO, "not what is leased");
+    assert_eq!(recall(&cache, FILE, &[]).1, None, "nothing was handed on");
+    assert_eq!(hand_on(None), Duration::ZERO, "not known any more");
+    learn(&cache, cache.begin(), "a", true);
+    assert_eq!(hand_on(None), HAND_ON_MAX);
+    assert_eq!(cache.shown_for(), HAND_ON_MAX);
+    let (_, shown) = recall(&cache, FILE, &[]);
+    assert!(shown.unwrap().attr);
+}
+
 fn get_xattr(name: &str) -> QueryBody {
     QueryBody::GetXattr {
         ino: FILE,
@@ -436,6 +454,7 @@ fn create(text: &str) -> Operation {
         name: name(text),
         mode: 0o755,
         node: meta_core::command::NewNode::Directory,
+        masked: 0,
         existing: meta_core::command::Existing::Refuse,
     })
 }
@@ -649,4 +668,96 @@ async fn totals_are_those_of_the_last_renewal_and_show_what_this_client_did() {
     assert!(told().is_some());
     tokio::time::advance(Duration::from_millis(1)).await;
     assert_eq!(told(), None, "too old");
+}
+
+/// The value of an ACL: a user with a number of its own, and its permissions.
+fn acl_of(user: u32, granted: u16) -> Vec<u8> {
+    let none = u32::MAX;
+    let entries = [
+        (1, 7, none),
+        (2, granted, user),
+        (4, 5, none),
+        (16, 7, none),
+        (32, 0, none),
+    ];
+    let mut value = 2_u32.to_le_bytes().to_vec();
+    for (tag, granted, id) in entries {
+        value.extend(u16::to_le_bytes(tag));
+        value.extend(u16::to_le_bytes(granted));
+        value.extend(u32::to_le_bytes(id));
+    }
+    value
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_with_an_acl_are_never_answered_by_mode_bits() {
+    let cache = cache();
+    let begun = cache.begin();
+    let guarded = |ino, kind| Attr {
+        mode: 0o770,
+        access_acl: true,
+        ..attr(ino, kind, 3)
+    };
+    let found = Ok(Answer::Attr(guarded(FILE, FileKind::Regular)));
+    let mut leased = granted(Instant::now(), None, &[]);
+    leased.grant.directory = Some((&guarded(DIR, FileKind::Directory)).into());
+    cache.learn(begun, &lookup("a"), &found, leased);
+    let caller = |uid, gid| Caller {
+        uid,
+        gid,
+        groups: vec![],
+    };
+    let (named, member, owner) = (caller(6, 6), caller(7, 5), caller(5, 9));
+    let open = QueryBody::Open {
+        ino: FILE,
+        read: true,
+        write: true,
+    };
+    // The owner and the superuser are decided by the mode.
+    for caller in [&owner, &Caller::root()] {
+        assert_eq!(cache.answer(caller, &lookup("a")), Some(found.clone()));
+        assert_eq!(cache.answer(caller, &open), Some(found.clone()));
+    }
+    for caller in [&named, &member] {
+        assert_eq!(cache.answer(caller, &lookup("a")), None);
+        assert_eq!(cache.answer(caller, &open), None);
+    }
+    // Once the leader has told the ACLs, they decide.
+    for (ino, granted_to_named) in [(DIR, 1), (FILE, 4)] {
+        let body = QueryBody::GetXattr {
+            ino,
+            name: meta_core::acl::ACCESS.to_vec(),
+        };
+        let value = Ok(Answer::Bytes(acl_of(6, granted_to_named)));
+        let granted = granted(Instant::now(), None, &[]);
+        cache.learn(begun, &body, &value, granted);
+        assert_eq!(cache.answer(&named, &body), Some(value));
+    }
+    let refused = Some(Err(Refusal::AccessDenied));
+    assert_eq!(cache.answer(&named, &lookup("a")), Some(found.clone()));
+    assert_eq!(cache.answer(&named, &open), refused);
+    let read = QueryBody::Open {
+        ino: FILE,
+        read: true,
+        write: false,
+    };
+    assert_eq!(cache.answer(&named, &read), Some(found.clone()));
+    assert_eq!(cache.answer(&member, &read), Some(found));
+    assert_eq!(cache.answer(&caller(8, 8), &lookup("a")), refused);
+    recall(&cache, FILE, &[]);
+    assert_eq!(cache.answer(&named, &read), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_without_acls_is_known_to_have_none() {
+    let cache = cache();
+    learn(&cache, cache.begin(), "a", true);
+    for name in [meta_core::acl::ACCESS, meta_core::acl::DEFAULT] {
+        let body = QueryBody::GetXattr {
+            ino: FILE,
+            name: name.to_vec(),
+        };
+        let missing = Some(Err(Refusal::NoAttribute));
+        assert_eq!(cache.answer(&Caller::root(), &body), missing);
+    }
 }

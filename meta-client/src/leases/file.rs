@@ -1,6 +1,7 @@
 //! What is known of one leased file.
 
-use meta_core::attr::{Attr, FileKind};
+use meta_core::acl::{self, Acl, AclKind, needs_acl};
+use meta_core::attr::{Attr, Caller, FileKind};
 use meta_core::ids::{DentryNumber, Ino};
 use meta_core::name::Name;
 use meta_core::query::DirEntry;
@@ -117,6 +118,16 @@ impl File {
         self.known.as_ref()
     }
 
+    /// What decides about a caller, if it is known: attributes, and the access ACL where it is needed.
+    pub(super) fn guard(&self, caller: &Caller) -> Option<(&Attr, Option<Acl>)> {
+        let attr = self.access()?;
+        if !needs_acl(attr, caller) {
+            return Some((attr, None));
+        }
+        let acl = self.xattr(acl::ACCESS)??;
+        Some((attr, Acl::parse(acl).ok()?))
+    }
+
     pub(super) fn listing(&self) -> Option<&Listing> {
         self.directory.as_ref()?.listing.as_ref()
     }
@@ -136,6 +147,10 @@ impl File {
 
     /// An extended attribute, if it is known: its value, if it has one.
     pub(super) fn xattr(&self, name: &[u8]) -> Option<Option<&[u8]>> {
+        let is_missing = |acl: AclKind| self.access().is_some_and(|attr| !acl.is_on(attr));
+        if AclKind::of(name).is_some_and(is_missing) {
+            return Some(None);
+        }
         let rare = self.rare.as_ref();
         match rare.and_then(|rare| rare.xattrs.get(name)) {
             Some(value) => Some(value.as_deref()),

@@ -17,6 +17,7 @@ pub(crate) use renew::renew_all;
 use crate::link::Link;
 use events::Events;
 use file::{File, Named};
+use meta_core::acl::AclKind;
 use meta_core::attr::{Attr, Caller, FileKind};
 use meta_core::ids::{DentryNumber, Ino, SessionId};
 use meta_core::limits::READDIR_ENTRIES_MAX;
@@ -226,6 +227,17 @@ impl LeaseCache {
         state.hand_on(entry, attr, now)
     }
 
+    /// Says how long somebody else who keeps one of a file's ACLs is told when it changes: as of
+    /// attributes, and not at all of what is not leased as it is.
+    pub(crate) fn hand_on_acl(&self, ino: Ino, kind: AclKind, value: Option<&[u8]>) -> Duration {
+        let mut state = self.state.lock();
+        let now = Instant::now();
+        if !state.is_alive(now) {
+            return Duration::ZERO;
+        }
+        state.hand_on_acl(ino, kind, value, now)
+    }
+
     /// How long what was handed on may be shown yet.
     pub(crate) fn shown_for(&self) -> Duration {
         let until = self.state.lock().shown_until;
@@ -423,7 +435,8 @@ impl State {
         name: &Name,
     ) -> Option<Result<Answer, Refusal>> {
         let directory = self.files.get_mut(&parent)?;
-        if let Err(refusal) = may_search(directory.access()?, caller) {
+        let (access, acl) = directory.guard(caller)?;
+        if let Err(refusal) = may_search(access, acl.as_ref(), caller) {
             return Some(Err(refusal));
         }
         let found = match directory.named(name) {
@@ -450,14 +463,17 @@ impl State {
         if attr.nlink == 0 {
             return None;
         }
-        Some(may_open(&attr, caller, read, write).map(|()| Answer::Attr(attr)))
+        let (_, acl) = self.files.get(&ino)?.guard(caller)?;
+        let may = may_open(&attr, acl.as_ref(), caller, read, write);
+        Some(may.map(|()| Answer::Attr(attr)))
     }
 
-    /// Who may read which attribute is a matter of mode and owner.
+    /// Who may read which attribute is a matter of mode, owner and ACL.
     fn xattr(&mut self, caller: &Caller, ino: Ino, name: &[u8]) -> Option<Result<Answer, Refusal>> {
         let file = self.files.get_mut(&ino)?;
         let value = file.xattr(name)?;
-        let value = may_get_xattr(file.access()?, caller, name)
+        let (access, acl) = file.guard(caller)?;
+        let value = may_get_xattr(access, acl.as_ref(), caller, name)
             .and_then(|()| value.ok_or(Refusal::NoAttribute));
         let answer = value.map(|value| Answer::Bytes(value.to_vec()));
         file.touch();
@@ -677,6 +693,24 @@ impl State {
             self.shown_until = self.shown_until.max(Some(until));
         }
         handed
+    }
+
+    fn hand_on_acl(
+        &mut self,
+        ino: Ino,
+        kind: AclKind,
+        value: Option<&[u8]>,
+        now: Instant,
+    ) -> Duration {
+        let left = self.expires.map(|expires| expires - now);
+        let left = left.unwrap_or_default().min(HAND_ON_MAX);
+        let until = now + left;
+        match self.files.get_mut(&ino) {
+            Some(file) if file.xattr(kind.name()) == Some(value) => file.hand_on_attr(until),
+            _ => return Duration::ZERO,
+        }
+        self.shown_until = self.shown_until.max(Some(until));
+        left
     }
 
     /// Forgets what a recall is about. Says whether the lease is kept, and what somebody else

@@ -28,6 +28,8 @@ pub struct Doomed {
     pub parent: Ino,
     /// Its name there.
     pub name: Name,
+    /// Whether it goes past the trash: only root may.
+    pub skip_trash: bool,
 }
 
 /// Why a name stays.
@@ -131,7 +133,7 @@ async fn remove_tree<E: Engine>(
     let Answer::Attr(attr) = engine.query(caller.clone(), body).await? else {
         return Err(Failure::BadReply("an answer to another question".into()).into());
     };
-    let requests = Requests::new(Arc::clone(engine), caller.clone());
+    let requests = Requests::new(Arc::clone(engine), caller.clone(), doomed.skip_trash);
     let mut plan = match attr.kind {
         FileKind::Directory => Plan::of_directory(doomed, attr.ino),
         _ => Plan::of_file(doomed),
@@ -162,4 +164,4 @@ async fn remove_tree<E: Engine>(
 
 #[cfg(test)]
 #[path = "tests.rs"]
-mod tests;
+pub(crate) mod tests;

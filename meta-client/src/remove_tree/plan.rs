@@ -501,6 +501,7 @@ mod tests {
         let doomed = Doomed {
             parent: Ino::ROOT,
             name: name("top"),
+            skip_trash: false,
         };
         let mut plan = Plan::of_directory(doomed, Ino(2));
         let mut running = std::collections::VecDeque::new();

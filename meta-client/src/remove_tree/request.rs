@@ -32,6 +32,7 @@ pub(super) struct Removals {
 pub(super) struct Requests<E> {
     engine: Arc<E>,
     caller: Caller,
+    skip_trash: bool,
 }
 
 fn unexpected() -> ClientError {
@@ -39,14 +40,19 @@ fn unexpected() -> ClientError {
 }
 
 impl<E: Engine> Requests<E> {
-    pub(super) fn new(engine: Arc<E>, caller: Caller) -> Self {
-        Self { engine, caller }
+    pub(super) fn new(engine: Arc<E>, caller: Caller, skip_trash: bool) -> Self {
+        Self {
+            engine,
+            caller,
+            skip_trash,
+        }
     }
 
     pub(super) fn run(&self, step: Step) -> impl Future<Output = Done> + Send + use<E> {
         let one = Self {
             engine: Arc::clone(&self.engine),
             caller: self.caller.clone(),
+            skip_trash: self.skip_trash,
         };
         async move {
             match step {
@@ -97,12 +103,16 @@ impl<E: Engine> Requests<E> {
 
     async fn remove(&self, chunk: &Chunk) -> Removals {
         let (parent, names) = (chunk.parent, chunk.names());
-        let together = Operation::RemoveEntries { parent, names };
+        let together = Operation::RemoveEntries {
+            parent,
+            names,
+            skip_trash: self.skip_trash,
+        };
         let (each, one_by_one) = match self.execute(together).await {
             Ok(Success::RemovedEntries(removals)) => (Ok(removals), None),
             Ok(_) => (Err(unexpected()), None),
             // Not all members read it yet, or the leader does not.
-            Err(ClientError::Failed(Failure::BadRequest(why))) => {
+            Err(ClientError::Failed(Failure::BadRequest(why))) if !self.skip_trash => {
                 (self.remove_one_by_one(chunk).await, Some(why))
             }
             Err(error) => (Err(error), None),

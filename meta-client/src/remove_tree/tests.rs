@@ -16,25 +16,25 @@ use proto::ProstCodec;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What happens before a request is done.
-type Accident = dyn Fn(&mut Rows, &Operation) -> Option<ClientError> + Send + Sync;
+pub(crate) type Accident = dyn Fn(&mut Rows, &Operation) -> Option<ClientError> + Send + Sync;
 
 /// An engine in memory with one session, which does what comes at once.
 #[derive(Default)]
-struct Rows {
-    kv: MemKv,
-    volume: VolumeId,
+pub(crate) struct Rows {
+    pub(crate) kv: MemKv,
+    pub(crate) volume: VolumeId,
     sequence: u64,
     clock: i64,
     requests: u64,
 }
 
-struct Fake {
-    rows: Mutex<Rows>,
-    accident: Box<Accident>,
+pub(crate) struct Fake {
+    pub(crate) rows: Mutex<Rows>,
+    pub(crate) accident: Box<Accident>,
 }
 
 impl Rows {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut rows = Self::default();
         let cluster = Uuid([1; 16]);
         rows.run(CommandBody::InitCluster { cluster });
@@ -57,7 +57,7 @@ impl Rows {
         rows
     }
 
-    fn run(&mut self, body: CommandBody) -> Outcome {
+    pub(crate) fn run(&mut self, body: CommandBody) -> Outcome {
         self.clock += 1;
         let command = Command {
             volume: self.volume,
@@ -75,7 +75,11 @@ impl Rows {
         reply.outcome
     }
 
-    fn execute(&mut self, caller: Caller, operation: Operation) -> Result<Success, ClientError> {
+    pub(crate) fn execute(
+        &mut self,
+        caller: Caller,
+        operation: Operation,
+    ) -> Result<Success, ClientError> {
         self.sequence += 1;
         let request = Request {
             session: SessionId(1),
@@ -91,16 +95,23 @@ impl Rows {
         }
     }
 
-    fn make(&mut self, parent: Ino, text: &str, node: NewNode) -> Ino {
+    pub(crate) fn make(&mut self, parent: Ino, text: &str, node: NewNode) -> Ino {
         self.make_by(&Caller::root(), parent, text, node)
     }
 
-    fn make_by(&mut self, caller: &Caller, parent: Ino, text: &str, node: NewNode) -> Ino {
+    pub(crate) fn make_by(
+        &mut self,
+        caller: &Caller,
+        parent: Ino,
+        text: &str,
+        node: NewNode,
+    ) -> Ino {
         let create = Create {
             parent,
             name: name(text),
             mode: 0o755,
             node,
+            masked: 0,
             existing: Existing::Refuse,
         };
         match self.execute(caller.clone(), Operation::Create(create)) {
@@ -109,7 +120,7 @@ impl Rows {
         }
     }
 
-    fn set_mode(&mut self, ino: Ino, mode: u32, uid: u32) {
+    pub(crate) fn set_mode(&mut self, ino: Ino, mode: u32, uid: u32) {
         let set = SetAttr {
             ino,
             mode: Some(mode),
@@ -121,7 +132,7 @@ impl Rows {
     }
 
     /// A directory with directories in it, `levels` of them below each other, and files in each.
-    fn make_tree(&mut self, parent: Ino, text: &str, levels: u32, files: u32) -> Ino {
+    pub(crate) fn make_tree(&mut self, parent: Ino, text: &str, levels: u32, files: u32) -> Ino {
         let dir = self.make(parent, text, NewNode::Directory);
         for number in 0..files {
             self.make(dir, &format!("f{number}"), NewNode::Regular);
@@ -134,7 +145,7 @@ impl Rows {
         dir
     }
 
-    fn ask(&self, caller: Caller, body: QueryBody) -> Result<Answer, ClientError> {
+    pub(crate) fn ask(&self, caller: Caller, body: QueryBody) -> Result<Answer, ClientError> {
         let volume = self.volume;
         let query = Query {
             volume,
@@ -148,7 +159,7 @@ impl Rows {
         }
     }
 
-    fn names(&self, ino: Ino) -> Vec<String> {
+    pub(crate) fn names(&self, ino: Ino) -> Vec<String> {
         let body = QueryBody::ReadDir {
             ino,
             after: DentryNumber(0),
@@ -189,11 +200,11 @@ struct Told {
     one_by_one: usize,
 }
 
-fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     Name::new(text).expect("a name")
 }
 
-fn user(uid: u32) -> Caller {
+pub(crate) fn user(uid: u32) -> Caller {
     Caller {
         uid,
         gid: uid,
@@ -215,6 +226,7 @@ async fn remove(
     let doomed = Doomed {
         parent: Ino::ROOT,
         name: name("top"),
+        skip_trash: false,
     };
     let mut told = Told::default();
     let mut tell = |event| match event {

@@ -24,6 +24,7 @@ use crate::leases::{Forgets, HandedOn, LeaseStatus};
 use crate::options::SessionOptions;
 use crate::url::MetaUrl;
 pub(crate) use inner::Inner;
+use meta_core::acl::AclKind;
 use meta_core::attr::{Attr, Caller};
 use meta_core::command::Operation;
 use meta_core::ids::{Ino, SessionId};
@@ -179,6 +180,13 @@ impl MetaSession {
     pub fn hand_on(&self, entry: Option<(Ino, &Name)>, attr: &Attr) -> Option<HandedOn> {
         let leases = self.inner.leases.as_ref()?;
         Some(leases.hand_on(entry, attr))
+    }
+
+    /// Says how long somebody else who keeps one of a file's ACLs, of which this is the value, is told when
+    /// it changes, if the session caches: not at all if it is not known to be current.
+    pub fn hand_on_acl(&self, ino: Ino, kind: AclKind, value: Option<&[u8]>) -> Option<Duration> {
+        let leases = self.inner.leases.as_ref()?;
+        Some(leases.hand_on_acl(ino, kind, value))
     }
 
     /// Says that somebody else shows a name at another place, after a rename.

@@ -1,7 +1,8 @@
 //! New files and new names.
 
-use super::{Done, names};
+use super::{Done, acl, names};
 use crate::access::{self, READ, WRITE};
+use crate::acl::{Acl, DEFAULT};
 use crate::attr::{Caller, FileKind, mode};
 use crate::command::{Create, Existing, NewNode};
 use crate::ids::{DentryNumber, ID_COUNTER_MAX, Ino, Level, pack_id};
@@ -9,7 +10,7 @@ use crate::key::{self, Table};
 use crate::kv::KvRead;
 use crate::limits::{LINKS_MAX, SYMLINK_BYTES_MAX};
 use crate::name::Name;
-use crate::outcome::{Refusal, Stop, Success};
+use crate::outcome::{Fatal, Refusal, Stop, Success};
 use crate::row::{Blob, Dentry, Inode};
 use crate::txn::Txn;
 
@@ -23,7 +24,7 @@ pub(super) fn create<B: KvRead>(txn: &mut Txn<'_, B>, caller: &Caller, create: &
     if let Some(dentry) = txn.tables().dentry(create.parent, &create.name)? {
         return existing(txn, caller, create, &dentry);
     }
-    names::check_addition(&parent, caller)?;
+    names::check_addition(txn, (create.parent, &parent), caller)?;
     if matches!(node, FileKind::CharDevice | FileKind::BlockDevice) && !caller.is_root() {
         return Err(Refusal::NotPermitted.into());
     }
@@ -32,7 +33,16 @@ pub(super) fn create<B: KvRead>(txn: &mut Txn<'_, B>, caller: &Caller, create: &
     }
     let number = names::take_number(&mut parent)?;
     let ino = take_ino(txn)?;
-    let mut inode = new_inode(txn, caller, create, node, &parent, number);
+    let default = handed_on(txn, create, node, &parent)?;
+    let asked = match default {
+        // What is handed on stands in for the umask.
+        Some(_) => create.mode | create.masked & 0o777,
+        None => create.mode,
+    } & mode::MASK;
+    let mut inode = new_inode(txn, caller, create, (node, asked), &parent, number);
+    if let Some(default) = &default {
+        acl::hand_on(txn, ino, &mut inode, default);
+    }
     if txn.tables().settings()?.level >= BTIME_LEVEL {
         inode.btime = Some(txn.stamp());
     }
@@ -101,7 +111,7 @@ fn existing<B: KvRead>(
         FileKind::Regular if create.node == NewNode::Regular => {
             let inode = txn.tables().inode_of(dentry)?;
             let wanted = if read { READ } else { 0 } | if write { WRITE } else { 0 };
-            access::check(&inode, caller, wanted)?;
+            access::check(&txn.tables(), (dentry.ino, &inode), caller, wanted)?;
             Ok(Success::Entry {
                 attr: inode.attr(dentry.ino),
                 created: false,
@@ -112,16 +122,29 @@ fn existing<B: KvRead>(
     }
 }
 
+/// The default ACL that a directory has for what is made in it.
+fn handed_on<B: KvRead>(
+    txn: &Txn<'_, B>,
+    create: &Create,
+    kind: FileKind,
+    parent: &Inode,
+) -> Result<Option<Acl>, Fatal> {
+    if !parent.default_acl || kind == FileKind::Symlink {
+        return Ok(None);
+    }
+    access::stored_acl(&txn.tables(), create.parent, DEFAULT)
+}
+
 fn new_inode<B: KvRead>(
     txn: &Txn<'_, B>,
     caller: &Caller,
     create: &Create,
-    kind: FileKind,
+    (kind, asked): (FileKind, u32),
     parent: &Inode,
     number: DentryNumber,
 ) -> Inode {
     let stamp = txn.stamp();
-    let (bits, gid) = inherited(caller, create.mode & mode::MASK, kind, parent);
+    let (bits, gid) = inherited(caller, asked, kind, parent);
     let (bits, nlink, length, rdev) = match &create.node {
         NewNode::Directory => (bits, 2, 0, 0),
         NewNode::Symlink { target } => {
@@ -153,6 +176,8 @@ fn new_inode<B: KvRead>(
         },
         btime: None,
         holes: false,
+        access_acl: false,
+        default_acl: false,
     }
 }
 
@@ -205,7 +230,7 @@ pub(super) fn link<B: KvRead>(
     if txn.tables().dentry(parent_ino, name)?.is_some() {
         return Err(Refusal::Exists.into());
     }
-    names::check_addition(&parent, caller)?;
+    names::check_addition(txn, (parent_ino, &parent), caller)?;
     check_linkable(&inode)?;
     let number = names::take_number(&mut parent)?;
     names::put_name(

@@ -52,7 +52,7 @@ pub(super) fn fallocate<B: KvRead>(
     inode.holes |= digging.holes;
     let next = next.unwrap_or(end);
     if asked.mode == FallocateMode::Zero && next == end && end > inode.length {
-        setattr::resize(txn, &mut inode, end)?;
+        setattr::resize(txn, asked.ino, &mut inode, end)?;
     }
     inode.mtime = txn.stamp();
     write::written(txn, caller, asked.ino, &mut inode)?;

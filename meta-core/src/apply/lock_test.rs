@@ -104,6 +104,7 @@ impl World {
             name: Name::new(name.as_bytes()).expect("a name"),
             mode: 0o644,
             node: NewNode::Regular,
+            masked: 0,
             existing: Existing::Refuse,
         };
         match self.ask(session, Operation::Create(create)) {

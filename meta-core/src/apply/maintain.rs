@@ -129,7 +129,7 @@ fn reap_rows<B: KvRead>(
         return Ok((rows, true));
     }
     if inode.kind == FileKind::Regular {
-        setattr::resize(txn, &mut inode, 0)?;
+        setattr::recount(txn, &mut inode, 0)?;
     }
     txn.delete(key::by_ino(volume, Table::Inode, ino));
     txn.delete(orphan);

@@ -8,9 +8,9 @@ use super::maintain;
 use crate::attr::Timestamp;
 use crate::changelog::{Record, RecordKind, SealedRecord};
 use crate::codec::Codec;
-use crate::command::{CreateMirror, LoadRows, MirrorStep};
+use crate::command::{CreateMirror, LoadRows, MirrorStep, Reads};
 use crate::digest::{Digest, row_hash};
-use crate::ids::{Level, Seq, VolumeId};
+use crate::ids::{Seq, VolumeId};
 use crate::key::{self, FIRST_LOCAL_TAG, Table};
 use crate::kv::{Family, KvRead, Overlay, Writes};
 use crate::limits::{
@@ -107,11 +107,11 @@ pub(crate) fn step<B: KvRead>(
     volume: VolumeId,
     head: Head,
     mirror: Mirror,
-    (step, reads): (&MirrorStep, Level),
+    (step, reads): (&MirrorStep, Reads),
 ) -> Result<(Writes, Token, Outcome), Fatal> {
     let before = head.token;
     let mut work = Work::new(pending, codec, volume, head, mirror);
-    work.reads = reads;
+    work.reads = Some(reads);
     match work.run(step) {
         Ok(()) => {
             let state = work.mirror.state;
@@ -157,8 +157,8 @@ pub(super) struct Work<'p, 'c, B> {
     volume: VolumeId,
     head: Head,
     mirror: Mirror,
-    /// The level up to which records are taken in.
-    reads: Level,
+    /// The levels up to which things are taken in; nothing where no records are.
+    reads: Option<Reads>,
 }
 
 impl<'p, 'c, B: KvRead> Work<'p, 'c, B> {
@@ -175,7 +175,7 @@ impl<'p, 'c, B: KvRead> Work<'p, 'c, B> {
             volume,
             head,
             mirror,
-            reads: LEVEL_UNSAID,
+            reads: None,
         }
     }
 
@@ -335,7 +335,9 @@ impl<'p, 'c, B: KvRead> Work<'p, 'c, B> {
             self.stop(StopReason::SnapshotDiffers, self.mirror.snapshot.seq);
             return Ok(());
         }
-        if Tables::new(&self.kv, self.volume).settings()?.level > self.reads {
+        let level = Tables::new(&self.kv, self.volume).settings()?.level;
+        let read = self.reads.and_then(|reads| reads.snapshots);
+        if read.is_some_and(|read| level > read) {
             self.stop(StopReason::UnknownLevel, self.mirror.snapshot.seq);
             return Ok(());
         }
@@ -387,6 +389,7 @@ impl<'p, 'c, B: KvRead> Work<'p, 'c, B> {
             return Ok(Verdict::Wrong(StopReason::UnreadableRecord));
         };
         let token = self.head.token;
+        let read = self.reads.map_or(LEVEL_UNSAID, |reads| reads.records);
         let wrong = [
             (
                 record.cluster != self.mirror.origin,
@@ -394,7 +397,7 @@ impl<'p, 'c, B: KvRead> Work<'p, 'c, B> {
             ),
             (record.volume != self.mirror.uuid, StopReason::WrongVolume),
             (record.epoch != token.epoch, StopReason::WrongEpoch),
-            (record.level > self.reads, StopReason::UnknownLevel),
+            (record.level > read, StopReason::UnknownLevel),
         ];
         if let Some((_, reason)) = wrong.into_iter().find(|(is_wrong, _)| *is_wrong) {
             return Ok(Verdict::Wrong(reason));

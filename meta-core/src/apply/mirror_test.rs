@@ -1,9 +1,10 @@
+use crate::acl;
 use crate::attr::{Caller, Timestamp};
 use crate::changelog::{Record, SealedRecord};
 use crate::codec::Codec as _;
 use crate::command::{
     Command, CommandBody, Create, CreateMirror, CreateVolume, Existing, LoadRows, MirrorStep,
-    NewNode, Operation, Request,
+    NewNode, Operation, Request, XattrMode,
 };
 use crate::ids::{Epoch, Ino, Level, Seq, SessionId, SlotIndex, Uuid, VolumeId};
 use crate::key::{self, FIRST_LOCAL_TAG};
@@ -11,6 +12,8 @@ use crate::kv::{Family, KvRead as _, MemKv, Overlay};
 use crate::limits::LEVEL_MAX;
 use crate::name::Name;
 use crate::outcome::{Fatal, MirrorState, Outcome, Refusal, Reply, StopReason, Success, Token};
+use crate::query::{Query, QueryBody};
+use crate::tables::Tables;
 use crate::testing::ListCodec;
 use crate::{check, machine, read};
 use std::sync::Arc;
@@ -37,7 +40,7 @@ impl Side {
             volume: VolumeId::CLUSTER,
             clock: 0,
             sequence: 0,
-            read_level: Level(0),
+            read_level: LEVEL_MAX,
         };
         side.run(CommandBody::InitCluster { cluster });
         side
@@ -125,6 +128,7 @@ impl Side {
             name: Name::new(name).expect("a valid name"),
             mode: 0o644,
             node: NewNode::Regular,
+            masked: 0,
             existing: Existing::Refuse,
         }));
     }
@@ -235,10 +239,10 @@ fn a_mirror_loads_a_snapshot_and_follows_the_records_after_it() {
     let mut mirror = Side::mirror(&codec);
     let asked = read::answer(
         &mirror.kv,
-        &crate::query::Query {
+        &Query {
             volume: mirror.volume,
             caller: Caller::root(),
-            body: crate::query::QueryBody::StatVolume,
+            body: QueryBody::StatVolume,
         },
     );
     assert!(matches!(
@@ -258,6 +262,67 @@ fn a_mirror_loads_a_snapshot_and_follows_the_records_after_it() {
     assert_eq!(mirror.head().digest, origin.head().digest);
     assert_eq!(mirror.records(from), origin.records(from));
     for side in [&origin, &mirror] {
+        let broken = check::check(&side.kv, side.volume).expect("a sound store");
+        assert_eq!(broken, Vec::<String>::new());
+    }
+}
+
+/// The ACL of a file that one user may read, and with it the right to.
+#[test]
+fn a_mirror_has_the_acls_too() {
+    let codec = Arc::new(ListCodec::default());
+    let mut origin = Side::origin(&codec);
+    origin.done(CommandBody::RaiseLevel { level: acl::LEVEL });
+    ["a", "b"].iter().for_each(|name| origin.create(name));
+    let acl = |user: u32| {
+        let entries = [(1, 6, 0), (2, 4, user), (4, 0, 0), (16, 4, 0), (32, 0, 0)];
+        let mut value = 2_u32.to_le_bytes().to_vec();
+        for (tag, granted, id) in entries {
+            value.extend(u16::to_le_bytes(tag));
+            value.extend(u16::to_le_bytes(granted));
+            value.extend(u32::to_le_bytes(id));
+        }
+        value
+    };
+    let inos = ["a", "b"].map(|name| {
+        let name = Name::new(name).expect("a valid name");
+        let tables = Tables::new(&origin.kv, origin.volume);
+        let dentry = tables.dentry(Ino::ROOT, &name).expect("a sound store");
+        dentry.expect("a name").ino
+    });
+    let set = |ino| Operation::SetXattr {
+        ino,
+        name: acl::ACCESS.to_vec(),
+        value: acl(1001),
+        mode: XattrMode::Set,
+    };
+    // One before the snapshot, one in a record behind it.
+    origin.operation(set(inos[0]));
+    let mut mirror = Side::mirror(&codec);
+    assert_eq!(
+        load(&origin.kv, origin.volume, &mut mirror, 2),
+        MirrorState::Following
+    );
+    let from = mirror.head().token.seq.0 + 1;
+    origin.operation(set(inos[1]));
+    mirror.step(MirrorStep::Apply(origin.records(from)));
+    assert_eq!(mirror.rows(), origin.rows());
+    for side in [&origin, &mirror] {
+        for (ino, uid) in [(inos[0], 1001), (inos[1], 1001), (inos[1], 1002)] {
+            let caller = Caller {
+                uid,
+                gid: 9,
+                groups: Vec::new(),
+            };
+            let (read, write) = (true, false);
+            let asked = Query {
+                volume: side.volume,
+                caller,
+                body: QueryBody::Open { ino, read, write },
+            };
+            let answer = read::answer(&side.kv, &asked);
+            assert_eq!(answer.is_ok(), uid == 1001, "{ino} by {uid}: {answer:?}");
+        }
         let broken = check::check(&side.kv, side.volume).expect("a sound store");
         assert_eq!(broken, Vec::<String>::new());
     }
@@ -343,7 +408,7 @@ fn what_the_leader_says_decides_which_levels_are_taken_in() {
         };
         let state = copy.step(MirrorStep::Apply(records.clone()));
         assert_eq!(state, expected, "{read_level:?}");
-        // So it is with a snapshot of that level.
+        // So it is with a snapshot of that level, at which earlier builds do not look.
         let mut anew = Side::mirror(&mirror.codec);
         anew.read_level = read_level;
         let state = load(&origin.kv, origin.volume, &mut anew, 3);
@@ -426,12 +491,12 @@ fn what_was_stopped_while_it_loaded_is_never_read() {
     let origin = Side::origin(&codec);
     let mut mirror = Side::mirror(&codec);
     let refused = |mirror: &Side| {
-        let query = |body| crate::query::Query {
+        let query = |body| Query {
             volume: mirror.volume,
             caller: Caller::root(),
             body,
         };
-        let root = query(crate::query::QueryBody::GetAttr { ino: Ino::ROOT });
+        let root = query(QueryBody::GetAttr { ino: Ino::ROOT });
         let asked = read::answer(&mirror.kv, &root);
         matches!(
             asked,
@@ -463,10 +528,10 @@ fn what_was_stopped_while_it_loaded_is_never_read() {
     // Who looks at all volumes passes it by.
     let listed = read::answer(
         &mirror.kv,
-        &crate::query::Query {
+        &Query {
             volume: VolumeId::CLUSTER,
             caller: Caller::root(),
-            body: crate::query::QueryBody::Volumes {
+            body: QueryBody::Volumes {
                 after: VolumeId::CLUSTER,
                 count_max: 10,
             },
@@ -607,10 +672,10 @@ fn an_origin_knows_the_mirrors_that_it_was_told_of() {
     origin.done(note("tokyo", b"{}"));
     origin.done(note("paris", b"{1}"));
     origin.done(note("tokyo", b"{2}"));
-    let query = crate::query::Query {
+    let query = Query {
         volume: origin.volume,
         caller: Caller::root(),
-        body: crate::query::QueryBody::Followers,
+        body: QueryBody::Followers,
     };
     let (_, answer) = read::answer(&origin.kv, &query).expect("a sound store");
     let known = vec![

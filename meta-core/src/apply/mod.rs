@@ -1,5 +1,6 @@
 //! What each command does. One file per family of operations; all checks are here.
 
+mod acl;
 mod create;
 pub(crate) mod fallocate;
 mod lock;
@@ -13,6 +14,7 @@ pub(crate) mod restore;
 mod session;
 mod setattr;
 mod task;
+pub(crate) mod trash;
 pub(crate) mod volume;
 mod write;
 pub(crate) mod xattr;
@@ -41,9 +43,13 @@ pub(crate) fn operation<B: KvRead>(txn: &mut Txn<'_, B>, request: &Request) -> D
         Operation::Link { ino, parent, name } => create::link(txn, caller, *ino, *parent, name),
         Operation::Unlink { parent, name } => remove::unlink(txn, caller, *parent, name),
         Operation::Rmdir { parent, name } => remove::rmdir(txn, caller, *parent, name),
-        Operation::RemoveEntries { parent, names } => {
-            remove::remove_entries(txn, caller, *parent, names)
-        }
+        Operation::RemoveEntries {
+            parent,
+            names,
+            skip_trash,
+        } => remove::remove_entries(txn, caller, *parent, names, *skip_trash),
+        Operation::Restore { parent, files } => trash::restore(txn, caller, *parent, files),
+        Operation::EmptyTrash { inos } => trash::empty(txn, caller, inos),
         Operation::Rename {
             parent,
             name,
@@ -110,6 +116,11 @@ pub(crate) fn maintain<B: KvRead>(
         CommandBody::ExpireSessions { sessions } => session::close(txn, cluster, sessions),
         CommandBody::Reap { ino, rows_max } => maintain::reap(txn, *ino, *rows_max),
         CommandBody::ReapFiles { inos, rows_max } => maintain::reap_files(txn, inos, *rows_max),
+        CommandBody::PurgeTrash { before, files_max } => trash::purge(txn, *before, *files_max),
+        CommandBody::SetOptions {
+            caller,
+            trash_seconds,
+        } => trash::set_options(txn, caller, *trash_seconds),
         CommandBody::Trim { ino, rows_max } => maintain::trim(txn, *ino, *rows_max),
         CommandBody::TrimChangelog { keep_from } => maintain::trim_changelog(txn, head, *keep_from),
         CommandBody::RaiseLevel { level } => volume::raise_level(txn, *level),

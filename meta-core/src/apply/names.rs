@@ -1,6 +1,7 @@
 //! Names come and go in pairs of rows: by name and by number, and a file knows where its names
 //! are. Every change of a directory goes through here.
 
+use super::trash::{self, Last};
 use crate::access::{self, EXECUTE, WRITE};
 use crate::attr::{Caller, FileKind};
 use crate::ids::{DentryNumber, Ino};
@@ -20,7 +21,7 @@ pub(super) fn searchable<B: KvRead>(
     ino: Ino,
 ) -> Result<Inode, Stop> {
     let directory = txn.tables().directory(ino)?;
-    access::check(&directory, caller, EXECUTE)?;
+    access::check(&txn.tables(), (ino, &directory), caller, EXECUTE)?;
     if directory.nlink == 0 {
         Err(Refusal::NotFound.into())
     } else {
@@ -29,8 +30,12 @@ pub(super) fn searchable<B: KvRead>(
 }
 
 /// Whether the caller may add a name.
-pub(super) fn check_addition(directory: &Inode, caller: &Caller) -> Result<(), Refusal> {
-    access::check(directory, caller, WRITE | EXECUTE)
+pub(super) fn check_addition<B: KvRead>(
+    txn: &Txn<'_, B>,
+    directory: (Ino, &Inode),
+    caller: &Caller,
+) -> Result<(), Stop> {
+    access::check(&txn.tables(), directory, caller, WRITE | EXECUTE)
 }
 
 /// Gives the next number of a directory away.
@@ -126,11 +131,12 @@ pub(super) fn touch<B: KvRead>(txn: &Txn<'_, B>, directory: &mut Inode) {
     directory.ctime = txn.stamp();
 }
 
-/// One name of `inode` went: without any left it becomes an orphan.
+/// A name of a file went: without any left, the file goes into the trash or becomes an orphan.
 pub(super) fn drop_link<B: KvRead>(
     txn: &mut Txn<'_, B>,
-    ino: Ino,
-    inode: &mut Inode,
+    (ino, inode): (Ino, &mut Inode),
+    place: (Ino, &Name),
+    last: Last,
 ) -> Result<(), Fatal> {
     inode.nlink = match inode.kind {
         FileKind::Directory => 0,
@@ -141,11 +147,18 @@ pub(super) fn drop_link<B: KvRead>(
             .ok_or(Fatal::Invariant("a name of a file with none"))?,
     };
     inode.ctime = txn.stamp();
-    if inode.nlink == 0 {
-        txn.mark(Key::new(txn.volume(), Table::Orphan).u64(ino.0).done());
-        txn.counters().orphans += 1;
+    match last {
+        _ if inode.nlink > 0 => {}
+        Last::IsKept { by } => trash::enter(txn, (ino, inode), place, by)?,
+        Last::Dies => orphan(txn, ino),
     }
     Ok(())
+}
+
+/// A file without names is deleted as soon as nobody holds it.
+pub(super) fn orphan<B: KvRead>(txn: &mut Txn<'_, B>, ino: Ino) {
+    txn.mark(Key::new(txn.volume(), Table::Orphan).u64(ino.0).done());
+    txn.counters().orphans += 1;
 }
 
 /// Counts a directory that left `directory`.

@@ -1,7 +1,8 @@
 //! Names that go.
 
+use super::trash::{self, Last};
 use super::{Done, names};
-use crate::access;
+use crate::access::{self, EXECUTE, WRITE};
 use crate::attr::Caller;
 use crate::ids::Ino;
 use crate::key::{self, Table};
@@ -19,6 +20,15 @@ enum Wanted {
     File,
     Directory,
     Either,
+}
+
+/// How a name is removed.
+#[derive(Clone, Copy)]
+struct How {
+    wanted: Wanted,
+    last: Last,
+    /// Whether the caller may change the directory. Found out once for all names: its ACL may be long.
+    allowed: Result<(), Refusal>,
 }
 
 /// Removes a name of anything but a directory.
@@ -49,7 +59,12 @@ fn remove_one<B: KvRead>(
     wanted: Wanted,
 ) -> Done {
     let mut parent = names::searchable(txn, caller, parent_ino)?;
-    let (ino, nlink) = remove(txn, caller, (parent_ino, &mut parent), name, wanted)?;
+    let how = How {
+        wanted,
+        last: Last::of(txn, caller)?,
+        allowed: may_change(txn, (parent_ino, &parent), caller)?,
+    };
+    let (ino, nlink) = remove(txn, caller, (parent_ino, &mut parent), name, how)?;
     names::touch(txn, &mut parent);
     txn.put_inode(parent_ino, &parent);
     Ok(Success::Removed { ino, nlink })
@@ -62,17 +77,30 @@ pub(super) fn remove_entries<B: KvRead>(
     caller: &Caller,
     parent_ino: Ino,
     names: &[Name],
+    skip_trash: bool,
 ) -> Done {
     if names.is_empty() || names.len() > REMOVE_ENTRIES_MAX {
         return Err(Refusal::InvalidArgument.into());
     }
+    if skip_trash && !caller.is_root() {
+        return Err(Refusal::NotPermitted.into());
+    }
+    let last = match skip_trash {
+        true => Last::Dies,
+        false => Last::of(txn, caller)?,
+    };
     let mut parent = names::searchable(txn, caller, parent_ino)?;
-    prefetch(txn, parent_ino, names)?;
+    prefetch(txn, parent_ino, names, last)?;
+    let how = How {
+        wanted: Wanted::Either,
+        last,
+        allowed: may_change(txn, (parent_ino, &parent), caller)?,
+    };
     let before = parent.length;
     let mut removals = Vec::with_capacity(names.len());
     for name in names {
         let directory = (parent_ino, &mut parent);
-        removals.push(match remove(txn, caller, directory, name, Wanted::Either) {
+        removals.push(match remove(txn, caller, directory, name, how) {
             Ok((_, nlink)) => Removal::Removed { nlink },
             Err(Stop::Refused(refusal)) => Removal::Refused(refusal),
             Err(Stop::Fatal(fatal)) => return Err(fatal.into()),
@@ -85,8 +113,26 @@ pub(super) fn remove_entries<B: KvRead>(
     Ok(Success::RemovedEntries(removals))
 }
 
+/// Whether the caller may change a directory: refused is only who removes a name that is there.
+fn may_change<B: KvRead>(
+    txn: &Txn<'_, B>,
+    directory: (Ino, &Inode),
+    caller: &Caller,
+) -> Result<Result<(), Refusal>, Fatal> {
+    match access::check(&txn.tables(), directory, caller, WRITE | EXECUTE) {
+        Ok(()) => Ok(Ok(())),
+        Err(Stop::Refused(refusal)) => Ok(Err(refusal)),
+        Err(Stop::Fatal(fatal)) => Err(fatal),
+    }
+}
+
 /// Tells the store all that the removal of many names reads and writes.
-fn prefetch<B: KvRead>(txn: &Txn<'_, B>, parent: Ino, names: &[Name]) -> Result<(), Fatal> {
+fn prefetch<B: KvRead>(
+    txn: &Txn<'_, B>,
+    parent: Ino,
+    names: &[Name],
+    last: Last,
+) -> Result<(), Fatal> {
     let volume = txn.volume();
     let dentries = names.iter().map(|name| key::dentry(volume, parent, name));
     txn.prefetch(dentries.collect())?;
@@ -95,7 +141,13 @@ fn prefetch<B: KvRead>(txn: &Txn<'_, B>, parent: Ino, names: &[Name]) -> Result<
         if let Some(dentry) = txn.tables().dentry(parent, name)? {
             keys.push(key::number(volume, parent, dentry.number));
             keys.push(key::by_ino(volume, Table::Inode, dentry.ino));
-            keys.push(key::by_ino(volume, Table::Orphan, dentry.ino));
+            match last {
+                Last::Dies => keys.push(key::by_ino(volume, Table::Orphan, dentry.ino)),
+                Last::IsKept { by } => {
+                    let row = trash::row(txn, dentry.kind, (parent, name), by);
+                    keys.extend(trash::keys(txn, dentry.ino, &row));
+                }
+            }
         }
     }
     txn.prefetch(keys)
@@ -108,15 +160,16 @@ fn remove<B: KvRead>(
     caller: &Caller,
     (parent_ino, parent): (Ino, &mut Inode),
     name: &Name,
-    wanted: Wanted,
+    how: How,
 ) -> Result<(Ino, u32), Stop> {
     let dentry = txn
         .tables()
         .dentry(parent_ino, name)?
         .ok_or(Refusal::NotFound)?;
     let mut inode = txn.tables().inode_of(&dentry)?;
-    access::check_removal(parent, &inode, caller)?;
-    check_kind(&inode, wanted)?;
+    how.allowed?;
+    access::check_sticky(parent, &inode, caller)?;
+    check_kind(&inode, how.wanted)?;
     names::delete_name(txn, parent_ino, name);
     names::delete_number(txn, parent_ino, dentry.number);
     if inode.is_directory() {
@@ -124,7 +177,8 @@ fn remove<B: KvRead>(
     } else {
         names::detach(txn, dentry.ino, &mut inode, parent_ino, dentry.number)?;
     }
-    names::drop_link(txn, dentry.ino, &mut inode)?;
+    let place = (parent_ino, name);
+    names::drop_link(txn, (dentry.ino, &mut inode), place, how.last)?;
     txn.put_inode(dentry.ino, &inode);
     names::lose_entry(parent)?;
     Ok((dentry.ino, inode.nlink))

@@ -1,5 +1,6 @@
 //! Names that move.
 
+use super::trash::Last;
 use super::{Done, create, names};
 use crate::access::{self, WRITE};
 use crate::attr::{Caller, FileKind};
@@ -51,13 +52,13 @@ pub(super) fn rename<B: KvRead>(
     }
     let leaving = Leaving {
         caller,
-        directory: &old_parent,
+        directory: (from.parent, &old_parent),
         moves: from.parent != to.parent,
     };
-    leaving.check(&txn.tables().inode_of(&source)?)?;
+    leaving.check(txn, &source)?;
     match target {
         None => {
-            names::check_addition(&new_parent, caller)?;
+            names::check_addition(txn, (to.parent, &new_parent), caller)?;
             move_name(txn, from, to, source)
         }
         Some(target) => {
@@ -65,15 +66,16 @@ pub(super) fn rename<B: KvRead>(
             let moves = exchange && leaving.moves;
             Leaving {
                 caller,
-                directory: &new_parent,
+                directory: (to.parent, &new_parent),
                 moves,
             }
-            .check(&inode)?;
+            .check(txn, &target)?;
             if exchange {
                 swap(txn, from, to, source, target)
             } else {
                 check_replace(&source, &inode)?;
-                replace(txn, from, to, source, target)
+                let last = Last::of(txn, caller)?;
+                replace(txn, from, to, (source, target), last)
             }
         }
     }
@@ -82,17 +84,19 @@ pub(super) fn rename<B: KvRead>(
 /// A name about to leave its directory.
 struct Leaving<'a> {
     caller: &'a Caller,
-    directory: &'a Inode,
+    directory: (Ino, &'a Inode),
     /// Whether it goes to another directory.
     moves: bool,
 }
 
 impl Leaving<'_> {
-    fn check(&self, file: &Inode) -> Result<(), Refusal> {
-        access::check_removal(self.directory, file, self.caller)?;
+    fn check<B: KvRead>(&self, txn: &Txn<'_, B>, name: &Dentry) -> Result<(), Stop> {
+        let tables = txn.tables();
+        let file = tables.inode_of(name)?;
+        access::check_removal(&tables, self.directory, &file, self.caller)?;
         if self.moves && file.is_directory() {
             // Its ".." changes.
-            access::check(file, self.caller, WRITE)?;
+            access::check(&tables, (name.ino, &file), self.caller, WRITE)?;
         }
         Ok(())
     }
@@ -187,8 +191,8 @@ fn replace<B: KvRead>(
     txn: &mut Txn<'_, B>,
     from: Place<'_>,
     to: Place<'_>,
-    source: Dentry,
-    target: Dentry,
+    (source, target): (Dentry, Dentry),
+    last: Last,
 ) -> Done {
     let mut loser = txn.tables().inode_of(&target)?;
     if loser.is_directory() {
@@ -198,7 +202,8 @@ fn replace<B: KvRead>(
     } else {
         names::detach(txn, target.ino, &mut loser, to.parent, target.number)?;
     }
-    names::drop_link(txn, target.ino, &mut loser)?;
+    let lost = (target.ino, &mut loser);
+    names::drop_link(txn, lost, (to.parent, to.name), last)?;
     txn.put_inode(target.ino, &loser);
     settle(txn, from, to, source, target.number, true)?;
     let replaced = Some((target.ino, loser.nlink));

@@ -1,7 +1,7 @@
 //! Changes of attributes, the length among them. The rules are those of Linux's
 //! `setattr_prepare`, which POSIX leaves room for.
 
-use super::{Done, maintain, xattr};
+use super::{Done, acl, maintain, trash, xattr};
 use crate::access::{self, WRITE};
 use crate::attr::{Caller, FileKind, Timestamp, mode};
 use crate::command::{SetAttr, SetTime};
@@ -11,12 +11,13 @@ use crate::kv::KvRead;
 use crate::limits::{CHUNK_BYTES, CUTS_MAX, FILE_BYTES_MAX, MAINTENANCE_ROWS_MAX};
 use crate::outcome::{Fatal, Refusal, Stop, Success};
 use crate::row::{Cut, Inode};
+use crate::tables::Tables;
 use crate::txn::Txn;
 
 /// Changes attributes.
 pub(super) fn set_attr<B: KvRead>(txn: &mut Txn<'_, B>, caller: &Caller, change: &SetAttr) -> Done {
     let before = txn.tables().inode(change.ino)?;
-    check(&before, caller, change)?;
+    check(&txn.tables(), &before, caller, change)?;
     let mut change = change.clone();
     if change.grow_only && change.length.is_some_and(|length| length <= before.length) {
         change.length = None;
@@ -35,6 +36,7 @@ pub(super) fn set_attr<B: KvRead>(txn: &mut Txn<'_, B>, caller: &Caller, change:
     }
     set_owner(&mut inode, change);
     set_mode(&mut inode, caller, change);
+    acl::follow_mode(txn, change.ino, &before, &inode)?;
     let stamp = txn.stamp();
     let time = |time: SetTime| match time {
         SetTime::Now => stamp,
@@ -58,17 +60,28 @@ pub(super) fn set_attr<B: KvRead>(txn: &mut Txn<'_, B>, caller: &Caller, change:
     Ok(Success::Attr(inode.attr(change.ino)))
 }
 
-fn check(inode: &Inode, caller: &Caller, change: &SetAttr) -> Result<(), Stop> {
+fn check<K: KvRead>(
+    tables: &Tables<'_, K>,
+    inode: &Inode,
+    caller: &Caller,
+    change: &SetAttr,
+) -> Result<(), Stop> {
     check_owner(inode, caller, change)?;
     if change.mode.is_some() && !access::owns(inode, caller) {
         return Err(Refusal::NotPermitted.into());
     }
-    check_times(inode, caller, change)?;
+    check_times(tables, inode, caller, change)?;
     if change.drop_privilege_bits && !change.by_handle && !access::owns(inode, caller) {
-        access::check(inode, caller, WRITE)?;
+        access::check(tables, (change.ino, inode), caller, WRITE)?;
     }
     if let Some(length) = change.length {
-        check_length(inode, caller, length, change.by_handle)?;
+        check_sized(inode.kind)?;
+        if !change.by_handle {
+            access::check(tables, (change.ino, inode), caller, WRITE)?;
+        }
+        if length > FILE_BYTES_MAX {
+            return Err(Refusal::FileTooLarge.into());
+        }
     }
     Ok(())
 }
@@ -88,47 +101,40 @@ fn check_owner(inode: &Inode, caller: &Caller, change: &SetAttr) -> Result<(), R
     Ok(())
 }
 
-fn check_times(inode: &Inode, caller: &Caller, change: &SetAttr) -> Result<(), Refusal> {
+fn check_times<K: KvRead>(
+    tables: &Tables<'_, K>,
+    inode: &Inode,
+    caller: &Caller,
+    change: &SetAttr,
+) -> Result<(), Stop> {
     let times: Vec<SetTime> = change.atime.into_iter().chain(change.mtime).collect();
     let valid = |time: &SetTime| match time {
         SetTime::Now => true,
         SetTime::At(at) => at.is_valid(),
     };
     if !times.iter().all(valid) {
-        return Err(Refusal::InvalidArgument);
+        return Err(Refusal::InvalidArgument.into());
     }
     if times.is_empty() || access::owns(inode, caller) {
         return Ok(());
     }
     // Linux lets those who may write touch a file: both times, to now.
     if times == [SetTime::Now, SetTime::Now] {
-        return access::check(inode, caller, WRITE);
+        return access::check(tables, (change.ino, inode), caller, WRITE);
     }
-    Err(Refusal::NotPermitted)
+    Err(Refusal::NotPermitted.into())
 }
 
-fn check_length(
-    inode: &Inode,
-    caller: &Caller,
-    length: u64,
-    by_handle: bool,
-) -> Result<(), Refusal> {
-    match inode.kind {
-        FileKind::Regular => {}
-        FileKind::Directory => return Err(Refusal::IsDirectory),
+/// Whether files of a kind have a length that is set.
+fn check_sized(kind: FileKind) -> Result<(), Refusal> {
+    match kind {
+        FileKind::Regular => Ok(()),
+        FileKind::Directory => Err(Refusal::IsDirectory),
         FileKind::Symlink
         | FileKind::Fifo
         | FileKind::Socket
         | FileKind::CharDevice
-        | FileKind::BlockDevice => return Err(Refusal::InvalidArgument),
-    }
-    if !by_handle {
-        access::check(inode, caller, WRITE)?;
-    }
-    if length > FILE_BYTES_MAX {
-        Err(Refusal::FileTooLarge)
-    } else {
-        Ok(())
+        | FileKind::BlockDevice => Err(Refusal::InvalidArgument),
     }
 }
 
@@ -166,7 +172,7 @@ fn set_length<B: KvRead>(
     if length < inode.length {
         cut(txn, ino, inode, length)?;
     }
-    resize(txn, inode, length)?;
+    resize(txn, ino, inode, length)?;
     inode.mtime = txn.stamp();
     inode.ctime = txn.stamp();
     Ok(())
@@ -227,9 +233,26 @@ pub(super) fn take_order(inode: &mut Inode) -> Result<SliceOrder, Fatal> {
     Ok(SliceOrder(order))
 }
 
+/// Sets the length, and counts the bytes.
+pub(super) fn resize<B: KvRead>(
+    txn: &mut Txn<'_, B>,
+    ino: Ino,
+    inode: &mut Inode,
+    length: u64,
+) -> Result<(), Stop> {
+    let from = inode.length;
+    // It refuses what cannot be counted, of which the trash has no more than the volume.
+    recount(txn, inode, length)?;
+    if inode.nlink == 0 {
+        // Who has it open may go on writing to what is in the trash.
+        trash::resized(txn, ino, from, length)?;
+    }
+    Ok(())
+}
+
 /// Sets the length, and counts the volume's bytes. Sparse files may be long and many: what cannot
 /// be counted any more is refused as if the volume were full.
-pub(super) fn resize<B: KvRead>(
+pub(super) fn recount<B: KvRead>(
     txn: &mut Txn<'_, B>,
     inode: &mut Inode,
     length: u64,

@@ -159,6 +159,8 @@ fn fill<B: KvRead>(txn: &mut Txn<'_, B>, create: &CreateVolume, cluster: &Cluste
         next: DentryNumber::FIRST.0,
         btime: None,
         holes: false,
+        access_acl: false,
+        default_acl: false,
     };
     txn.put_inode(Ino::ROOT, &root);
     let counters = txn.counters();

@@ -41,7 +41,7 @@ pub(super) fn commit<B: KvRead>(
             &row,
         );
     }
-    setattr::resize(txn, &mut inode, length)?;
+    setattr::resize(txn, commit.ino, &mut inode, length)?;
     inode.mtime = mtime;
     written(txn, caller, commit.ino, &mut inode)?;
     Ok(Success::Attr(inode.attr(commit.ino)))
@@ -63,7 +63,7 @@ pub(super) fn append<B: KvRead>(
         let order = setattr::take_order(&mut inode)?;
         end = place(txn, append.ino, slice, order, end)?;
     }
-    setattr::resize(txn, &mut inode, end)?;
+    setattr::resize(txn, append.ino, &mut inode, end)?;
     inode.mtime = txn.stamp();
     written(txn, caller, append.ino, &mut inode)?;
     Ok(Success::Appended {

@@ -1,7 +1,8 @@
 //! Extended attributes.
 
-use super::Done;
+use super::{Done, acl};
 use crate::access::{self, READ, WRITE};
+use crate::acl::{Acl, AclKind};
 use crate::attr::{Attr, Caller, FileKind, mode};
 use crate::command::XattrMode;
 use crate::ids::Ino;
@@ -28,6 +29,8 @@ pub(crate) enum Namespace {
     Trusted,
     /// For security modules: everybody reads.
     Security,
+    /// For ACLs: everybody reads, the owner writes.
+    Acl(AclKind),
 }
 
 impl Namespace {
@@ -48,35 +51,51 @@ impl Namespace {
         match found {
             Some((prefix, _)) if prefix.len() == name.len() => Err(Refusal::InvalidArgument),
             Some((_, space)) => Ok(*space),
-            // POSIX ACLs come as attributes of the namespace "system": not in this version.
-            None => Err(Refusal::NotSupported),
+            // Of the namespace "system" there is nothing else.
+            None => AclKind::of(name)
+                .map(Self::Acl)
+                .ok_or(Refusal::NotSupported),
         }
     }
 
     /// Whether the caller may read it.
-    pub(crate) fn check_read(self, file: &Attr, caller: &Caller) -> Result<(), Refusal> {
+    pub(crate) fn check_read(
+        self,
+        file: &Attr,
+        acl: Option<&Acl>,
+        caller: &Caller,
+    ) -> Result<(), Refusal> {
         match self {
             Self::User => {
                 check_carrier(file.kind).map_err(|_| Refusal::NoAttribute)?;
-                access::check_attr(file, caller, READ)
+                access::check_attr(file, acl, caller, READ)
             }
             Self::Trusted if !caller.is_root() => Err(Refusal::NoAttribute),
-            Self::Trusted | Self::Security => Ok(()),
+            Self::Acl(_) if file.kind == FileKind::Symlink => Err(Refusal::NotSupported),
+            Self::Trusted | Self::Security | Self::Acl(_) => Ok(()),
         }
     }
 
-    fn check_write(self, inode: &Inode, caller: &Caller) -> Result<(), Refusal> {
+    fn check_write<K: KvRead>(
+        self,
+        tables: &Tables<'_, K>,
+        (ino, inode): (Ino, &Inode),
+        caller: &Caller,
+    ) -> Result<(), Stop> {
         match self {
             Self::User => {
                 check_carrier(inode.kind)?;
                 let sticky = inode.is_directory() && inode.mode & mode::STICKY != 0;
                 if sticky && !access::owns(inode, caller) {
-                    return Err(Refusal::NotPermitted);
+                    return Err(Refusal::NotPermitted.into());
                 }
-                access::check(inode, caller, WRITE)
+                access::check(tables, (ino, inode), caller, WRITE)
             }
-            Self::Trusted | Self::Security if !caller.is_root() => Err(Refusal::NotPermitted),
-            Self::Trusted | Self::Security => Ok(()),
+            Self::Trusted | Self::Security if !caller.is_root() => {
+                Err(Refusal::NotPermitted.into())
+            }
+            // What is not here for an ACL is in `acl`.
+            Self::Trusted | Self::Security | Self::Acl(_) => Ok(()),
         }
     }
 }
@@ -103,8 +122,11 @@ pub(super) fn set<B: KvRead>(
     mode: XattrMode,
 ) -> Done {
     let space = Namespace::of(name)?;
+    if let Namespace::Acl(kind) = space {
+        return acl::set(txn, caller, ino, kind, value);
+    }
     let mut inode = txn.tables().inode(ino)?;
-    space.check_write(&inode, caller)?;
+    space.check_write(&txn.tables(), (ino, &inode), caller)?;
     if value.len() > XATTR_VALUE_BYTES_MAX {
         return Err(Refusal::AttributeTooLarge.into());
     }
@@ -123,7 +145,7 @@ pub(super) fn set<B: KvRead>(
 }
 
 /// Whether a file's attributes stay within their bounds with one more, or another value of one.
-fn check_room<K: KvRead + ?Sized>(
+pub(super) fn check_room<K: KvRead + ?Sized>(
     tables: &Tables<'_, K>,
     ino: Ino,
     name: &[u8],
@@ -163,13 +185,16 @@ pub(super) fn remove<B: KvRead>(
     name: &[u8],
 ) -> Done {
     let space = Namespace::of(name)?;
+    if let Namespace::Acl(kind) = space {
+        return acl::set(txn, caller, ino, kind, &[]);
+    }
     let mut inode = txn.tables().inode(ino)?;
     if name == CAPABILITY {
         // The kernel takes it away in the name of whoever writes, and asks itself who may do so
         // on purpose.
-        access::check(&inode, caller, WRITE)?;
+        access::check(&txn.tables(), (ino, &inode), caller, WRITE)?;
     } else {
-        space.check_write(&inode, caller)?;
+        space.check_write(&txn.tables(), (ino, &inode), caller)?;
     }
     let key = key::xattr(txn.volume(), ino, name);
     if txn.tables().row::<Blob>(&key)?.is_none() {

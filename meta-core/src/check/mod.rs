@@ -3,17 +3,23 @@
 //! Memory is proportional to the number of files and names: this is for tests, and for a whole
 //! check on request, not for the path of a request.
 
+mod acls;
 mod files;
 mod locks;
 mod names;
+mod trash;
 
+use crate::acl::AclKind;
 use crate::changelog::SealedRecord;
 use crate::digest::{Digest, row_hash};
 use crate::ids::{Ino, VolumeId};
-use crate::key::{self, FIRST_LOCAL_TAG, Ids, Table};
+use crate::key::{self, FIRST_LOCAL_TAG, Ids, TRASH_BY_FILE, TRASH_TOTALS, Table};
 use crate::kv::{Family, KvRead};
 use crate::outcome::{Fatal, hex};
-use crate::row::{Counters, Cut, Dentry, Head, Hole, Inode, Named, PendingDelete, Row, SliceRow};
+use crate::row::{
+    Blob, Counters, Cut, Dentry, Head, Hole, Inode, Named, PendingDelete, Row, SliceRow,
+};
+use crate::row::{TrashTotals, Trashed};
 use crate::tables::{Tables, last_id};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -32,6 +38,8 @@ pub fn check<K: KvRead>(view: &K, volume: VolumeId) -> Result<Vec<String>, Fatal
     rows.check_digests(&head, &mut found);
     names::check(&rows, &mut found);
     files::check(&rows, &tables.counters()?, &mut found);
+    acls::check(&rows, &mut found);
+    trash::check(&rows, volume, &mut found);
     locks::check(tables, &mut found)?;
     check_changelog(tables, &head, &mut found)?;
     Ok(found.0)
@@ -69,7 +77,13 @@ struct Rows {
     /// Files that have a row in a table of one kind of file.
     targets: BTreeSet<Ino>,
     xattrs: BTreeSet<Ino>,
+    /// By file and name.
+    acls: BTreeMap<(Ino, Vec<u8>), Vec<u8>>,
     pending: BTreeMap<u64, PendingDelete>,
+    trash: BTreeMap<Ino, Trashed>,
+    /// Whole keys.
+    trash_marks: BTreeSet<Vec<u8>>,
+    trash_totals: TrashTotals,
     digests: BTreeMap<u8, Digest>,
 }
 
@@ -99,6 +113,9 @@ impl Rows {
     fn take(&mut self, table: u8, key: &[u8], ids: &[u8], bytes: &[u8]) -> Result<(), Fatal> {
         let short = Fatal::Invariant("a key is too short");
         let mut ids = Ids(ids);
+        if table == Table::Trash as u8 {
+            return self.take_trash(key, ids, bytes);
+        }
         let first = ids.u64().map(Ino);
         match (table, first) {
             (tag, Some(ino)) if tag == Table::Inode as u8 => {
@@ -142,12 +159,31 @@ impl Rows {
             }
             (tag, Some(ino)) if tag == Table::Xattr as u8 => {
                 self.xattrs.insert(ino);
+                if AclKind::of(ids.0).is_some() {
+                    let Blob(value) = Blob::decode(key, bytes)?;
+                    self.acls.insert((ino, ids.0.to_vec()), value);
+                }
             }
             (tag, Some(id)) if tag == Table::PendingDelete as u8 => {
                 self.pending
                     .insert(id.0, PendingDelete::decode(key, bytes)?);
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_trash(&mut self, key: &[u8], mut ids: Ids<'_>, bytes: &[u8]) -> Result<(), Fatal> {
+        let short = Fatal::Invariant("a key is too short");
+        match ids.u8().ok_or(short)? {
+            TRASH_BY_FILE => {
+                let ino = Ino(last_id(key)?);
+                self.trash.insert(ino, Trashed::decode(key, bytes)?);
+            }
+            TRASH_TOTALS => self.trash_totals = TrashTotals::decode(key, bytes)?,
+            _ => {
+                self.trash_marks.insert(key.to_vec());
+            }
         }
         Ok(())
     }

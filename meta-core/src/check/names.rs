@@ -31,11 +31,11 @@ pub(super) fn check(rows: &Rows, found: &mut Found) {
         }
         check_home(rows, *ino, inode, named, found);
         let orphan = rows.orphans.contains(ino);
-        found.unless(orphan == (inode.nlink == 0), || {
-            format!(
-                "inode {ino} has {} links and orphan is {orphan}",
-                inode.nlink
-            )
+        let trash = rows.trash.contains_key(ino);
+        let kept = usize::from(orphan) + usize::from(trash);
+        found.unless(kept == usize::from(inode.nlink == 0), || {
+            let links = inode.nlink;
+            format!("inode {ino} has {links} links, orphan is {orphan}, in the trash is {trash}")
         });
     }
     for ino in rows

@@ -2,6 +2,7 @@
 //! those of [`super::answer`], and which files a leader must ask about.
 
 use crate::access::{self, EXECUTE, READ, WRITE};
+use crate::acl::Acl;
 use crate::apply::xattr::Namespace;
 use crate::attr::{Attr, Caller, FileKind};
 use crate::ids::{Ino, VolumeId};
@@ -14,13 +15,16 @@ use std::ops::ControlFlow;
 
 /// Whether a caller may look for names in a directory.
 ///
+/// As of the others here, `acl` is the file's access ACL, and needed only where
+/// [`needs_acl`](crate::acl::needs_acl) says so; without it nothing is allowed then.
+///
 /// # Errors
 /// [`Refusal::NotDirectory`] and [`Refusal::AccessDenied`].
-pub fn may_search(directory: &Attr, caller: &Caller) -> Result<(), Refusal> {
+pub fn may_search(directory: &Attr, acl: Option<&Acl>, caller: &Caller) -> Result<(), Refusal> {
     if directory.kind != FileKind::Directory {
         return Err(Refusal::NotDirectory);
     }
-    access::check_attr(directory, caller, EXECUTE)
+    access::check_attr(directory, acl, caller, EXECUTE)
 }
 
 /// The file that a name leads to, whoever asks.
@@ -53,9 +57,15 @@ pub fn attr_of<K: KvRead>(view: &K, volume: VolumeId, ino: Ino) -> Result<Option
 ///
 /// # Errors
 /// [`Refusal::AccessDenied`] and [`Refusal::IsDirectory`].
-pub fn may_open(file: &Attr, caller: &Caller, read: bool, write: bool) -> Result<(), Refusal> {
+pub fn may_open(
+    file: &Attr,
+    acl: Option<&Acl>,
+    caller: &Caller,
+    read: bool,
+    write: bool,
+) -> Result<(), Refusal> {
     let wanted = if read { READ } else { 0 } | if write { WRITE } else { 0 };
-    access::check_attr(file, caller, wanted)?;
+    access::check_attr(file, acl, caller, wanted)?;
     if file.kind == FileKind::Directory && write {
         return Err(Refusal::IsDirectory);
     }
@@ -66,8 +76,13 @@ pub fn may_open(file: &Attr, caller: &Caller, read: bool, write: bool) -> Result
 ///
 /// # Errors
 /// What the engine itself would refuse with.
-pub fn may_get_xattr(file: &Attr, caller: &Caller, name: &[u8]) -> Result<(), Refusal> {
-    Namespace::of(name)?.check_read(file, caller)
+pub fn may_get_xattr(
+    file: &Attr,
+    acl: Option<&Acl>,
+    caller: &Caller,
+    name: &[u8],
+) -> Result<(), Refusal> {
+    Namespace::of(name)?.check_read(file, acl, caller)
 }
 
 /// Those of some files that have extended attributes. It costs one look for each that has, and one

@@ -133,6 +133,7 @@ pub(super) fn stat<K: KvRead>(tables: Tables<'_, K>, head: &Head) -> Result<Answ
         pending_delete_bytes: counters.pending_bytes,
         pending_delete_slices: counters.pending_slices,
         orphans: counters.orphans,
+        trash: super::trash::stat(tables)?,
         changelog_bytes: head.changelog_bytes,
         changelog_first: head.changelog_first,
         digest: format!("{:032x}", head.digest().0),

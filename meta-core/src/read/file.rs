@@ -1,6 +1,7 @@
 //! Questions about files.
 
 use super::cached::may_open;
+use super::trash;
 use crate::access::{self, EXECUTE};
 use crate::apply::{GOING, clipped, xattr};
 use crate::attr::{Caller, FileKind};
@@ -30,7 +31,7 @@ pub(super) fn answer<K: KvRead>(
     match body {
         QueryBody::Lookup { parent, name } => {
             let directory = tables.directory(*parent)?;
-            access::check(&directory, caller, EXECUTE)?;
+            access::check(&tables, (*parent, &directory), caller, EXECUTE)?;
             let dentry = tables.dentry(*parent, name)?.ok_or(Refusal::NotFound)?;
             Ok(Answer::Attr(tables.inode_of(&dentry)?.attr(dentry.ino)))
         }
@@ -44,7 +45,8 @@ pub(super) fn answer<K: KvRead>(
                 return Err(Refusal::Stale.into());
             }
             let attr = inode.attr(*ino);
-            may_open(&attr, caller, *read, *write)?;
+            let acl = access::needed_acl(&tables, *ino, (&attr).into(), caller)?;
+            may_open(&attr, acl.as_ref(), caller, *read, *write)?;
             Ok(Answer::Attr(attr))
         }
         QueryBody::ReadDir {
@@ -61,6 +63,7 @@ pub(super) fn answer<K: KvRead>(
         QueryBody::Orphans { after, count_max } => {
             inodes(tables, Table::Orphan, *after, *count_max)
         }
+        QueryBody::Trash(asked) => trash::answer(tables, caller, asked),
         QueryBody::Cuts { after, count_max } => inodes(tables, Table::Cut, *after, *count_max),
         QueryBody::GetLock(asked) => get_lock(tables, asked),
         QueryBody::StatVolume
@@ -306,7 +309,9 @@ fn get_xattr<K: KvRead>(
     name: &[u8],
 ) -> Result<Answer, Stop> {
     let space = xattr::Namespace::of(name)?;
-    space.check_read(&tables.inode(ino)?.attr(ino), caller)?;
+    let attr = tables.inode(ino)?.attr(ino);
+    let acl = access::needed_acl(&tables, ino, (&attr).into(), caller)?;
+    space.check_read(&attr, acl.as_ref(), caller)?;
     let value: Option<Blob> = tables.row(&key::xattr(tables.volume(), ino, name))?;
     Ok(Answer::Bytes(value.ok_or(Refusal::NoAttribute)?.0))
 }

@@ -4,6 +4,7 @@ mod cached;
 mod cluster;
 mod file;
 mod rows;
+mod trash;
 
 pub use cached::{attr_of, leads_to, may_get_xattr, may_open, may_search, with_xattrs};
 pub use cluster::{

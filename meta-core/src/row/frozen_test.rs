@@ -72,6 +72,8 @@ fn inode() -> Inode {
         next: 11,
         btime: None,
         holes: false,
+        access_acl: false,
+        default_acl: false,
     }
 }
 
@@ -84,6 +86,8 @@ fn inodes_of_v1_are_frozen() {
 fn inodes_of_v2_are_frozen() {
     let made = Inode {
         btime: Some(T),
+        access_acl: false,
+        default_acl: false,
         ..inode()
     };
     frozen(&key::by_ino(V, Table::Inode, Ino(3)), &made, INODE_MADE);
@@ -92,6 +96,40 @@ fn inodes_of_v2_are_frozen() {
         ..inode()
     };
     frozen(&key::by_ino(V, Table::Inode, Ino(3)), &holes, INODE_HOLES);
+    let access = Inode {
+        access_acl: true,
+        ..inode()
+    };
+    frozen(&key::by_ino(V, Table::Inode, Ino(3)), &access, INODE_ACL);
+    let both = Inode {
+        kind: FileKind::Directory,
+        default_acl: true,
+        btime: Some(T),
+        ..access
+    };
+    frozen(&key::by_ino(V, Table::Inode, Ino(3)), &both, INODE_ACLS);
+}
+
+#[test]
+fn rows_of_the_trash_are_frozen() {
+    let trashed = Trashed {
+        kind: FileKind::Symlink,
+        removed: T,
+        uid: 1000,
+        parent: Ino(9),
+        name: Name::new(*b"name").expect("valid"),
+    };
+    frozen(&key::trashed(V, Ino(3)), &trashed, TRASHED);
+    let totals = TrashTotals {
+        inodes: 4,
+        bytes: 5 << 32,
+        begin: T,
+    };
+    frozen(&key::trash_totals(V), &totals, TRASH_TOTALS);
+    let options = Options {
+        trash_seconds: 3600,
+    };
+    frozen(&key::single(V, Table::Options), &options, OPTIONS);
 }
 
 #[test]
@@ -317,6 +355,8 @@ fn a_row_of_an_unknown_version_is_refused() {
 }
 
 const INODE_MADE: &str = "02010100a4090000e803000064000000000000000200000000000000050000000605040302010000ffc99a3b070504030201000000000000ffffffffffffffff0100000009000000000000000a000000000000000b000000000000000605040302010000ffc99a3b9625aa20";
+const INODE_ACL: &str = "02010400a4090000e803000064000000000000000200000000000000050000000605040302010000ffc99a3b070504030201000000000000ffffffffffffffff0100000009000000000000000a000000000000000b0000000000000000000000000000000000000072e9f210";
+const INODE_ACLS: &str = "02020d00a4090000e803000064000000000000000200000000000000050000000605040302010000ffc99a3b070504030201000000000000ffffffffffffffff0100000009000000000000000a000000000000000b000000000000000605040302010000ffc99a3b93e9e638";
 const INODE_HOLES: &str = "02010200a4090000e803000064000000000000000200000000000000050000000605040302010000ffc99a3b070504030201000000000000ffffffffffffffff0100000009000000000000000a000000000000000b000000000000000000000000000000000000005eb06210";
 const HOLE: &str = "0100100000070000004ca83bb3";
 const INODE: &str = "01010000a4090000e803000064000000000000000200000000000000050000000605040302010000ffc99a3b070504030201000000000000ffffffffffffffff0100000009000000000000000a000000000000000b00000000000000dfc06ffd";
@@ -348,3 +388,6 @@ const LOCK: &str = "01630000000000000001d204000022b42ce2";
 const WAITER: &str = "01040000000000000002080706050403020105000000000000000600000000000000070000000000000000d20400009a0be3cb";
 const WAIT: &str = "0103000000000000000800000000000000546714fc";
 const SESSION_LOCKS: &str = "010200000001000000e9b5d1dc";
+const TRASHED: &str = "01030605040302010000ffc99a3be803000009000000000000006e616d657e1bdec5";
+const TRASH_TOTALS: &str = "01040000000000000000000000050000000605040302010000ffc99a3bce79b0bd";
+const OPTIONS: &str = "01100e00000000000039969ed1";

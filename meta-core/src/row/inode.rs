@@ -1,6 +1,7 @@
 //! The row of a file.
 
 use super::{RawTime, Row, VERSION as FIRST_VERSION, damaged, open_versioned, seal, seal_version};
+use crate::acl::Guard;
 use crate::attr::{Attr, FileKind, Timestamp};
 use crate::ids::{DentryNumber, Ino};
 use crate::outcome::Fatal;
@@ -40,6 +41,10 @@ pub struct Inode {
     pub btime: Option<Timestamp>,
     /// Whether it may have rows of holes.
     pub holes: bool,
+    /// Whether an access ACL is among its attributes.
+    pub access_acl: bool,
+    /// Whether a default ACL is among its attributes.
+    pub default_acl: bool,
 }
 
 /// The version of rows that say when the file was made, or have flags.
@@ -48,6 +53,11 @@ const VERSION: u8 = 2;
 const HAS_BTIME: u16 = 1;
 /// The file may have rows of holes.
 const HAS_HOLES: u16 = 2;
+/// The file has an access ACL; not below level 3.
+const HAS_ACCESS_ACL: u16 = 4;
+/// The directory has a default ACL; not below level 3.
+const HAS_DEFAULT_ACL: u16 = 8;
+const KNOWN_FLAGS: u16 = HAS_BTIME | HAS_HOLES | HAS_ACCESS_ACL | HAS_DEFAULT_ACL;
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -81,8 +91,11 @@ impl Row for Inode {
 
     /// A row without anything that version 1 lacks is one of version 1: below level 2 there is no other.
     fn encode(&self, key: &[u8]) -> Vec<u8> {
-        let flags = if self.btime.is_some() { HAS_BTIME } else { 0 }
-            | if self.holes { HAS_HOLES } else { 0 };
+        let flag = |on: bool, flag: u16| if on { flag } else { 0 };
+        let flags = flag(self.btime.is_some(), HAS_BTIME)
+            | flag(self.holes, HAS_HOLES)
+            | flag(self.access_acl, HAS_ACCESS_ACL)
+            | flag(self.default_acl, HAS_DEFAULT_ACL);
         let raw = RawInode {
             kind: self.kind as u8,
             flags: flags.into(),
@@ -123,12 +136,14 @@ impl Row for Inode {
             (VERSION, body) => {
                 let raw = RawInode2::ref_from_bytes(body).map_err(|_| short())?;
                 let flags = raw.first.flags.get();
-                if flags == 0 || flags & !(HAS_BTIME | HAS_HOLES) != 0 {
+                if flags == 0 || flags & !KNOWN_FLAGS != 0 {
                     return Err(unknown("has flags unknown here"));
                 }
                 Ok(Self {
                     btime: (flags & HAS_BTIME != 0).then(|| raw.btime.into()),
                     holes: flags & HAS_HOLES != 0,
+                    access_acl: flags & HAS_ACCESS_ACL != 0,
+                    default_acl: flags & HAS_DEFAULT_ACL != 0,
                     ..raw.first.read(key)?
                 })
             }
@@ -155,6 +170,8 @@ impl RawInode {
             next: self.next.get(),
             btime: None,
             holes: false,
+            access_acl: false,
+            default_acl: false,
         })
     }
 }
@@ -176,6 +193,8 @@ impl Inode {
             ctime: self.ctime,
             parent: self.parent,
             btime: self.btime,
+            access_acl: self.access_acl,
+            default_acl: self.default_acl,
         }
     }
 
@@ -187,4 +206,15 @@ impl Inode {
 
 pub(super) fn kind(what: &'static str, key: &[u8], number: u8) -> Result<FileKind, Fatal> {
     FileKind::from_number(number).ok_or_else(|| damaged(what, key, "of a kind unknown here"))
+}
+
+impl From<&Inode> for Guard {
+    fn from(inode: &Inode) -> Self {
+        Self {
+            mode: inode.mode,
+            uid: inode.uid,
+            gid: inode.gid,
+            has_acl: inode.access_acl,
+        }
+    }
 }

@@ -8,6 +8,7 @@ mod local;
 mod lock;
 mod mirror;
 mod task;
+mod trash;
 mod volume;
 
 pub use file::{Cut, Dentry, Hole, Named, PendingDelete, SliceRow};
@@ -16,6 +17,7 @@ pub use local::{Cluster, Grant, Session, SessionRef, Slot, VolumeRef};
 pub use lock::{LockRow, SessionLocks, WaitPlace, Waiter};
 pub use mirror::Mirror;
 pub use task::TaskClaim;
+pub use trash::{Options, TrashTotals, Trashed};
 pub use volume::{Counters, EpochOpened, Head, Settings};
 
 use crate::attr::Timestamp;

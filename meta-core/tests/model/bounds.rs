@@ -24,6 +24,7 @@ fn create(engine: &mut Engine, parent: Ino, name: &str, node: NewNode) -> Ino {
         name: Name::new(name).expect("a valid name"),
         mode: 0o777,
         node,
+        masked: 0,
         existing: Existing::Refuse,
     });
     match engine.request(&Caller::root(), create).1 {

@@ -1,5 +1,6 @@
 //! Does each call on the engine and on the model, and compares what comes of it.
 
+use crate::acl::{self, Entry};
 use crate::engine::Engine;
 use crate::filesystem::{Before, Byte, Change, Errno, FileSystem, Id, New, Node, Over};
 use crate::operation::{Op, Pick, callers, names, xattr_names};
@@ -18,15 +19,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) struct Driver {
     pub(crate) engine: Engine,
-    model: FileSystem,
+    pub(crate) model: FileSystem,
     /// The engine's name of each node of the model.
-    inos: Vec<Ino>,
+    pub(crate) inos: Vec<Ino>,
     /// What was seen: kind of call and how it ended.
     pub(crate) seen: BTreeSet<String>,
 }
 
 /// What the engine's refusals are called elsewhere.
-fn errno(refusal: Refusal) -> Errno {
+pub(crate) fn errno(refusal: Refusal) -> Errno {
     match refusal {
         Refusal::NotFound => "ENOENT",
         Refusal::Exists => "EEXIST",
@@ -46,17 +47,20 @@ fn errno(refusal: Refusal) -> Errno {
     }
 }
 
-fn name(index: usize) -> Vec<u8> {
+pub(crate) fn name(index: usize) -> Vec<u8> {
     names().swap_remove(index)
 }
 
-fn checked(index: usize) -> Name {
+pub(crate) fn checked(index: usize) -> Name {
     Name::new(name(index)).expect("a valid name")
 }
 
 impl Driver {
     pub(crate) fn new() -> Self {
-        let engine = Engine::new();
+        Self::on(Engine::new())
+    }
+
+    pub(crate) fn on(engine: Engine) -> Self {
         let root = engine.attr(Ino::ROOT).expect("a root");
         Self {
             engine,
@@ -80,12 +84,12 @@ impl Driver {
         self.compare();
     }
 
-    fn pick(&self, pick: &Pick) -> Id {
+    pub(crate) fn pick(&self, pick: &Pick) -> Id {
         pick.index(self.inos.len())
     }
 
     /// Directories are picked more often than chance would have it.
-    fn pick_dir(&self, pick: &Pick) -> Id {
+    pub(crate) fn pick_dir(&self, pick: &Pick) -> Id {
         let is_dir = |id: &Id| self.model.nodes[*id].kind == FileKind::Directory;
         let dirs: Vec<Id> = (0..self.inos.len()).filter(is_dir).collect();
         // Not one eighth in a row: those would always be the oldest files.
@@ -99,7 +103,14 @@ impl Driver {
     fn call(&mut self, caller: &Caller, op: &Op) -> Errno {
         match op {
             Op::Create { .. } => self.create(caller, op),
-            Op::RemoveMany { dir, names } => self.remove_many(caller, dir, names),
+            Op::RemoveMany {
+                dir,
+                names,
+                skip_trash,
+            } => self.remove_many(caller, dir, names, *skip_trash),
+            Op::Restore(..) | Op::EmptyTrash(_) | Op::PurgeTrash { .. } | Op::SetTrash(_) => {
+                self.trash(caller, op)
+            }
             Op::Link { .. } | Op::Remove { .. } | Op::Rename { .. } => self.rename(caller, op),
             Op::Chmod(file, mode) => self.set_attr(
                 caller,
@@ -135,24 +146,13 @@ impl Driver {
                     ..Change::default()
                 },
             ),
-            Op::Touch(file, at) => {
-                let at = at.map(|at| Timestamp {
-                    seconds: i64::from(at) - 100,
-                    nanos: 5,
-                });
-                let mtime = Some(at);
-                self.set_attr(
-                    caller,
-                    file,
-                    &Change {
-                        mtime,
-                        ..Change::default()
-                    },
-                )
-            }
+            Op::Touch(file, at) => self.touch(caller, file, *at),
             Op::Write(file, offset, len) => self.write(caller, file, *offset, *len),
             Op::Hole(file, offset, len, zero) => self.hole(caller, file, (*offset, *len), *zero),
             Op::SetXattr(..) | Op::RemoveXattr(..) => self.change_xattr(caller, op),
+            Op::SetAcl(file, default, entries) => {
+                self.set_acl(caller, file, *default, entries.as_deref())
+            }
             Op::GetXattr(..) | Op::Open(..) | Op::Lookup(..) => self.ask(caller, op),
             Op::List { dir, page } => self.list(dir, *page),
             Op::Reap { rows } => self.reap(*rows),
@@ -160,8 +160,20 @@ impl Driver {
         }
     }
 
+    fn touch(&mut self, caller: &Caller, file: &Pick, at: Option<u8>) -> Errno {
+        let at = at.map(|at| Timestamp {
+            seconds: i64::from(at) - 100,
+            nanos: 5,
+        });
+        let change = Change {
+            mtime: Some(at),
+            ..Change::default()
+        };
+        self.set_attr(caller, file, &change)
+    }
+
     /// Compares how a call ended on both sides.
-    fn agree<E, M>(
+    pub(crate) fn agree<E, M>(
         op: &dyn std::fmt::Debug,
         engine: &Result<E, Errno>,
         model: &Result<M, Errno>,
@@ -172,7 +184,7 @@ impl Driver {
         engine
     }
 
-    fn operate(
+    pub(crate) fn operate(
         &mut self,
         caller: &Caller,
         operation: Operation,
@@ -192,6 +204,7 @@ impl Driver {
             name: index,
             new,
             mode,
+            umask,
             open,
         } = op
         else {
@@ -211,13 +224,16 @@ impl Driver {
         let create = Operation::Create(Create {
             parent: self.inos[dir],
             name: checked(*index),
-            mode: *mode,
+            mode: *mode & !*umask,
+            masked: *mode & *umask & 0o777,
             node,
             existing,
         });
         let (now, engine) = self.operate(caller, create);
         let place = (dir, &*name(*index));
-        let model = self.model.create(place, new, *mode, *open, caller, now);
+        let model = self
+            .model
+            .create(place, new, (*mode, *umask), *open, caller, now);
         if let (Ok(Success::Entry { attr, created }), Ok((id, made))) = (&engine, &model) {
             assert_eq!(created, made, "{op:?}");
             if *made {
@@ -297,15 +313,22 @@ impl Driver {
         }
     }
 
-    fn remove_many(&mut self, caller: &Caller, dir: &Pick, indices: &[usize]) -> Errno {
+    fn remove_many(
+        &mut self,
+        caller: &Caller,
+        dir: &Pick,
+        indices: &[usize],
+        skip_trash: bool,
+    ) -> Errno {
         let dir = self.pick_dir(dir);
         let remove = Operation::RemoveEntries {
             parent: self.inos[dir],
             names: indices.iter().map(|index| checked(*index)).collect(),
+            skip_trash,
         };
         let (now, engine) = self.operate(caller, remove);
         let names: Vec<Vec<u8>> = indices.iter().map(|index| name(*index)).collect();
-        let model = self.model.remove_many(dir, &names, caller, now);
+        let model = self.model.remove_many(dir, &names, skip_trash, caller, now);
         let op = (dir, indices);
         let ended = Self::agree(&op, &engine, &model);
         let (Ok(Success::RemovedEntries(removals)), Ok(each)) = (engine, model) else {
@@ -458,6 +481,33 @@ impl Driver {
         }
     }
 
+    fn set_acl(
+        &mut self,
+        caller: &Caller,
+        file: &Pick,
+        default: bool,
+        entries: Option<&[Entry]>,
+    ) -> Errno {
+        let file = self.pick(file);
+        let ino = self.inos[file];
+        let name = if default { acl::DEFAULT } else { acl::ACCESS };
+        let operation = match entries {
+            Some(entries) => Operation::SetXattr {
+                ino,
+                name: name.to_vec(),
+                value: acl::written(entries),
+                mode: XattrMode::Set,
+            },
+            None => Operation::RemoveXattr {
+                ino,
+                name: name.to_vec(),
+            },
+        };
+        let (now, engine) = self.operate(caller, operation);
+        let model = self.model.set_acl(file, default, entries, caller, now);
+        Self::agree(&(default, entries), &engine, &model)
+    }
+
     fn ask(&mut self, caller: &Caller, op: &Op) -> Errno {
         match op {
             Op::GetXattr(file, index) => {
@@ -548,6 +598,7 @@ impl Driver {
 
     /// Of every other time all files with one command.
     fn reap(&mut self, rows_max: u32) -> Errno {
+        // What is in the trash is asked for, too, and stays.
         let gone = |id: &usize| self.model.nodes[*id].nlink == 0 && !self.model.nodes[*id].gone;
         let ids: Vec<usize> = (0..self.inos.len()).filter(gone).collect();
         let inos: Vec<Ino> = ids.iter().map(|id| self.inos[*id]).collect();
@@ -579,7 +630,7 @@ impl Driver {
         "ok"
     }
 
-    fn maintain(&mut self, body: CommandBody) -> bool {
+    pub(crate) fn maintain(&mut self, body: CommandBody) -> bool {
         match self.engine.run(body).outcome {
             Outcome::Done(Success::Maintained { more, .. }) => more,
             other => panic!("{other:?}"),
@@ -613,6 +664,7 @@ impl Driver {
         let stat = self.engine.stat();
         let totals = (stat.inodes, stat.bytes, stat.orphans);
         assert_eq!(totals, self.model.totals());
+        self.compare_trash();
         let broken = check::check(&self.engine.kv, self.engine.volume).expect("a sound store");
         assert_eq!(broken, Vec::<String>::new());
     }
@@ -671,5 +723,18 @@ impl Driver {
         found.sort();
         let expected: Vec<Vec<u8>> = node.xattrs.keys().cloned().collect();
         assert_eq!(found, expected, "{ino}");
+        for name in [acl::ACCESS, acl::DEFAULT] {
+            let name = name.to_vec();
+            let expected = node.xattrs.get(&name).cloned();
+            let found = self.engine.ask(&root, QueryBody::GetXattr { ino, name });
+            let expected = expected.map(Answer::Bytes).ok_or(Refusal::NoAttribute);
+            let is_link = node.kind == FileKind::Symlink;
+            let expected = if is_link {
+                Err(Refusal::NotSupported)
+            } else {
+                expected
+            };
+            assert_eq!(found, expected, "{ino}");
+        }
     }
 }

@@ -26,8 +26,14 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
+    /// What is removed is deleted at once.
     pub(crate) fn new() -> Self {
-        Self::at_level(Level(2))
+        let mut engine = Self::at_level(Level(3));
+        engine.run(CommandBody::SetOptions {
+            caller: Caller::root(),
+            trash_seconds: 0,
+        });
+        engine
     }
 
     pub(crate) fn at_level(level: Level) -> Self {
@@ -65,6 +71,10 @@ impl Engine {
             other => panic!("{other:?}"),
         }
         engine
+    }
+
+    pub(crate) fn clock(&self) -> i64 {
+        self.clock
     }
 
     pub(crate) fn run(&mut self, body: CommandBody) -> Reply {

@@ -1,6 +1,7 @@
 //! A plain POSIX file system in maps, written from what POSIX and Linux say of each call and
 //! without a look at how the engine works: no rows, no numbers, no slices, and files are bytes.
 
+use crate::acl;
 use meta_core::attr::{Caller, FileKind, Timestamp};
 use std::collections::BTreeMap;
 
@@ -40,6 +41,8 @@ pub(crate) struct Node {
     pub(crate) parent: Id,
     /// Deleted for good.
     pub(crate) gone: bool,
+    /// In the trash: when it got there, and from where.
+    pub(crate) trashed: Option<(Timestamp, Id, Vec<u8>)>,
 }
 
 impl Node {
@@ -48,6 +51,13 @@ impl Node {
     }
 
     fn allows(&self, caller: &Caller, wanted: u32) -> Result<(), Errno> {
+        if let Some(acl) = self.xattrs.get(acl::ACCESS)
+            && caller.uid != 0
+            && self.mode & 0o070 != 0
+        {
+            let allowed = acl::read(acl).allows((self.uid, self.gid), caller, wanted);
+            return allowed.then_some(()).ok_or("EACCES");
+        }
         let class = if caller.uid == self.uid {
             self.mode >> 6
         } else if caller.gid == self.gid || caller.groups.contains(&self.gid) {
@@ -62,7 +72,7 @@ impl Node {
         }
     }
 
-    fn owned_by(&self, caller: &Caller) -> bool {
+    pub(crate) fn owned_by(&self, caller: &Caller) -> bool {
         caller.uid == 0 || caller.uid == self.uid
     }
 
@@ -131,6 +141,8 @@ pub(crate) enum Before {
 #[derive(Clone, Debug)]
 pub(crate) struct FileSystem {
     pub(crate) nodes: Vec<Node>,
+    /// Whether what loses its last name goes into the trash.
+    pub(crate) keeps: bool,
 }
 
 impl FileSystem {
@@ -138,7 +150,10 @@ impl FileSystem {
         let caller = Caller::root();
         let mut root = Self::node(&New::Dir, 0o777, &caller, made);
         root.nlink = 2;
-        Self { nodes: vec![root] }
+        Self {
+            nodes: vec![root],
+            keeps: false,
+        }
     }
 
     fn node(new: &New, mode: u32, caller: &Caller, now: Timestamp) -> Node {
@@ -168,17 +183,18 @@ impl FileSystem {
             entries: BTreeMap::new(),
             parent: ROOT,
             gone: false,
+            trashed: None,
         }
     }
 
-    fn there(&self, id: Id) -> Result<&Node, Errno> {
+    pub(crate) fn there(&self, id: Id) -> Result<&Node, Errno> {
         Some(&self.nodes[id])
             .filter(|node| !node.gone)
             .ok_or("ESTALE")
     }
 
     /// A directory that the caller may look names up in.
-    fn search(&self, dir: Id, caller: &Caller) -> Result<&Node, Errno> {
+    pub(crate) fn search(&self, dir: Id, caller: &Caller) -> Result<&Node, Errno> {
         let node = self.there(dir)?;
         if !node.is_dir() {
             return Err("ENOTDIR");
@@ -191,7 +207,7 @@ impl FileSystem {
         }
     }
 
-    fn may_add(&self, dir: Id, caller: &Caller) -> Result<(), Errno> {
+    pub(crate) fn may_add(&self, dir: Id, caller: &Caller) -> Result<(), Errno> {
         self.nodes[dir].allows(caller, WRITE | SEARCH)
     }
 
@@ -220,7 +236,7 @@ impl FileSystem {
         &mut self,
         (dir, name): (Id, &[u8]),
         new: &New,
-        mode: u32,
+        (mode, umask): (u32, u32),
         open: Option<(bool, bool)>,
         caller: &Caller,
         now: Timestamp,
@@ -239,7 +255,10 @@ impl FileSystem {
         if is_device && caller.uid != 0 {
             return Err("EPERM");
         }
-        let mut node = Self::node(new, mode & 0o7777, caller, now);
+        let default = parent.xattrs.get(acl::DEFAULT);
+        let default = default.filter(|_| !matches!(new, New::Symlink(_)));
+        let umask = if default.is_some() { 0 } else { umask };
+        let mut node = Self::node(new, mode & 0o7777 & !umask, caller, now);
         if parent.mode & 0o2000 != 0 {
             node.gid = parent.gid;
             let member =
@@ -250,6 +269,9 @@ impl FileSystem {
                 _ if !member => node.mode &= !0o2000,
                 _ => {}
             }
+        }
+        if let Some(default) = default {
+            acl::inherit(&mut node, default);
         }
         node.parent = dir;
         let id = self.nodes.len();
@@ -280,7 +302,7 @@ impl FileSystem {
         }
     }
 
-    fn enter(&mut self, dir: Id, name: &[u8], id: Id, now: Timestamp) {
+    pub(crate) fn enter(&mut self, dir: Id, name: &[u8], id: Id, now: Timestamp) {
         let is_dir = self.nodes[id].is_dir();
         let parent = &mut self.nodes[dir];
         parent.entries.insert(name.to_vec(), id);
@@ -299,10 +321,14 @@ impl FileSystem {
         id
     }
 
-    fn drop_name(&mut self, id: Id, now: Timestamp) {
+    fn drop_name(&mut self, id: Id, (dir, name): (Id, &[u8]), now: Timestamp) {
+        let keeps = self.keeps;
         let node = &mut self.nodes[id];
         node.nlink = if node.is_dir() { 0 } else { node.nlink - 1 };
         node.ctime = now;
+        if keeps && node.nlink == 0 {
+            node.trashed = Some((now, dir, name.to_vec()));
+        }
     }
 
     pub(crate) fn link(
@@ -350,7 +376,7 @@ impl FileSystem {
             _ => {}
         }
         self.leave(dir, name, now);
-        self.drop_name(id, now);
+        self.drop_name(id, (dir, name), now);
         Ok(id)
     }
 
@@ -359,17 +385,25 @@ impl FileSystem {
         &mut self,
         dir: Id,
         names: &[Vec<u8>],
+        skip_trash: bool,
         caller: &Caller,
         now: Timestamp,
     ) -> Result<Vec<Result<u32, Errno>>, Errno> {
+        if skip_trash && caller.uid != 0 {
+            return Err("EPERM");
+        }
         self.search(dir, caller)?;
+        let kept = self.keeps;
+        self.keeps &= !skip_trash;
         let each = names.iter().map(|name| {
             let found = self.nodes[dir].entries.get(name);
             let rmdir = found.is_some_and(|id| self.nodes[*id].is_dir());
             let id = self.remove(dir, name, rmdir, caller, now)?;
             Ok(self.nodes[id].nlink)
         });
-        Ok(each.collect())
+        let each = each.collect();
+        self.keeps = kept;
+        Ok(each)
     }
 
     fn is_below(&self, mut id: Id, top: Id) -> bool {
@@ -418,7 +452,7 @@ impl FileSystem {
             self.enter(old_dir, old, target, now);
             return Ok(None);
         }
-        self.drop_name(target, now);
+        self.drop_name(target, (new_dir, new), now);
         Ok(Some(target))
     }
 
@@ -530,6 +564,7 @@ impl FileSystem {
                 0o5777
             };
             node.mode = mode & kept;
+            acl::follow_mode(node);
             node.ctime = now;
         }
         if let Some(mtime) = change.mtime {
@@ -710,7 +745,7 @@ impl FileSystem {
     /// Everything without a name that nobody holds goes.
     pub(crate) fn reap(&mut self, id: Id) {
         let node = &mut self.nodes[id];
-        if node.nlink == 0 {
+        if node.nlink == 0 && node.trashed.is_none() {
             node.gone = true;
         }
     }
@@ -722,7 +757,10 @@ impl FileSystem {
         (
             there.len() as u64,
             regular.map(|node| node.size.div_ceil(4096) * 4096).sum(),
-            there.iter().filter(|node| node.nlink == 0).count() as u64,
+            there
+                .iter()
+                .filter(|node| node.nlink == 0 && node.trashed.is_none())
+                .count() as u64,
         )
     }
 }

@@ -55,6 +55,7 @@ impl Listing {
                 name: name(*number),
                 mode: 0o644,
                 node: NewNode::Regular,
+                masked: 0,
                 existing: Existing::Refuse,
             }),
             Step::Unlink(number) => Operation::Unlink {

@@ -235,6 +235,7 @@ impl Pair {
                 name: Name::new(format!("f{number}").into_bytes()).expect("a name"),
                 mode: 0o644,
                 node: NewNode::Regular,
+                masked: 0,
                 existing: Existing::Refuse,
             };
             let made = pair

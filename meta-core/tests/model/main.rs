@@ -1,6 +1,7 @@
 //! The engine beside a plain model of a file system, over random calls; and what holds for any
 //! sequence of commands: records tell all, batches do not matter, a second sending changes nothing.
 
+mod acl;
 mod bounds;
 mod codec;
 mod driver;
@@ -10,6 +11,7 @@ mod listing;
 mod locks;
 mod operation;
 mod paths;
+mod trash;
 
 use driver::Driver;
 use meta_core::changelog::{Record, SealedRecord};
@@ -82,6 +84,11 @@ proptest! {
     fn the_engine_agrees_with_a_plain_file_system(calls in operation::calls(100)) {
         Driver::new().run(&calls);
     }
+
+    #[test]
+    fn with_a_trash_it_agrees_as_well(calls in operation::trash_calls(100)) {
+        Driver::with_trash().run(&calls);
+    }
 }
 
 proptest! {
@@ -93,6 +100,14 @@ proptest! {
         driver.run(&calls);
         let rows = from_records(&driver);
         prop_assert_eq!(format!("{:032x}", digest(&rows)), driver.engine.stat().digest);
+        prop_assert_eq!(rows, replicated(&driver.engine.kv, driver.engine.volume));
+    }
+
+    #[test]
+    fn records_alone_tell_the_trash(calls in operation::trash_calls(100)) {
+        let mut driver = Driver::with_trash();
+        driver.run(&calls);
+        let rows = from_records(&driver);
         prop_assert_eq!(rows, replicated(&driver.engine.kv, driver.engine.volume));
     }
 
@@ -146,6 +161,12 @@ fn random_calls_meet_what_they_should() {
         let mut driver = Driver::new();
         driver.run(&calls.current());
         seen.extend(driver.seen);
+        let calls = operation::trash_calls(100)
+            .new_tree(&mut runner)
+            .expect("calls");
+        let mut driver = Driver::with_trash();
+        driver.run(&calls.current());
+        seen.extend(driver.seen);
     }
     let expected = [
         "Chmod EPERM ok",
@@ -158,6 +179,10 @@ fn random_calls_meet_what_they_should() {
         "Lookup EACCES ENOENT ENOTDIR ok",
         "Open EACCES EISDIR ESTALE ok",
         "Reap ok",
+        "EmptyTrash EPERM ok",
+        "PurgeTrash ok",
+        "Restore EACCES EEXIST ENOENT EPERM ESTALE ok",
+        "SetTrash ok",
         "Remove EACCES EISDIR ENOENT ENOTDIR ENOTEMPTY EPERM ok",
         "RemoveMany EACCES ENOENT ENOTDIR ENOTEMPTY EPERM ESTALE ok",
         "RemoveXattr EACCES ENODATA EPERM ok",
@@ -167,6 +192,7 @@ fn random_calls_meet_what_they_should() {
         "Trim ok",
         "Truncate EACCES EFBIG EINVAL EISDIR ESTALE ok",
         "Grow EACCES EFBIG EINVAL EISDIR ESTALE ok",
+        "SetAcl EACCES EINVAL EOPNOTSUPP EPERM ESTALE ok",
         "Write EFBIG EINVAL EISDIR ESTALE ok",
     ];
     for line in expected {

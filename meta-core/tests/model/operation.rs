@@ -1,5 +1,6 @@
 //! Random calls. Names, callers and files come from small pools, so that calls meet each other.
 
+use crate::acl::{Entry, entries};
 use crate::filesystem::{Before, New, Over};
 use meta_core::attr::{Caller, FileKind};
 use proptest::prelude::*;
@@ -14,6 +15,7 @@ pub(crate) enum Op {
         name: usize,
         new: New,
         mode: u32,
+        umask: u32,
         open: Option<(bool, bool)>,
     },
     Link {
@@ -30,6 +32,7 @@ pub(crate) enum Op {
     RemoveMany {
         dir: Pick,
         names: Vec<usize>,
+        skip_trash: bool,
     },
     Rename {
         from: (Pick, usize),
@@ -50,6 +53,8 @@ pub(crate) enum Op {
     SetXattr(Pick, usize, u8, Before),
     RemoveXattr(Pick, usize),
     GetXattr(Pick, usize),
+    /// Access or default, and entries as they are encoded; none to remove it.
+    SetAcl(Pick, bool, Option<Vec<Entry>>),
     Open(Pick, bool, bool),
     Lookup(Pick, usize),
     List {
@@ -60,6 +65,15 @@ pub(crate) enum Op {
     Reap {
         rows: u32,
     },
+    /// Gives a file of the trash a name in a directory.
+    Restore(Pick, Pick, usize),
+    EmptyTrash(Pick),
+    /// What was removed longer ago than that, in seconds, goes.
+    PurgeTrash {
+        kept: u8,
+        files_max: u32,
+    },
+    SetTrash(bool),
     /// Trims what lies behind truncations.
     Trim {
         rows: u32,
@@ -152,14 +166,16 @@ fn naming() -> impl Strategy<Value = Op> {
         ])
     };
     let open = prop::option::of(any::<(bool, bool)>());
+    let umask = prop::sample::select(vec![0o022, 0, 0o077, 0o027, 0o777]);
     prop_oneof![
-        8 => (pick(), name(), new_node(), mode(), open)
-            .prop_map(|(dir, name, new, mode, open)| Op::Create { dir, name, new, mode, open }),
+        8 => (pick(), name(), new_node(), (mode(), umask), open).prop_map(
+            |(dir, name, new, (mode, umask), open)| Op::Create { dir, name, new, mode, umask, open },
+        ),
         2 => (pick(), pick(), name()).prop_map(|(file, dir, name)| Op::Link { file, dir, name }),
         4 => (pick(), name(), any::<bool>())
             .prop_map(|(dir, name, rmdir)| Op::Remove { dir, name, rmdir }),
-        2 => (pick(), prop::collection::vec(name(), 1..6))
-            .prop_map(|(dir, names)| Op::RemoveMany { dir, names }),
+        2 => (pick(), prop::collection::vec(name(), 1..6), prop::bool::weighted(0.2))
+            .prop_map(|(dir, names, skip_trash)| Op::RemoveMany { dir, names, skip_trash }),
         6 => (pick(), name(), pick(), name(), over())
             .prop_map(|(a, b, c, d, over)| Op::Rename { from: (a, b), to: (c, d), over }),
         2 => (pick(), name()).prop_map(|(dir, name)| Op::Lookup(dir, name)),
@@ -185,10 +201,31 @@ fn filing() -> impl Strategy<Value = Op> {
             .prop_map(|(file, name, value, before)| Op::SetXattr(file, name, value, before)),
         1 => (pick(), xattr()).prop_map(|(file, name)| Op::RemoveXattr(file, name)),
         2 => (pick(), xattr()).prop_map(|(file, name)| Op::GetXattr(file, name)),
-        1 => (pick(), any::<bool>(), any::<bool>()).prop_map(|(file, r, w)| Op::Open(file, r, w)),
+        5 => (pick(), any::<bool>(), prop::option::weighted(0.8, entries()))
+            .prop_map(|(file, default, acl)| Op::SetAcl(file, default, acl)),
+        4 => (pick(), any::<bool>(), any::<bool>()).prop_map(|(file, r, w)| Op::Open(file, r, w)),
         1 => prop_oneof![1..3_u32, Just(1000)].prop_map(|rows| Op::Reap { rows }),
         1 => prop_oneof![1..3_u32, Just(1000)].prop_map(|rows| Op::Trim { rows }),
     ]
+}
+
+fn trashing() -> impl Strategy<Value = Op> {
+    let pick = any::<Pick>;
+    let name = 0..names().len();
+    prop_oneof![
+        8 => (pick(), pick(), name).prop_map(|(file, dir, name)| Op::Restore(file, dir, name)),
+        1 => pick().prop_map(Op::EmptyTrash),
+        1 => (0..60_u8, prop_oneof![1..3_u32, Just(1000)])
+            .prop_map(|(kept, files_max)| Op::PurgeTrash { kept, files_max }),
+        1 => prop::bool::weighted(0.7).prop_map(Op::SetTrash),
+    ]
+}
+
+/// Calls of a volume with a trash.
+pub(crate) fn trash_calls(count: usize) -> impl Strategy<Value = Vec<(usize, Op)>> {
+    let caller = prop_oneof![5 => Just(0_usize), 3 => 1..callers().len()];
+    let op = prop_oneof![5 => naming(), 3 => filing(), 2 => trashing()];
+    prop::collection::vec((caller, op), count)
 }
 
 /// Calls, each with its caller.

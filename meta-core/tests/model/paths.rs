@@ -1,9 +1,10 @@
 //! Paths walked in one go, beside plain lookups and beside a model that knows nothing of either.
 
+use crate::acl::{self, Entry, entries};
 use crate::engine::Engine;
 use crate::operation::callers;
 use meta_core::attr::{Attr, Caller, FileKind};
-use meta_core::command::{Create, Existing, NewNode, Operation, SetAttr};
+use meta_core::command::{Create, Existing, NewNode, Operation, SetAttr, XattrMode};
 use meta_core::ids::Ino;
 use meta_core::name::Name;
 use meta_core::outcome::{Outcome, Refusal, Success};
@@ -16,6 +17,8 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug)]
 enum Made {
     Dir(u32),
+    /// A directory with an access ACL.
+    Guarded(Vec<Entry>),
     File(u32),
     Link(String),
 }
@@ -48,6 +51,7 @@ fn making() -> impl Strategy<Value = Vec<Making>> {
     ];
     let made = prop_oneof![
         6 => mode().prop_map(Made::Dir),
+        3 => entries().prop_map(Made::Guarded),
         1 => mode().prop_map(Made::File),
         3 => link.prop_map(Made::Link),
     ];
@@ -83,6 +87,7 @@ impl World {
     fn make(&mut self, parent: Ino, name: &str, made: &Made, owner: &Caller) {
         let (node, mode) = match made {
             Made::Dir(mode) => (NewNode::Directory, *mode),
+            Made::Guarded(_) => (NewNode::Directory, 0o750),
             Made::File(mode) => (NewNode::Regular, *mode),
             Made::Link(target) => {
                 let target = target.clone().into_bytes();
@@ -94,6 +99,7 @@ impl World {
             name: Name::new(name).expect("a name"),
             mode,
             node,
+            masked: 0,
             existing: Existing::Refuse,
         });
         let (_, outcome) = self.engine.request(&Caller::root(), create);
@@ -101,8 +107,18 @@ impl World {
         let Outcome::Done(Success::Entry { attr, .. }) = outcome else {
             return;
         };
-        if let Made::Dir(_) = made {
+        if attr.kind == FileKind::Directory {
             self.dirs.push(attr.ino);
+        }
+        if let Made::Guarded(entries) = made {
+            let set = Operation::SetXattr {
+                ino: attr.ino,
+                name: acl::ACCESS.to_vec(),
+                value: acl::written(entries),
+                mode: XattrMode::Set,
+            };
+            // Some make no sense, and are refused.
+            self.engine.request(&Caller::root(), set);
         }
         let give = Operation::SetAttr(SetAttr {
             ino: attr.ino,

@@ -10,7 +10,11 @@ const INTERVAL: Duration = Duration::from_millis(200);
 
 /// Looks until everything that this version knows is let in, or the leadership ends.
 pub(super) async fn run(core: Arc<Core>) {
-    while !core.let_in_what_all_read() {
+    loop {
+        // Only who leads indeed knows the members.
+        if core.reads.pass().await.is_ok() && core.let_in_what_all_read() {
+            return;
+        }
         tokio::time::sleep(INTERVAL).await;
     }
 }

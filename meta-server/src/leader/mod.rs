@@ -10,6 +10,7 @@ mod level_raiser;
 pub(crate) mod listing;
 mod orphan_reaper;
 mod session_reaper;
+mod trash_purger;
 mod trimmer;
 
 use crate::failure::Failure;
@@ -62,6 +63,7 @@ fn start(core: &Arc<Core>, term: u64) -> JoinSet<()> {
     duties.spawn(leases::keep(Arc::clone(core), term, now));
     duties.spawn(session_reaper::run(Arc::clone(core)));
     duties.spawn(orphan_reaper::run(Arc::clone(core)));
+    duties.spawn(trash_purger::run(Arc::clone(core)));
     duties.spawn(trimmer::run(Arc::clone(core)));
     duties.spawn(changelog_trimmer::run(Arc::clone(core)));
     if core.config.raise_levels {

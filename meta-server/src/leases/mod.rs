@@ -249,7 +249,8 @@ impl Leases {
             let mut table = self.table.lock();
             table.latch(&keys);
             change.keys = keys;
-            table.recall(&change.keys, &change.entries, &own, Instant::now())
+            let now = Instant::now();
+            table.recall(&change.keys, &change.entries, touched.guards, &own, now)
         };
         change.contended = asks.iter().any(|ask| ask.session != own.session);
         if !has(Bug::RecallNotAwaited) {

@@ -57,6 +57,8 @@ struct Lessee {
     expires: Instant,
     /// The stream that the session lives on.
     stream: u64,
+    /// Whether it knows that an ACL decides.
+    knows_acls: bool,
     out: WeakOut,
     held: HashSet<Ino>,
     /// The same by age; what is not held any more is skipped.
@@ -115,6 +117,8 @@ impl Lessee {
 pub(crate) struct Way {
     /// Of this stream, unlike any other.
     pub(crate) stream: u64,
+    /// Whether the client knows that mode bits do not decide alone about a file with an ACL.
+    pub(crate) knows_acls: bool,
     /// What the server sends on it. Weak, so that leases do not keep a stream open.
     pub(crate) out: WeakOut,
 }
@@ -346,6 +350,7 @@ impl Table {
             generation: self.last_generation,
             expires: now + self.ttl + self.margin,
             stream: way.stream,
+            knows_acls: way.knows_acls,
             out: way.out.clone(),
             held: HashSet::new(),
             by_age: VecDeque::new(),
@@ -428,11 +433,13 @@ impl Table {
         })
     }
 
-    /// Questions to all who hold what changes; `own` needs none for what it has dropped itself.
+    /// Questions to all who hold what changes; `own` needs none for what it has dropped itself. `guards`:
+    /// the files may get an access ACL, and who would go by mode bits keeps nothing of them.
     pub(super) fn recall(
         &mut self,
         keys: &[Key],
         entries: &[Entry],
+        guards: bool,
         own: &Own<'_>,
         now: Instant,
     ) -> Vec<Ask> {
@@ -446,10 +453,12 @@ impl Table {
                 {
                     continue;
                 }
+                let lessee = self.lessees.get(holder);
+                let knows_acls = lessee.is_some_and(|lessee| lessee.knows_acls);
                 let names = entries.iter().filter(|entry| entry.parent == key.1);
                 files.entry(*holder).or_default().push(v1::RecalledFile {
                     ino: key.1.0,
-                    all: false,
+                    all: guards && !knows_acls,
                     names: names.map(|entry| entry.name.as_bytes().to_vec()).collect(),
                 });
             }

@@ -20,6 +20,7 @@ fn client(number: u64) -> Client {
     Client {
         session: SessionId(number),
         way: Way {
+            knows_acls: true,
             stream: number,
             out: out.downgrade(),
         },
@@ -82,7 +83,7 @@ fn a_change_asks_all_who_hold_the_file_and_nobody_else() {
     grant(&mut table, &three, &[Ino(9)], now);
     let keys = [(VOLUME, DIR), (VOLUME, FILE)];
     table.latch(&keys);
-    let asks = table.recall(&keys, &[entry("a")], &nobody(), now);
+    let asks = table.recall(&keys, &[entry("a")], false, &nobody(), now);
     assert_eq!(asked(&asks), [1, 2]);
     let Some(v1::server_frame::Body::Recall(recall)) = &asks[1].frame.body else {
         panic!("a recall");
@@ -92,8 +93,29 @@ fn a_change_asks_all_who_hold_the_file_and_nobody_else() {
     answer(&mut table, &one, &asks[0], &[DIR, FILE]);
     answer(&mut table, &two, &asks[1], &[]);
     table.unlatch(&keys, true, now);
-    assert_eq!(asked(&table.recall(&keys, &[], &nobody(), now)), [2]);
+    assert_eq!(asked(&table.recall(&keys, &[], false, &nobody(), now)), [2]);
     assert_eq!(table.leases(), 2);
+}
+
+#[test]
+fn who_does_not_know_acls_keeps_nothing_of_a_file_that_may_get_one() {
+    let mut table = table();
+    let now = Instant::now();
+    let (one, mut two) = (client(1), client(2));
+    two.way.knows_acls = false;
+    grant(&mut table, &one, &[DIR], now);
+    grant(&mut table, &two, &[DIR], now);
+    for guards in [false, true] {
+        let asks = table.recall(&[(VOLUME, DIR)], &[], guards, &nobody(), now);
+        let all: Vec<bool> = asks
+            .iter()
+            .map(|ask| match &ask.frame.body {
+                Some(v1::server_frame::Body::Recall(recall)) => recall.files[0].all,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(all, [false, guards]);
+    }
 }
 
 #[test]
@@ -108,13 +130,13 @@ fn who_makes_the_change_is_not_asked_for_what_it_dropped_on_this_stream() {
         stream: one.way.stream,
         dropped: &[DIR.0, FILE.0],
     };
-    assert!(table.recall(&keys, &[], &own, now).is_empty());
+    assert!(table.recall(&keys, &[], false, &own, now).is_empty());
     own.dropped = &[DIR.0];
-    assert_eq!(table.recall(&keys, &[], &own, now).len(), 1);
+    assert_eq!(table.recall(&keys, &[], false, &own, now).len(), 1);
     own.dropped = &[DIR.0, FILE.0];
     own.stream = 99;
     assert_eq!(
-        table.recall(&keys, &[], &own, now).len(),
+        table.recall(&keys, &[], false, &own, now).len(),
         1,
         "an old stream"
     );
@@ -172,7 +194,7 @@ fn leases_end_by_time_and_a_session_that_owes_an_answer_gets_no_more_of_it() {
     };
     let renewed = table.renew(renewal, now + TTL / 2);
     assert_eq!((renewed.generation, renewed.ttl_ms), (generation, 2000));
-    let ask = table.recall(&[(VOLUME, FILE)], &[], &nobody(), now + TTL / 2);
+    let ask = table.recall(&[(VOLUME, FILE)], &[], false, &nobody(), now + TTL / 2);
     let owed = table.owed_until(one.session, ask[0].number).unwrap();
     assert_eq!(owed, now + TTL / 2 + TTL + TTL / 20);
     let renewed = table.renew(renewal, now + TTL / 2 + OWING);

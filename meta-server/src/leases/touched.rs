@@ -1,7 +1,8 @@
 //! Which files and names a command may change.
 
+use meta_core::acl::AclKind;
 use meta_core::changes::Changes;
-use meta_core::command::{Command, CommandBody};
+use meta_core::command::{Command, CommandBody, Operation};
 use meta_core::ids::{Ino, VolumeId};
 use meta_core::name::Name;
 
@@ -22,6 +23,8 @@ pub(super) struct Touched {
     pub(super) entries: Vec<Entry>,
     /// Whether it changes the files behind these names too.
     pub(super) resolves: bool,
+    /// Whether it may give its file an access ACL.
+    pub(super) guards: bool,
 }
 
 impl Touched {
@@ -47,6 +50,7 @@ impl Touched {
             inos,
             entries: names.into_iter().map(entry).collect(),
             resolves,
+            guards: guards(&request.operation),
         }
     }
 
@@ -64,5 +68,14 @@ impl Touched {
     pub(super) fn dedup(&mut self) {
         self.inos.sort_unstable();
         self.inos.dedup();
+    }
+}
+
+/// Whether an operation may give a file that somebody has leases on an access ACL. One that is made with
+/// an ACL nobody has leases on, and one that gets another name had its ACL before.
+fn guards(operation: &Operation) -> bool {
+    match operation {
+        Operation::SetXattr { name, .. } => AclKind::of(name) == Some(AclKind::Access),
+        _ => false,
     }
 }

@@ -102,6 +102,10 @@ impl Follower {
                 Ok(false) => return,
                 Err(trouble) => {
                     let volume = self.volume;
+                    if matches!(trouble, Trouble::Level(_)) {
+                        // What came is of no use yet.
+                        self.useful = false;
+                    }
                     tracing::info!(%volume, %trouble, "the mirror has no stream");
                     self.core.mirrors.trouble(volume, trouble.to_string());
                     self.core.metrics.mirror_trouble.inc();
@@ -176,13 +180,26 @@ impl Follower {
             self.load_rows(&rows).await?;
             after = rows.through;
         }
-        let loaded = self.place().await?.ok_or(Trouble::Gap)?;
-        self.check_level(loaded.level)?;
+        self.wait_for_level().await?;
         failpoint::pass(Point::MirrorLoaded);
         let (stamp, digest) = (head.stamp, head.digest);
         self.step(MirrorStep::EndLoad { stamp, digest }).await?;
         tracing::info!(volume = %self.volume, seq = %head.token.seq, "the snapshot is loaded");
         Ok(())
+    }
+
+    /// Waits until all members are known to read what was loaded: to begin anew would load it again and
+    /// again.
+    async fn wait_for_level(&self) -> Result<(), Trouble> {
+        loop {
+            let loaded = self.place().await?.ok_or(Trouble::Gap)?;
+            let Err(trouble) = self.check_level(loaded.level) else {
+                return Ok(());
+            };
+            self.core.mirrors.trouble(self.volume, trouble.to_string());
+            tokio::time::sleep(STOPPED_INTERVAL).await;
+            self.core.reads.pass().await?;
+        }
     }
 
     /// One page; more than once where much of an earlier snapshot has to go first.

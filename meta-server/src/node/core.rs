@@ -226,6 +226,13 @@ impl Core {
         self.generations.let_in_what_all_read(&self.others())
     }
 
+    /// Takes in what a member says of it. A stranger may be of another cluster.
+    pub(crate) fn learn_let_in(&self, sender: NodeId, generation: u32) {
+        if generation > self.generations.let_in() && self.others().contains(&sender) {
+            self.generations.learn_let_in(generation);
+        }
+    }
+
     /// The level up to which every member reads records.
     pub(crate) fn level_read(&self) -> Level {
         self.generations.level_read(&self.others())
@@ -626,6 +633,7 @@ fn is_point(body: &QueryBody) -> bool {
         | QueryBody::PathOf { .. }
         | QueryBody::Orphans { .. }
         | QueryBody::Cuts { .. }
+        | QueryBody::Trash(_)
         | QueryBody::Sessions { .. }
         | QueryBody::Volumes { .. } => false,
     }

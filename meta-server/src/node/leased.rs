@@ -7,11 +7,13 @@ use meta_core::attr::{Attr, Caller};
 use meta_core::changes::Changes;
 use meta_core::command::{Command, CommandBody};
 use meta_core::ids::{Ino, SessionId, VolumeId};
+use meta_core::kv::KvRead;
 use meta_core::outcome::{Fatal, Outcome, Refusal, Reply, Success, Token};
 use meta_core::query::{Answer, Query, QueryBody};
 use meta_core::read::{attr_of, with_xattrs};
 use meta_core::seeded::{Bug, has};
 use proto::v1;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// An answer, and what else of the same instant can be cached.
@@ -22,6 +24,9 @@ struct Found {
     directory: Option<Attr>,
     /// Those files of a listing with attributes that have extended ones.
     with_xattrs: Option<Vec<Ino>>,
+    /// The attributes of the files asked about, for a client that gets no leases where an ACL decides:
+    /// not every answer has them.
+    asked: Vec<Attr>,
 }
 
 impl Found {
@@ -31,6 +36,7 @@ impl Found {
             result,
             directory: None,
             with_xattrs: None,
+            asked: Vec::new(),
         }
     }
 }
@@ -67,20 +73,28 @@ impl Core {
         // Before the view: what changes from here on meets the lease, or keeps it from being given.
         let seen = term.and_then(|term| self.leases.last_event(term));
         let volume = query.volume;
-        let asked = named(&query.body);
+        let named = named(&query.body);
+        let looked_at = match &named {
+            Some(inos) if !way.knows_acls => inos.clone(),
+            _ => Vec::new(),
+        };
         let Found {
             token,
             result,
             directory,
             with_xattrs,
-        } = self.find(query).await?;
+            asked,
+        } = self.find(query, looked_at).await?;
         let mut grant = None;
-        if let (Some(term), Some(seen), Some(asked)) = (term, seen, asked)
-            && let Some(inos) = shown(asked, &result)
+        if let (Some(term), Some(seen), Some(named)) = (term, seen, named)
+            && let Some(mut inos) = shown(named, &result)
             && self.is_origin(volume)?
         {
+            let withheld = withheld(way, attrs(&result).chain(&directory).chain(&asked));
+            inos.retain(|ino| !withheld.contains(ino));
             let leases = &self.leases;
             grant = leases.grant(term, session, volume, way, seen, &inos);
+            refuse(&mut grant, withheld);
         }
         if let Some(grant) = &mut grant {
             grant.directory = directory.as_ref().map(v1::Attr::from);
@@ -97,8 +111,9 @@ impl Core {
         Ok((answer, done))
     }
 
-    /// The answer, and what else its view shows that will be asked for next.
-    async fn find(self: &Arc<Self>, query: Query) -> Result<Found, Failure> {
+    /// The answer, what else its view shows that will be asked for next, and the attributes of files
+    /// that are to be looked at.
+    async fn find(self: &Arc<Self>, query: Query, looked_at: Vec<Ino>) -> Result<Found, Failure> {
         match &query.body {
             QueryBody::Lookup { parent, .. } => {
                 let directory = Query {
@@ -113,28 +128,46 @@ impl Core {
                 }
                 Ok(found)
             }
-            QueryBody::ReadDir {
-                with_attrs: true, ..
-            } => self.list(query).await,
-            _ => self.answer(query).await.map(Found::plain),
+            QueryBody::ReadDir { .. } => self.list(query, looked_at).await,
+            _ if looked_at.is_empty() => self.answer(query).await.map(Found::plain),
+            _ => {
+                let (answer, asked) =
+                    self.answer_and(&query, |view, _| attrs_of(view, query.volume, &looked_at))?;
+                Ok(Found {
+                    asked,
+                    ..Found::plain(answer)
+                })
+            }
         }
     }
 
-    /// A listing with attributes, which is followed by a question for an extended attribute of each
+    /// A listing. One with attributes is followed by a question for an extended attribute of each
     /// file (`ls -l` asks), unless it is known to have none.
-    async fn list(self: &Arc<Self>, query: Query) -> Result<Found, Failure> {
+    async fn list(self: &Arc<Self>, query: Query, looked_at: Vec<Ino>) -> Result<Found, Failure> {
+        let with_attrs = matches!(
+            query.body,
+            QueryBody::ReadDir {
+                with_attrs: true,
+                ..
+            }
+        );
         self.offloaded(move |core| {
             core.answer_and(&query, |view, result| {
-                let Ok(Answer::Entries { entries, .. }) = result else {
-                    return Ok(None);
+                let asked = attrs_of(view, query.volume, &looked_at)?;
+                let with_xattrs = match result {
+                    Ok(Answer::Entries { entries, .. }) if with_attrs => {
+                        let inos = entries.iter().map(|entry| entry.ino).collect();
+                        Some(with_xattrs(view, query.volume, inos)?)
+                    }
+                    _ => None,
                 };
-                let inos = entries.iter().map(|entry| entry.ino).collect();
-                with_xattrs(view, query.volume, inos).map(Some)
+                Ok((asked, with_xattrs))
             })
         })
         .await
-        .map(|(answer, with_xattrs)| Found {
+        .map(|(answer, (asked, with_xattrs))| Found {
             with_xattrs,
+            asked,
             ..Found::plain(answer)
         })
     }
@@ -224,10 +257,13 @@ impl Core {
             && attr.nlink > 0
         {
             let (term, seen, way) = (making.term, making.seen, &making.way);
-            let inos = [attr.ino];
-            leased.grant = self.leases.grant(term, session, volume, way, seen, &inos);
+            if withheld(way, [attr]).is_empty() {
+                let inos = [attr.ino];
+                leased.grant = self.leases.grant(term, session, volume, way, seen, &inos);
+            }
             if let Some(grant) = &mut leased.grant {
-                grant.xattrs_told = *created;
+                // It begins with the ACLs that its directory hands on, and nothing else.
+                grant.xattrs_told = *created && !attr.access_acl && !attr.default_acl;
             }
         }
         let mut directories = making.directories;
@@ -239,7 +275,9 @@ impl Core {
             });
             match read.and_then(|attrs| attrs) {
                 Ok(attrs) => {
-                    leased.directories = attrs.iter().flatten().map(v1::Attr::from).collect()
+                    let told = attrs.iter().flatten();
+                    let told = told.filter(|attr| withheld(&making.way, [*attr]).is_empty());
+                    leased.directories = told.map(v1::Attr::from).collect();
                 }
                 // The node stops. What was done was done, and is answered.
                 Err(fatal) => drop(self.fatal(&fatal)),
@@ -262,6 +300,44 @@ fn named(body: &QueryBody) -> Option<Vec<Ino>> {
         // Those that are there are in the answer.
         QueryBody::GetAttrs { .. } | QueryBody::Resolve(_) => Some(Vec::new()),
         _ => None,
+    }
+}
+
+/// The attributes of those files that are there.
+fn attrs_of<K: KvRead>(view: &K, volume: VolumeId, inos: &[Ino]) -> Result<Vec<Attr>, Fatal> {
+    let attrs = inos.iter().map(|ino| attr_of(view, volume, *ino));
+    attrs.filter_map(Result::transpose).collect()
+}
+
+/// The files that a client gets no leases on: those with an ACL, if it would answer by their mode bits.
+fn withheld<'a>(way: &Way, shown: impl IntoIterator<Item = &'a Attr>) -> BTreeSet<Ino> {
+    if way.knows_acls {
+        return BTreeSet::new();
+    }
+    let guarded = shown.into_iter().filter(|attr| attr.access_acl);
+    guarded.map(|attr| attr.ino).collect()
+}
+
+/// Says that nothing was leased on some files.
+fn refuse(grant: &mut Option<v1::LeaseGrant>, withheld: BTreeSet<Ino>) {
+    if let Some(grant) = grant {
+        grant.refused.extend(withheld.into_iter().map(|ino| ino.0));
+    }
+}
+
+/// All attributes in an answer.
+fn attrs(result: &Result<Answer, Refusal>) -> Box<dyn Iterator<Item = &Attr> + '_> {
+    match result {
+        Ok(Answer::Attr(attr)) => Box::new(std::iter::once(attr)),
+        Ok(Answer::Attrs(each)) => Box::new(each.iter().flatten()),
+        Ok(Answer::Resolved(found)) => {
+            let steps = found.steps.iter().map(|step| &step.attr);
+            Box::new(std::iter::once(&found.directory).chain(steps))
+        }
+        Ok(Answer::Entries { entries, .. }) => {
+            Box::new(entries.iter().filter_map(|entry| entry.attr.as_ref()))
+        }
+        Ok(_) | Err(_) => Box::new(std::iter::empty()),
     }
 }
 

@@ -427,6 +427,26 @@ fn network(config: &NodeConfig, outside: Outside) -> Network {
     }
 }
 
+/// Up to which generation commands may be in the log, as the state tells.
+fn let_in(store: &Store) -> Result<u32, StartError> {
+    let told = store.reader.with_view(|view| generations::let_in_by(view));
+    told.and_then(|told| told)
+        .map_err(|fatal| StartError::Raft(fatal.to_string()))
+}
+
+fn proposer(raft: Raft, network: &Network, lease: Duration) -> Proposer {
+    let parts = ProposerParts {
+        own: network.node_id,
+        wall: Arc::clone(&network.wall),
+        clock: Arc::clone(&network.clock),
+        space: Arc::clone(&network.space),
+        metrics: Arc::clone(&network.metrics),
+        generations: Arc::clone(&network.generations),
+        majority_limit: lease * MAJORITY_TIMEOUTS,
+    };
+    Proposer::new(raft, Arc::new(ProstCodec), parts)
+}
+
 /// Builds Raft and everything that shares it. Raft does not run yet.
 async fn assemble(
     config: NodeConfig,
@@ -438,10 +458,7 @@ async fn assemble(
     let incarnation = outside.incarnation;
     let lease = Duration::from_millis(config.raft.election_max_ms);
     let network = network(&config, outside);
-    let let_in = store.reader.with_view(|view| generations::let_in_by(view));
-    let let_in = let_in.and_then(|found| found);
-    let let_in = let_in.map_err(|fatal| StartError::Raft(fatal.to_string()))?;
-    network.generations.learn_let_in(let_in);
+    network.generations.learn_let_in(let_in(&store)?);
     let (settings, peers) = (Arc::new(raft_config(&config)?), network.clone());
     let raft = Raft::build(config.node_id, settings, peers, store.log, store.machine).await;
     let raft = raft.map_err(|fatal| StartError::Raft(fatal.to_string()))?;
@@ -453,6 +470,7 @@ async fn assemble(
         follow_limit: lease,
     };
     let reads = Reads::start(reads, tasks, stop);
+    let proposer = proposer(raft.clone(), &network, lease);
     let Network {
         channels,
         wall,
@@ -463,16 +481,6 @@ async fn assemble(
         metrics,
         ..
     } = network;
-    let parts = ProposerParts {
-        own: config.node_id,
-        wall: Arc::clone(&wall),
-        clock: Arc::clone(&clock),
-        space: Arc::clone(&space),
-        metrics: Arc::clone(&metrics),
-        generations: Arc::clone(&generations),
-        majority_limit: lease * MAJORITY_TIMEOUTS,
-    };
-    let proposer = Proposer::new(raft.clone(), Arc::new(ProstCodec), parts);
     Ok(Arc::new(Core {
         config,
         incarnation,

@@ -39,7 +39,8 @@ impl RaftService {
         let request = request.into_inner();
         let data = Incarnation(request.target_incarnation);
         self.check_target(request.group, request.target, data)?;
-        self.core.generations.learn_let_in(request.sender_let_in);
+        self.core
+            .learn_let_in(request.sender, request.sender_let_in);
         wire::decode(&request.payload).map_err(|error| Status::invalid_argument(error.to_string()))
     }
 

@@ -11,7 +11,8 @@ use crate::node::{Answered, Core};
 use crate::proposer::{Origin, clients_may_send};
 use crate::session_table::Came;
 use crate::session_table::StreamLink;
-use meta_core::command::CommandBody;
+use meta_core::acl::AclKind;
+use meta_core::command::{CommandBody, Operation};
 use meta_core::ids::{SessionId, VolumeId};
 use meta_core::outcome::{Outcome, Removal, Success, Token};
 use meta_core::query::{Answer, Query, QueryBody};
@@ -142,6 +143,8 @@ impl ClientStream {
                 .await;
             return false;
         }
+        let knows_acls = hello.features & v1::Feature::Acls as u64 != 0;
+        self.link.set_knows_acls(knows_acls);
         // Only a hello says so: a stream that outlives a leadership may bring what was given in it.
         let shown = Duration::from_millis(u64::from(hello.shown_ms)).min(limits::LEASE_TTL);
         let clean = Instant::now() + shown;
@@ -159,7 +162,8 @@ impl ClientStream {
             features: v1::Feature::Leases as u64
                 | v1::Feature::Nearest as u64
                 | v1::Feature::Paths as u64
-                | v1::Feature::Locks as u64,
+                | v1::Feature::Locks as u64
+                | v1::Feature::Trash as u64,
         };
         self.tell(first.id, Tell::Hello(reply)).await
     }
@@ -232,7 +236,7 @@ impl ClientStream {
     fn accept_command(&mut self, message: v1::LeasedExecute) -> Result<Work, Failure> {
         let v1::LeasedExecute {
             command: bytes,
-            dropped,
+            mut dropped,
             leased_reply,
         } = message;
         if bytes.len() > limits::CLIENT_COMMAND_BYTES_MAX {
@@ -258,6 +262,10 @@ impl ClientStream {
         self.attach(session);
         if dropped.len() > limits::DROPPED_FILES_MAX {
             return Err(Failure::bad_request("a command that drops too many files"));
+        }
+        if !self.link.knows_acls() && sets_acl(&command.body) {
+            // What it has cached itself it is to forget too, and the lease with it.
+            dropped.clear();
         }
         Ok(Work::Execute {
             command,
@@ -294,6 +302,19 @@ impl ClientStream {
         if self.core.sessions.attach(session, &self.link, self.came) {
             self.attached.insert(session);
         }
+    }
+}
+
+/// Whether a command gives a file an ACL, or takes it away.
+fn sets_acl(body: &CommandBody) -> bool {
+    let CommandBody::Request(request) = body else {
+        return false;
+    };
+    match &request.operation {
+        Operation::SetXattr { name, .. } | Operation::RemoveXattr { name, .. } => {
+            AclKind::of(name).is_some()
+        }
+        _ => false,
     }
 }
 
@@ -359,6 +380,7 @@ fn may_be_large(body: &QueryBody) -> bool {
         | QueryBody::Volumes { .. }
         | QueryBody::Orphans { .. }
         | QueryBody::Cuts { .. }
+        | QueryBody::Trash(_)
         | QueryBody::PathOf { .. } => true,
         QueryBody::Lookup { .. }
         | QueryBody::GetAttr { .. }
@@ -500,6 +522,8 @@ fn made_orphan(outcome: &Outcome) -> bool {
         Success::Removed { nlink, .. } => *nlink == 0,
         Success::Renamed { replaced, .. } => replaced.is_some_and(|(_, nlink)| nlink == 0),
         Success::RemovedEntries(removals) => removals.contains(&Removal::Removed { nlink: 0 }),
+        // What left the trash for good.
+        Success::Maintained { rows, .. } => *rows > 0,
         _ => false,
     }
 }

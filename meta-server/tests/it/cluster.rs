@@ -43,13 +43,22 @@ pub(crate) struct Three {
 }
 
 impl Three {
-    /// Starts all nodes, each with these lines below `[raft]`.
+    /// Starts all nodes, each with these lines below `[raft]`, or, if they have one, around it.
     pub(crate) async fn start(raft: &str) -> Self {
         Self::start_each([raft; 3]).await
     }
 
+    /// Starts all nodes, which raise the volume to the newest level.
+    pub(crate) async fn raised() -> Self {
+        Self::start_with([""; 3], "raise_levels = true\n").await
+    }
+
     /// Starts the nodes, each with its lines below `[raft]`.
     pub(crate) async fn start_each(raft: [&str; 3]) -> Self {
+        Self::start_with(raft, "").await
+    }
+
+    async fn start_with(raft: [&str; 3], more: &str) -> Self {
         let mut listeners = Vec::new();
         for _ in 0..3 {
             listeners.push(TcpListener::bind("127.0.0.1:0").await.expect("a free port"));
@@ -58,7 +67,7 @@ impl Three {
         let addrs: Vec<_> = listeners.iter().map(addr).collect();
         let mut nodes = Vec::new();
         for (at, listener) in listeners.into_iter().enumerate() {
-            nodes.push(Some(node(at, listener, &addrs, raft[at]).await));
+            nodes.push(Some(node_with(at, listener, &addrs, raft[at], more).await));
         }
         init(&addrs[0], PATIENCE).await.expect("a cluster");
         let cluster = Cluster::connect(&addrs, PATIENCE).await.expect("a leader");
@@ -108,8 +117,19 @@ impl Three {
 }
 
 pub(crate) async fn node(at: usize, listener: TcpListener, addrs: &[String], raft: &str) -> Node {
+    node_with(at, listener, addrs, raft, "").await
+}
+
+async fn node_with(
+    at: usize,
+    listener: TcpListener,
+    addrs: &[String],
+    raft: &str,
+    more: &str,
+) -> Node {
+    let (top, raft) = raft.split_once("[raft]\n").unwrap_or(("", raft));
     let mut text = format!(
-        "node_id = {}\nlisten = \"{}\"\ndata_dir = \"/nowhere\"\nreserve_bytes = 0\n",
+        "node_id = {}\nlisten = \"{}\"\ndata_dir = \"/nowhere\"\nreserve_bytes = 0\n{top}{more}",
         at + 1,
         addrs[at]
     );
@@ -144,6 +164,7 @@ pub(crate) fn create(name: &str) -> Operation {
         name: Name::new(name).expect("a name"),
         mode: 0o644,
         node: NewNode::Regular,
+        masked: 0,
         existing: Existing::Refuse,
     })
 }
@@ -156,14 +177,20 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Says hello.
+    /// Says hello, as a client without any features.
     pub(crate) async fn open(addr: &str) -> (Self, v1::HelloReply) {
+        Self::open_with(addr, 0).await
+    }
+
+    /// Says hello, as a client with features.
+    pub(crate) async fn open_with(addr: &str, features: u64) -> (Self, v1::HelloReply) {
         let endpoint = Endpoint::from_shared(format!("http://{addr}")).expect("an address");
         let channel = transport::connect(&endpoint).await.expect("connected");
         let (out, frames) = mpsc::channel(16);
         let hello = Ask::Hello(v1::Hello {
             min_version: 1,
             max_version: 1,
+            features,
             ..v1::Hello::default()
         });
         let first = v1::ClientFrame {

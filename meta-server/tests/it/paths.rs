@@ -24,6 +24,7 @@ async fn make(session: &MetaSession, parent: Ino, text: &str, node: NewNode) -> 
         name: name(text),
         mode: 0o755,
         node,
+        masked: 0,
         existing: Existing::Refuse,
     });
     match session.execute(Caller::root(), create).await {

@@ -98,6 +98,10 @@ impl From<&Answer> for v1::Answer {
                 Message::Followers(v1::Followers { followers })
             }
             Answer::Backup(status) => Message::Backup(status.into()),
+            Answer::Trash { entries, end } => Message::Trash(v1::Trash {
+                entries: entries.iter().map(Into::into).collect(),
+                end: *end,
+            }),
             Answer::Lock(held) => Message::Lock(v1::FoundLock {
                 held: held.map(Into::into),
             }),
@@ -152,6 +156,10 @@ impl Convert<Answer> for v1::Answer {
                     Answer::Followers(followers.map(|m| (m.name, m.info)).collect())
                 }
                 Message::Backup(m) => Answer::Backup(m.convert()?),
+                Message::Trash(m) => Answer::Trash {
+                    entries: list(m.entries, "Trash.entries", READDIR_ENTRIES_MAX as usize)?,
+                    end: m.end,
+                },
                 Message::Lock(m) => Answer::Lock(maybe(m.held)?),
                 Message::Resolved(m) => Answer::Resolved(m.convert()?),
                 Message::Attrs(m) => Answer::Attrs(list(m.attrs, "Attrs.attrs", GET_ATTRS_MAX)?),
@@ -253,6 +261,7 @@ impl From<&VolumeStat> for v1::VolumeStat {
             pending_delete_bytes,
             pending_delete_slices,
             orphans,
+            trash,
             changelog_bytes,
             changelog_first,
             digest,
@@ -264,6 +273,7 @@ impl From<&VolumeStat> for v1::VolumeStat {
             pending_delete_bytes: *pending_delete_bytes,
             pending_delete_slices: *pending_delete_slices,
             orphans: *orphans,
+            trash: trash.map(Into::into),
             changelog_bytes: *changelog_bytes,
             changelog_first: changelog_first.0,
             digest: digest.clone(),
@@ -280,6 +290,7 @@ impl Convert<VolumeStat> for v1::VolumeStat {
             pending_delete_bytes: self.pending_delete_bytes,
             pending_delete_slices: self.pending_delete_slices,
             orphans: self.orphans,
+            trash: maybe(self.trash)?,
             changelog_bytes: self.changelog_bytes,
             changelog_first: Seq(self.changelog_first),
             digest: text(self.digest, "VolumeStat.digest", DIGEST_CHARS_MAX)?,

@@ -8,7 +8,7 @@ use meta_core::ids::{Ino, Level, Seq, SessionId, Uuid, VolumeId};
 use meta_core::limits::{
     BLOCK_BYTES_MAX, MAINTENANCE_ROWS_MAX, MIRROR_INFO_BYTES_MAX, REAP_FILES_MAX,
     SESSION_INFO_BYTES_MAX, SESSIONS_MAX, SLOTS_PER_SESSION_MAX, STORAGE_BYTES_MAX,
-    VOLUME_NAME_BYTES_MAX,
+    TRASH_ENTRIES_MAX, VOLUME_NAME_BYTES_MAX,
 };
 
 impl From<&Command> for v1::Command {
@@ -58,6 +58,17 @@ impl From<&CommandBody> for Body {
             CommandBody::ReapFiles { inos, rows_max } => Self::ReapFiles(v1::ReapFiles {
                 inos: inos.iter().map(|ino| ino.0).collect(),
                 rows_max: *rows_max,
+            }),
+            CommandBody::PurgeTrash { before, files_max } => Self::PurgeTrash(v1::PurgeTrash {
+                before: Some((*before).into()),
+                files_max: *files_max,
+            }),
+            CommandBody::SetOptions {
+                caller,
+                trash_seconds,
+            } => Self::SetOptions(v1::SetOptions {
+                caller: Some(caller.into()),
+                trash_seconds: *trash_seconds,
             }),
             CommandBody::Trim { ino, rows_max } => Self::Trim(v1::Trim {
                 ino: ino.0,
@@ -148,6 +159,11 @@ impl Convert<CommandBody> for Body {
                     rows_max: maintenance_rows(m.rows_max, "ReapFiles.rows_max")?,
                 }
             }
+            Self::PurgeTrash(m) => purge_trash(m)?,
+            Self::SetOptions(m) => CommandBody::SetOptions {
+                caller: need(m.caller, "SetOptions.caller")?,
+                trash_seconds: m.trash_seconds,
+            },
             Self::Trim(m) => {
                 let rows_max = maintenance_rows(m.rows_max, "Trim.rows_max")?;
                 CommandBody::Trim {
@@ -177,6 +193,15 @@ impl Convert<CommandBody> for Body {
             Self::Recovered(v1::Nothing {}) => CommandBody::Recovered,
         })
     }
+}
+
+fn purge_trash(m: v1::PurgeTrash) -> Result<CommandBody, ConvertError> {
+    let max = TRASH_ENTRIES_MAX as u64;
+    within(u64::from(m.files_max), "PurgeTrash.files_max", max)?;
+    Ok(CommandBody::PurgeTrash {
+        before: need(m.before, "PurgeTrash.before")?,
+        files_max: m.files_max,
+    })
 }
 
 fn open_session(m: v1::OpenSession) -> Result<CommandBody, ConvertError> {

@@ -13,6 +13,7 @@ mod query;
 mod record;
 mod reply;
 mod task;
+mod trash;
 mod types;
 
 pub use answer::query_answer;

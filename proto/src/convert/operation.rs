@@ -2,6 +2,7 @@
 
 use super::lock::lock_kind;
 use super::task::task;
+use super::trash;
 use super::types::file_kind;
 use super::{Convert, bounded, list, maybe, name, need, unknown, within};
 use crate::error::ConvertError;
@@ -15,6 +16,7 @@ use meta_core::limits::{
     CHUNK_BYTES, COMMIT_SLICES_MAX, FRAME_BYTES, GRANT_SLICES_MAX, REMOVE_ENTRIES_MAX,
     SYMLINK_BYTES_MAX, XATTR_NAME_BYTES_MAX, XATTR_VALUE_BYTES_MAX,
 };
+use meta_core::name::Name;
 
 /// Frames of the longest slice.
 pub(super) const FRAME_CRCS_MAX: usize = (CHUNK_BYTES / FRAME_BYTES as u64) as usize;
@@ -50,10 +52,27 @@ impl Convert<Request> for v1::Request {
     }
 }
 
-fn unlink(parent: &Ino, name: &meta_core::name::Name) -> v1::Unlink {
+fn unlink(parent: &Ino, name: &Name) -> v1::Unlink {
     v1::Unlink {
         parent: parent.0,
         name: name.as_bytes().to_vec(),
+    }
+}
+
+fn remove_entries(parent: Ino, names: &[Name], skip_trash: bool) -> v1::RemoveEntries {
+    v1::RemoveEntries {
+        parent: parent.0,
+        names: names.iter().map(|name| name.as_bytes().to_vec()).collect(),
+        skip_trash,
+    }
+}
+
+fn set_xattr(ino: Ino, name: &[u8], value: &[u8], mode: XattrMode) -> v1::SetXattr {
+    v1::SetXattr {
+        ino: ino.0,
+        name: name.to_vec(),
+        value: value.to_vec(),
+        mode: v1::XattrMode::from(mode).into(),
     }
 }
 
@@ -68,10 +87,13 @@ impl From<&Operation> for request::Operation {
             }),
             Operation::Unlink { parent, name } => Self::Unlink(unlink(parent, name)),
             Operation::Rmdir { parent, name } => Self::Rmdir(unlink(parent, name)),
-            Operation::RemoveEntries { parent, names } => Self::RemoveEntries(v1::RemoveEntries {
-                parent: parent.0,
-                names: names.iter().map(|name| name.as_bytes().to_vec()).collect(),
-            }),
+            Operation::RemoveEntries {
+                parent,
+                names,
+                skip_trash,
+            } => Self::RemoveEntries(remove_entries(*parent, names, *skip_trash)),
+            Operation::Restore { parent, files } => Self::Restore(trash::restore(*parent, files)),
+            Operation::EmptyTrash { inos } => Self::EmptyTrash(trash::empty(inos)),
             Operation::Rename {
                 parent,
                 name,
@@ -94,12 +116,7 @@ impl From<&Operation> for request::Operation {
                 name,
                 value,
                 mode,
-            } => Self::SetXattr(v1::SetXattr {
-                ino: ino.0,
-                name: name.clone(),
-                value: value.clone(),
-                mode: v1::XattrMode::from(*mode).into(),
-            }),
+            } => Self::SetXattr(set_xattr(*ino, name, value, *mode)),
             Operation::RemoveXattr { ino, name } => Self::RemoveXattr(v1::RemoveXattr {
                 ino: ino.0,
                 name: name.clone(),
@@ -148,6 +165,8 @@ impl Convert<Operation> for request::Operation {
                 name: name(m.name, "Rmdir.name")?,
             },
             Self::RemoveEntries(m) => m.convert()?,
+            Self::Restore(m) => m.convert()?,
+            Self::EmptyTrash(m) => m.convert()?,
             Self::Rename(m) => m.convert()?,
             Self::SetAttr(m) => Operation::SetAttr(m.convert()?),
             Self::Commit(m) => Operation::Commit(m.convert()?),
@@ -188,6 +207,7 @@ impl From<&Create> for v1::Create {
             parent,
             name,
             mode,
+            masked,
             node,
             existing,
         } = word;
@@ -212,6 +232,7 @@ impl From<&Create> for v1::Create {
             parent: parent.0,
             name: name.as_bytes().to_vec(),
             mode: *mode,
+            masked: *masked,
             node: Some(node),
             existing: Some(existing),
         }
@@ -233,6 +254,7 @@ impl Convert<Create> for v1::Create {
             parent: Ino(self.parent),
             name: name(self.name, "Create.name")?,
             mode: self.mode,
+            masked: self.masked,
             node: need(self.node, "Create.node")?,
             existing,
         })
@@ -264,6 +286,7 @@ impl Convert<Operation> for v1::RemoveEntries {
             names: names
                 .map(|bytes| name(bytes, field))
                 .collect::<Result<_, _>>()?,
+            skip_trash: self.skip_trash,
         })
     }
 }

@@ -77,6 +77,7 @@ impl From<&QueryBody> for Body {
             QueryBody::StatVolume => Self::StatVolume(v1::Nothing {}),
             QueryBody::Followers => Self::Followers(v1::Nothing {}),
             QueryBody::Backup => Self::Backup(v1::Nothing {}),
+            QueryBody::Trash(asked) => Self::Trash(asked.into()),
             QueryBody::GetLock(asked) => Self::GetLock(asked.into()),
             QueryBody::PathOf { ino } => Self::PathOf(v1::PathOf { ino: ino.0 }),
             QueryBody::FindVolume { name } => {
@@ -130,6 +131,7 @@ impl Convert<QueryBody> for Body {
             Self::StatVolume(v1::Nothing {}) => QueryBody::StatVolume,
             Self::Followers(v1::Nothing {}) => QueryBody::Followers,
             Self::Backup(v1::Nothing {}) => QueryBody::Backup,
+            Self::Trash(m) => QueryBody::Trash(m.convert()?),
             Self::GetLock(m) => QueryBody::GetLock(m.convert()?),
             Self::PathOf(m) => QueryBody::PathOf { ino: Ino(m.ino) },
             Self::FindVolume(m) => QueryBody::FindVolume {

@@ -2,12 +2,12 @@
 
 use super::lock::lock_state;
 use super::types::refusal;
-use super::{Convert, list, maybe, need};
+use super::{Convert, bounded, list, maybe, need};
 use crate::error::ConvertError;
 use crate::v1::{self, not_executed, removal, reply, success};
 use meta_core::ids::{Ino, SessionId, SliceId, VolumeId};
-use meta_core::limits::{REMOVE_ENTRIES_MAX, WOKEN_MAX};
-use meta_core::outcome::{NotExecuted, Outcome, Removal, Reply, Success};
+use meta_core::limits::{REMOVE_ENTRIES_MAX, TRASH_ENTRIES_MAX, WOKEN_MAX};
+use meta_core::outcome::{NotExecuted, Outcome, Refusal, Removal, Reply, Success};
 
 impl From<&Reply> for v1::Reply {
     fn from(word: &Reply) -> Self {
@@ -88,6 +88,9 @@ impl From<&Success> for v1::Success {
                     removals: removals.iter().map(|removal| (*removal).into()).collect(),
                 })
             }
+            Success::Restored(ends) => success::Success::Restored(v1::Restored {
+                refused: ends.iter().map(|end| restored(*end)).collect(),
+            }),
             Success::Renamed { ino, replaced } => success::Success::Renamed(v1::Renamed {
                 ino: ino.0,
                 replaced: replaced.map(|(ino, nlink)| v1::Removed { ino: ino.0, nlink }),
@@ -151,6 +154,14 @@ impl Convert<Success> for v1::Success {
                     "RemovedEntries.removals",
                     REMOVE_ENTRIES_MAX,
                 )?),
+                success::Success::Restored(m) => {
+                    let ends = bounded(m.refused, "Restored.refused", TRASH_ENTRIES_MAX)?;
+                    let end = |number| match number {
+                        0 => Ok(None),
+                        number => refusal(number).map(Some),
+                    };
+                    Success::Restored(ends.into_iter().map(end).collect::<Result<_, _>>()?)
+                }
                 success::Success::Renamed(m) => Success::Renamed {
                     ino: Ino(m.ino),
                     replaced: maybe(m.replaced)?,
@@ -186,6 +197,12 @@ impl Convert<Success> for v1::Success {
             },
         )
     }
+}
+
+/// Why a file stays in the trash, if it does.
+fn restored(end: Option<Refusal>) -> i32 {
+    end.map_or(v1::Refusal::Unspecified, v1::Refusal::from)
+        .into()
 }
 
 impl From<Removal> for v1::Removal {

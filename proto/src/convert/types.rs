@@ -155,6 +155,8 @@ impl From<&Attr> for v1::Attr {
             ctime,
             parent,
             btime,
+            access_acl,
+            default_acl,
         } = word;
         Self {
             btime: btime.map(Into::into),
@@ -170,6 +172,8 @@ impl From<&Attr> for v1::Attr {
             mtime: Some((*mtime).into()),
             ctime: Some((*ctime).into()),
             parent: parent.0,
+            access_acl: *access_acl,
+            default_acl: *default_acl,
         }
     }
 }
@@ -190,6 +194,8 @@ impl Convert<Attr> for v1::Attr {
             ctime: need(self.ctime, "Attr.ctime")?,
             parent: Ino(self.parent),
             btime: maybe(self.btime)?,
+            access_acl: self.access_acl,
+            default_acl: self.default_acl,
         })
     }
 }

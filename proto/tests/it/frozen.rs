@@ -117,6 +117,8 @@ fn attr() -> Attr {
         ctime: STAMP,
         parent: Ino(1),
         btime: None,
+        access_acl: false,
+        default_acl: false,
     }
 }
 
@@ -182,6 +184,7 @@ fn operations_on_names_are_frozen() {
             name: name("n"),
             mode: 0o644,
             node,
+            masked: 0,
             existing,
         })
     };
@@ -225,8 +228,13 @@ fn operations_on_names_are_frozen() {
         Operation::RemoveEntries {
             parent: Ino(300),
             names: vec![name("a"), name("bc")],
+            skip_trash: false,
         },
     );
+}
+
+#[test]
+fn renames_are_frozen() {
     for (what, mode) in [
         ("rename replace", RenameMode::Replace),
         ("rename no replace", RenameMode::NoReplace),
@@ -246,11 +254,47 @@ fn operations_on_names_are_frozen() {
 }
 
 #[test]
+fn the_trash_is_frozen() {
+    check_command(
+        "purge trash",
+        CommandBody::PurgeTrash {
+            before: STAMP,
+            files_max: 200,
+        },
+    );
+    let trash_seconds = 86_400;
+    let options = |trash_seconds| CommandBody::SetOptions {
+        caller: Caller::root(),
+        trash_seconds,
+    };
+    check_command("set options", options(trash_seconds));
+    let off = options(0);
+    check_command("set options off", off);
+    let skip = Operation::RemoveEntries {
+        parent: Ino(300),
+        names: vec![name("a")],
+        skip_trash: true,
+    };
+    check_operation("remove entries for good", skip);
+    let restore = Operation::Restore {
+        parent: Ino(300),
+        files: vec![(Ino(9), name("a")), (Ino(600), name("bc"))],
+    };
+    check_operation("restore", restore);
+    let inos = vec![Ino(9), Ino(600)];
+    check_operation("empty trash", Operation::EmptyTrash { inos });
+    let restored = vec![None, Some(Refusal::Exists)];
+    check_reply("restored", Outcome::Done(Success::Restored(restored)));
+}
+
+#[test]
 fn holes_are_frozen() {
     let fallocated = Success::Fallocated {
         next: 1 << 33,
         attr: Attr {
             btime: Some(EARLY),
+            access_acl: false,
+            default_acl: false,
             ..attr()
         },
     };
@@ -267,6 +311,29 @@ fn holes_are_frozen() {
         };
         check_operation(what, Operation::Fallocate(asked));
     }
+}
+
+#[test]
+fn what_acls_need_is_frozen() {
+    let made = Create {
+        parent: Ino(1),
+        name: name("n"),
+        mode: 0o640,
+        masked: 0o026,
+        node: NewNode::Regular,
+        existing: Existing::Refuse,
+    };
+    check_operation("masked", Operation::Create(made));
+    let attr = Attr {
+        access_acl: true,
+        default_acl: true,
+        ..attr()
+    };
+    let created = true;
+    check_reply(
+        "entry with acls",
+        Outcome::Done(Success::Entry { attr, created }),
+    );
 }
 
 #[test]

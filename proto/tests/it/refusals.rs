@@ -244,8 +244,11 @@ fn a_question_of_a_later_version_is_a_question_without_a_body() {
 #[test]
 fn names_removed_together_are_bounded_and_checked() {
     let remove = |names: Vec<Vec<u8>>| {
-        let operation =
-            v1::request::Operation::RemoveEntries(v1::RemoveEntries { parent: 1, names });
+        let operation = v1::request::Operation::RemoveEntries(v1::RemoveEntries {
+            parent: 1,
+            names,
+            skip_trash: false,
+        });
         changed(&set_xattr(1, 1), |m| *operation_of(m) = Some(operation))
     };
     assert!(remove(vec![b"a".to_vec(); limits::REMOVE_ENTRIES_MAX]).is_ok());

@@ -227,6 +227,8 @@ fn directory(ino: Ino) -> Attr {
         ctime: Timestamp::default(),
         parent: Ino(ino.0 - 1),
         btime: None,
+        access_acl: false,
+        default_acl: false,
     }
 }
 

@@ -42,6 +42,9 @@ fn body() -> impl Strategy<Value = CommandBody> {
             .prop_map(|(ino, rows_max)| CommandBody::Reap { ino, rows_max }),
         1 => (prop::collection::vec(ino(), 0..9), 0..=limits::MAINTENANCE_ROWS_MAX)
             .prop_map(|(inos, rows_max)| CommandBody::ReapFiles { inos, rows_max }),
+        1 => (timestamp(), 0..=limits::TRASH_ENTRIES_MAX as u32)
+            .prop_map(|(before, files_max)| CommandBody::PurgeTrash { before, files_max }),
+        1 => (caller(), any::<u64>()).prop_map(|(caller, trash_seconds)| CommandBody::SetOptions { caller, trash_seconds }),
         1 => (ino(), 0..=limits::MAINTENANCE_ROWS_MAX)
             .prop_map(|(ino, rows_max)| CommandBody::Trim { ino, rows_max }),
         1 => any::<u64>().prop_map(|seq| CommandBody::TrimChangelog { keep_from: Seq(seq) }),
@@ -72,8 +75,16 @@ fn operation() -> impl Strategy<Value = Operation> {
         }),
         (ino(), name()).prop_map(|(parent, name)| Operation::Unlink { parent, name }),
         (ino(), name()).prop_map(|(parent, name)| Operation::Rmdir { parent, name }),
-        (ino(), prop::collection::vec(name(), 0..9))
-            .prop_map(|(parent, names)| Operation::RemoveEntries { parent, names }),
+        (ino(), prop::collection::vec(name(), 0..9), any::<bool>()).prop_map(
+            |(parent, names, skip_trash)| Operation::RemoveEntries {
+                parent,
+                names,
+                skip_trash,
+            }
+        ),
+        (ino(), prop::collection::vec((ino(), name()), 0..9))
+            .prop_map(|(parent, files)| Operation::Restore { parent, files }),
+        prop::collection::vec(ino(), 0..9).prop_map(|inos| Operation::EmptyTrash { inos }),
         rename(),
         set_attr().prop_map(Operation::SetAttr),
         commit().prop_map(Operation::Commit),
@@ -149,11 +160,12 @@ fn create() -> impl Strategy<Value = Create> {
         Just(Existing::Refuse),
         any::<(bool, bool)>().prop_map(|(read, write)| Existing::Open { read, write }),
     ];
-    (ino(), name(), any::<u32>(), node, existing).prop_map(
-        |(parent, name, mode, node, existing)| Create {
+    (ino(), name(), any::<[u32; 2]>(), node, existing).prop_map(
+        |(parent, name, [mode, masked], node, existing)| Create {
             parent,
             name,
             mode,
+            masked,
             node,
             existing,
         },

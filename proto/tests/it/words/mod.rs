@@ -111,6 +111,8 @@ pub(crate) fn attr() -> impl Strategy<Value = Attr> {
                 ctime,
                 parent,
                 btime,
+                access_acl: nlink % 2 == 1,
+                default_acl: nlink % 3 == 1,
             }
         },
     )

@@ -11,7 +11,8 @@ use meta_core::lock::{GetLock, HeldLock};
 use meta_core::outcome::Refusal;
 use meta_core::path::{Access, Links, PathEnd, PathStep, Resolve, Resolved};
 use meta_core::query::{
-    Answer, DirEntry, Query, QueryBody, SessionInfo, Slice, SliceCursor, VolumeInfo, VolumeStat,
+    Answer, AskTrash, DirEntry, Query, QueryBody, SessionInfo, Slice, SliceCursor, TrashCursor,
+    TrashEntry, TrashStat, VolumeInfo, VolumeStat,
 };
 use meta_core::task::{AtWork, Backup, BackupStatus};
 use proptest::prelude::*;
@@ -64,6 +65,7 @@ fn on_files() -> impl Strategy<Value = QueryBody> {
         (ino(), bytes(255)).prop_map(|(ino, name)| QueryBody::GetXattr { ino, name }),
         ino().prop_map(|ino| QueryBody::ListXattr { ino }),
         ino().prop_map(|ino| QueryBody::PathOf { ino }),
+        ask_trash().prop_map(QueryBody::Trash),
         (ino(), lock_owner(), lock_range(), lock_mode()).prop_map(|(ino, owner, range, mode)| {
             QueryBody::GetLock(GetLock {
                 ino,
@@ -73,6 +75,46 @@ fn on_files() -> impl Strategy<Value = QueryBody> {
             })
         }),
     ]
+}
+
+fn ask_trash() -> impl Strategy<Value = AskTrash> {
+    let after = (name(), timestamp(), ino());
+    let after = after.prop_map(|(name, removed, ino)| TrashCursor { name, removed, ino });
+    let (name, after) = (prop::option::of(name()), prop::option::of(after));
+    prop_oneof![
+        ino().prop_map(AskTrash::File),
+        (ino(), name, after, 0..=READDIR_ENTRIES_MAX).prop_map(
+            |(parent, name, after, count_max)| AskTrash::Of {
+                parent,
+                name,
+                after,
+                count_max,
+            }
+        ),
+    ]
+}
+
+fn trash_entry() -> impl Strategy<Value = TrashEntry> {
+    (ino(), name(), timestamp(), any::<u32>(), attr()).prop_map(
+        |(parent, name, removed, uid, attr)| TrashEntry {
+            parent,
+            name,
+            removed,
+            uid,
+            attr,
+        },
+    )
+}
+
+fn trash_stat() -> impl Strategy<Value = Option<TrashStat>> {
+    let stat = (any::<(u64, u64, u64)>(), prop::option::of(timestamp()));
+    let stat = stat.prop_map(|((seconds, inodes, bytes), oldest)| TrashStat {
+        seconds,
+        inodes,
+        bytes,
+        oldest,
+    });
+    prop::option::of(stat)
 }
 
 fn links() -> impl Strategy<Value = Links> {
@@ -159,6 +201,8 @@ pub(crate) fn answer() -> impl Strategy<Value = Answer> {
         backup_status().prop_map(Answer::Backup),
         resolved().prop_map(Answer::Resolved),
         attrs().prop_map(Answer::Attrs),
+        (prop::collection::vec(trash_entry(), 0..5), any::<bool>())
+            .prop_map(|(entries, end)| Answer::Trash { entries, end }),
         prop::option::of(held_lock()).prop_map(Answer::Lock),
     ]
 }
@@ -218,7 +262,8 @@ fn slice() -> impl Strategy<Value = Slice> {
 }
 
 fn stat() -> impl Strategy<Value = VolumeStat> {
-    (any::<[u64; 7]>(), "[0-9a-f]{32}", token()).prop_map(|(numbers, digest, token)| {
+    let rest = ("[0-9a-f]{32}", token(), trash_stat());
+    (any::<[u64; 7]>(), rest).prop_map(|(numbers, (digest, token, trash))| {
         let [
             inodes,
             bytes,
@@ -234,6 +279,7 @@ fn stat() -> impl Strategy<Value = VolumeStat> {
             pending_delete_bytes: delete_bytes,
             pending_delete_slices: delete_slices,
             orphans,
+            trash,
             changelog_bytes: changelog,
             changelog_first: Seq(first),
             digest,

@@ -36,6 +36,7 @@ fn success() -> impl Strategy<Value = Success> {
         (attr(), any::<bool>()).prop_map(|(attr, created)| Success::Entry { attr, created }),
         (ino(), any::<u32>()).prop_map(|(ino, nlink)| Success::Removed { ino, nlink }),
         prop::collection::vec(removal(), 0..9).prop_map(Success::RemovedEntries),
+        prop::collection::vec(prop::option::of(refusal()), 0..9).prop_map(Success::Restored),
         (ino(), prop::option::of((ino(), any::<u32>())))
             .prop_map(|(ino, replaced)| Success::Renamed { ino, replaced }),
         (any::<u64>(), attr()).prop_map(|(offset, attr)| Success::Appended { offset, attr }),
