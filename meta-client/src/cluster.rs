@@ -235,6 +235,19 @@ impl Cluster {
         }
     }
 
+    /// Ends a session of another client, which is known to be dead. One that is gone already is no error.
+    ///
+    /// # Errors
+    /// If the cluster does not answer.
+    pub async fn close_session(
+        &self,
+        volume: VolumeId,
+        session: SessionId,
+    ) -> Result<(), ClientError> {
+        let body = CommandBody::CloseSession { session };
+        self.again(volume, body).await.map(|_| ())
+    }
+
     /// Notes at the origin where a mirror of a volume is.
     ///
     /// # Errors

@@ -1,11 +1,12 @@
 //! A mount from its META-URL to its end.
 
+use super::dead::Owner;
 use super::options::CONNECT_FOR;
 use super::outcome::OutcomeNote;
 use super::serving::ANSWER_WITHIN;
 use super::serving::Serving;
 use super::umount::UmountMode;
-use super::{MountError, MountOptions, Signals, device, mountpoint};
+use super::{MountError, MountOptions, Signals, dead, device, mountpoint};
 use crate::fuse::About;
 use crate::vfs::Vfs;
 use crate::worker::{ClusterDump, Worker, WorkerParts};
@@ -121,6 +122,7 @@ async fn connect(
         Err(error) => return Err(MountError::Meta(error)),
     };
     let volume = session.volume().clone();
+    dead::end_sessions(url, volume.id).await;
     let store = open_volume(&volume.storage, volume.uuid).await;
     let store = match store {
         Ok(store) => store,
@@ -191,6 +193,7 @@ fn session_info(path: &Path) -> serde_json::Value {
         "pid": std::process::id(),
         "mountpoint": path.to_string_lossy(),
         "version": env!("CARGO_PKG_VERSION"),
+        "owner": Owner::here(),
     })
 }
 

@@ -1,5 +1,6 @@
 //! The life of a mount: check the mount point, connect, serve, unmount, flush.
 
+mod dead;
 mod device;
 mod ending;
 mod error;
