@@ -40,7 +40,7 @@ pub fn covered() -> Vec<Point> {
 async fn works(cluster: &mut Cluster, seed: u64) -> Result<Checked> {
     cluster.initialise(PATIENCE).await?;
     cluster.wait_ready(PATIENCE).await?;
-    cluster.format(VOLUME).await?;
+    cluster.format_without_trash(VOLUME).await?;
     let crew = Crew::begin(&cluster.url(VOLUME), 1, 2, seed).await?;
     crew.progress(30, PATIENCE).await?;
     let written = crew.stop(PATIENCE).await?;

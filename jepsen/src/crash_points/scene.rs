@@ -40,7 +40,7 @@ impl Scene {
             ..ClusterOptions::new(name, nodes)
         };
         let cluster = Cluster::start(options).await?;
-        cluster.format(VOLUME).await?;
+        cluster.format_without_trash(VOLUME).await?;
         let url = cluster.url(VOLUME);
         let crew = Crew::begin(&url, 2, 4, seed).await?;
         crew.progress(SNAPSHOT_ENTRIES, PATIENCE).await?;
