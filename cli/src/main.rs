@@ -31,6 +31,7 @@ mod runtime;
 mod size;
 mod status;
 mod target;
+mod troubles;
 mod version;
 mod volume_path;
 mod when;

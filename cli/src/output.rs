@@ -2,6 +2,7 @@
 //! error.
 
 use anyhow::{Context, Result};
+use meta_core::attr::FileKind;
 use serde::Serialize;
 use std::io::{ErrorKind, Write};
 
@@ -74,6 +75,19 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '?' } else { c })
         .collect()
+}
+
+/// What a file is called by its type.
+pub(crate) const fn file_kind(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::Regular => "file",
+        FileKind::Directory => "directory",
+        FileKind::Symlink => "symlink",
+        FileKind::Fifo => "fifo",
+        FileKind::Socket => "socket",
+        FileKind::CharDevice => "character device",
+        FileKind::BlockDevice => "block device",
+    }
 }
 
 #[cfg(test)]

@@ -6,9 +6,6 @@ use jepsen::cluster::{Cluster, ClusterOptions};
 use jepsen::fuse::{skip, skip_unless_fuse};
 use jepsen::loop_image::{Kind, LoopImage, loop_missing};
 use jepsen::mount::Mount;
-use jepsen::wait;
-use meta_client::meta_core::ids::Level;
-use meta_client::{Cluster as Client, MetaUrl};
 use rustix::fs::removexattr;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -31,28 +28,10 @@ fn missing() -> Option<String> {
 
 /// A cluster whose volume may have ACLs.
 async fn cluster(name: &str) -> Cluster {
-    let options = ClusterOptions {
-        raise_levels: true,
-        ..ClusterOptions::new(name, 3)
-    };
+    let options = ClusterOptions::new(name, 3);
     let cluster = Cluster::start(options).await.expect("a cluster");
     cluster.format("vol").await.expect("a volume");
-    let url: MetaUrl = cluster.url("vol").parse().expect("our own URL");
-    let client = Client::connect(&url.addrs, PATIENCE)
-        .await
-        .expect("a leader");
-    let waited = wait::until("the volume's level to be raised", PATIENCE, async || {
-        let volumes = client.volumes().await?;
-        let own = volumes.into_iter().find(|volume| volume.name == "vol");
-        let level = own.expect("the volume").level;
-        let raised = if level >= Level(3) {
-            Ok(())
-        } else {
-            Err(format!("{level:?}"))
-        };
-        Ok(raised)
-    });
-    waited.await.expect("raised");
+    cluster.raised("vol", PATIENCE).await.expect("raised");
     cluster
 }
 

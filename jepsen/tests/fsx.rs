@@ -153,12 +153,8 @@ async fn a_file_in_two_mounts_holds_what_fsx_wrote() {
     }
     let _turn = beside_others().expect("the turn");
     let mut rng = StdRng::seed_from_u64(seed("fsx").expect("a seed"));
-    let mut cluster = Cluster::start(ClusterOptions {
-        raise_levels: true,
-        ..ClusterOptions::new("fsx", 1)
-    })
-    .await
-    .expect("a cluster");
+    let options = ClusterOptions::new("fsx", 1);
+    let mut cluster = Cluster::start(options).await.expect("a cluster");
     cluster.format("vol").await.expect("a volume");
     let mut two = Two::new(&cluster).expect("two mounts");
     for run in 0..SEEDS {

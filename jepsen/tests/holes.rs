@@ -2,13 +2,10 @@
 //! was acknowledged survives the leader's death.
 
 use jepsen::alone::alone;
-use jepsen::cluster::{Cluster, ClusterOptions};
+use jepsen::cluster::Cluster;
 use jepsen::fuse::skip_unless_fuse;
 use jepsen::mount::Mount;
 use jepsen::pair::Pair;
-use jepsen::wait;
-use meta_client::meta_core::ids::Level;
-use meta_client::{ClientError, Cluster as Client, MetaUrl};
 use rustix::fs::{FallocateFlags, fallocate};
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
@@ -18,27 +15,6 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(30);
 const PUNCH: FallocateFlags = FallocateFlags::PUNCH_HOLE.union(FallocateFlags::KEEP_SIZE);
 const BYTES: usize = 9_000_001;
-
-/// The level of the volume `vol`.
-async fn level(url: &str) -> Result<Level, ClientError> {
-    let url: MetaUrl = url.parse().expect("our own URL");
-    let client = Client::connect(&url.addrs, PATIENCE).await?;
-    let volumes = client.volumes().await?;
-    let own = volumes.into_iter().find(|volume| volume.name == "vol");
-    Ok(own.expect("the volume").level)
-}
-
-async fn raised(url: &str) {
-    let waited = wait::until("the volume's level to be raised", PATIENCE, async || {
-        let level = level(url).await?;
-        Ok(if level >= Level(2) {
-            Ok(())
-        } else {
-            Err(format!("{level:?}"))
-        })
-    });
-    waited.await.expect("raised");
-}
 
 fn mount(cluster: &Cluster, name: &str) -> Mount {
     let (point, log) = (
@@ -59,14 +35,9 @@ async fn holes_are_seen_by_all_and_survive_the_leader() {
         return;
     }
     let _alone = alone().expect("the turn");
-    let [origin, mirror] =
-        [("holes-origin", 3), ("holes-mirror", 1)].map(|(name, nodes)| ClusterOptions {
-            raise_levels: true,
-            ..ClusterOptions::new(name, nodes)
-        });
-    let mut pair = Pair::start_with(origin, mirror).await.expect("two sides");
+    let mut pair = Pair::start("holes", 3, 1).await.expect("two sides");
     pair.follow(PATIENCE).await.expect("a mirror");
-    raised(&pair.origin_url()).await;
+    pair.origin.raised("vol", PATIENCE).await.expect("raised");
     let (left, right) = (mount(&pair.origin, "left"), mount(&pair.origin, "right"));
     let mut model: Vec<u8> = (0..BYTES).map(|at| (at % 251) as u8 | 1).collect();
     fs::write(left.path().join("f"), &model).expect("written");

@@ -9,9 +9,8 @@ use jepsen::mount::Mount;
 use jepsen::pair::Pair;
 use jepsen::wait;
 use meta_client::meta_core::attr::Caller;
-use meta_client::meta_core::ids::Level;
 use meta_client::meta_core::query::{Answer, QueryBody, TrashStat, VolumeStat};
-use meta_client::{ClientError, Cluster as Client, MetaSession, MetaUrl, SessionOptions};
+use meta_client::{MetaSession, SessionOptions};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,21 +20,6 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Waits until the volume `vol` has a trash.
-async fn raised(url: &str) {
-    let url: MetaUrl = url.parse().expect("our own URL");
-    let level = async || -> Result<Level, ClientError> {
-        let client = Client::connect(&url.addrs, PATIENCE).await?;
-        Ok(client.find_volume("vol").await?.level)
-    };
-    let waited = wait::until("the volume's level to be raised", PATIENCE, async || {
-        let level = level().await?;
-        let is_raised = (level >= Level(3)).then_some(());
-        Ok(is_raised.ok_or_else(|| format!("{level:?}")))
-    });
-    waited.await.expect("raised");
-}
 
 fn mount(cluster: &Cluster, name: &str) -> Mount {
     let (point, log) = (
@@ -171,15 +155,10 @@ async fn a_removed_tree_comes_back_and_what_is_due_is_deleted() {
         return;
     }
     let _alone = alone().expect("the turn");
-    let [origin, mirror] =
-        [("trash-origin", 3), ("trash-mirror", 1)].map(|(name, nodes)| ClusterOptions {
-            raise_levels: true,
-            ..ClusterOptions::new(name, nodes)
-        });
-    let mut pair = Pair::start_with(origin, mirror).await.expect("two sides");
+    let mut pair = Pair::start("trash", 3, 1).await.expect("two sides");
     pair.follow(PATIENCE).await.expect("a mirror");
     let url = pair.origin_url();
-    raised(&url).await;
+    pair.origin.raised("vol", PATIENCE).await.expect("raised");
     let (left, right) = (mount(&pair.origin, "left"), mount(&pair.origin, "right"));
     let session = session(&url).await;
     let base = stat(&session).await;
@@ -238,14 +217,11 @@ async fn root_goes_past_the_trash_and_empties_it() {
     if skip_unless_fuse("root_goes_past_the_trash_and_empties_it") {
         return;
     }
-    let options = ClusterOptions {
-        raise_levels: true,
-        ..ClusterOptions::new("trash-empty", 1)
-    };
+    let options = ClusterOptions::new("trash-empty", 1);
     let mut cluster = Cluster::start(options).await.expect("a cluster");
     cluster.format("vol").await.expect("a volume");
     let url = cluster.url("vol");
-    raised(&url).await;
+    cluster.raised("vol", PATIENCE).await.expect("raised");
     let config = said(&["config", &url, "--json"]);
     assert_eq!(
         config["trash_seconds"], 86_400,

@@ -15,13 +15,14 @@ use meta_core::limits::LEVEL_MAX;
 use meta_core::outcome::{Fatal, MirrorState, Reply};
 use meta_core::row::{Mirror, Row, Settings, VolumeRef};
 use meta_core::task::Task;
-use parking_lot::Mutex;
 use proto::ProstCodec;
 use raft_store::NodeId;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
 
 /// The newest generation that this version reads.
 pub(crate) const NEWEST: u32 = LEVEL_3;
@@ -189,10 +190,30 @@ impl Codec for NotingCodec {
     }
 }
 
+/// What peers say, as it changes.
+#[derive(Debug)]
+pub(crate) struct Changes(watch::Receiver<BTreeMap<NodeId, u32>>);
+
+impl Changes {
+    /// What was said until now is known.
+    pub(crate) fn see(&mut self) {
+        self.0.mark_unchanged();
+    }
+
+    /// Waits until something was said that was not seen. Not for ever: a member that has left does not say so.
+    pub(crate) async fn next(&mut self) {
+        // Who asks looks again either way.
+        let _changed = tokio::time::timeout(LOOK_INTERVAL, self.0.changed()).await;
+    }
+}
+
+/// How long to wait for members that have said nothing, before the members are looked at again.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
 /// What peers have said since this node started.
 #[derive(Debug, Default)]
 pub(crate) struct Generations {
-    heard: Mutex<BTreeMap<NodeId, u32>>,
+    heard: watch::Sender<BTreeMap<NodeId, u32>>,
     applied: AppliedGeneration,
 }
 
@@ -200,14 +221,21 @@ impl Generations {
     /// Nobody has said anything yet.
     pub(crate) fn new(applied: AppliedGeneration) -> Self {
         Self {
-            heard: Mutex::default(),
+            heard: watch::Sender::default(),
             applied,
         }
     }
 
     /// Takes in what a peer said.
     pub(crate) fn observe(&self, peer: NodeId, said: u32) {
-        self.heard.lock().insert(peer, said.max(FIRST));
+        let said = said.max(FIRST);
+        self.heard
+            .send_if_modified(|heard| heard.insert(peer, said) != Some(said));
+    }
+
+    /// Tells when a peer says something else than before.
+    pub(crate) fn watch(&self) -> Changes {
+        Changes(self.heard.subscribe())
     }
 
     /// Up to which generation commands may be in the log, as far as this node knows.
@@ -244,7 +272,7 @@ impl Generations {
             return Ok(());
         }
         let was_let_in = generation <= self.applied.newest();
-        let heard = self.heard.lock();
+        let heard = self.heard.borrow();
         let mut silent = None;
         for peer in peers {
             match heard.get(peer) {

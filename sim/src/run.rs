@@ -159,18 +159,18 @@ impl Stage {
     }
 }
 
-/// Every fourth run has leaders that answer under leases. With the usual times such a lease is over
+/// Every other run has leaders that answer under leases. With the usual times such a lease is over
 /// before a successor changes anything, as that waits for what clients have leased: so half of these
 /// runs have elections that take many seconds.
 fn raft_times(seed: u64) -> RaftTimes {
     let usual = RaftTimes::default();
-    let (election_min_ms, election_max_ms) = if seed.is_multiple_of(8) {
+    let (election_min_ms, election_max_ms) = if seed.is_multiple_of(4) {
         (300, 12_000)
     } else {
         (usual.election_min_ms, usual.election_max_ms)
     };
     RaftTimes {
-        lease_reads: seed.is_multiple_of(4),
+        lease_reads: seed.is_multiple_of(2),
         election_min_ms,
         election_max_ms,
         ..usual

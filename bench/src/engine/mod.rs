@@ -47,6 +47,9 @@ pub(crate) struct EngineArgs {
     /// Leaders answer reads under a lease
     #[arg(long)]
     lease_reads: bool,
+    /// What is removed is deleted at once, and not kept for a day as by default
+    #[arg(long)]
+    no_trash: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -61,7 +64,11 @@ pub(crate) async fn run(args: &EngineArgs) -> Result<ExitCode> {
         ..ClusterOptions::new("bench", args.nodes)
     })
     .await?;
-    cluster.format("bench").await?;
+    if args.no_trash {
+        cluster.format_without_trash("bench").await?;
+    } else {
+        cluster.format("bench").await?;
+    }
     let url: MetaUrl = cluster.url("bench").parse()?;
     let options = SessionOptions {
         slots: u32::from(args.threads),

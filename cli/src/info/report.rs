@@ -1,8 +1,8 @@
 //! What `curlew info` says, for programs and for people.
 
-use crate::output::{bytes, plain};
+use crate::output::{bytes, file_kind, plain};
 use crate::when::rfc3339;
-use meta_core::attr::{Attr, FileKind};
+use meta_core::attr::Attr;
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -55,7 +55,7 @@ impl InfoReport {
             path,
             volume: volume.to_owned(),
             inode: attr.ino.0,
-            kind: kind_name(attr.kind),
+            kind: file_kind(attr.kind),
             mode: format!("{:04o}", attr.mode),
             uid: attr.uid,
             gid: attr.gid,
@@ -116,21 +116,10 @@ impl InfoReport {
     }
 }
 
-const fn kind_name(kind: FileKind) -> &'static str {
-    match kind {
-        FileKind::Regular => "file",
-        FileKind::Directory => "directory",
-        FileKind::Symlink => "symlink",
-        FileKind::Fifo => "fifo",
-        FileKind::Socket => "socket",
-        FileKind::CharDevice => "character device",
-        FileKind::BlockDevice => "block device",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use meta_core::attr::FileKind;
     use meta_core::attr::Timestamp;
     use meta_core::ids::Ino;
 

@@ -6,6 +6,7 @@ use super::report::{Report, advice, shown};
 use crate::caller::caller;
 use crate::exit::{Finding, Usage};
 use crate::progress::Progress;
+use crate::troubles::Troubles;
 use crate::{output, volume_path};
 use anyhow::{Context, Result, anyhow, bail};
 use meta_client::{ClientError, MetaSession, MetaUrl, SessionOptions, TrashEvent, Which};
@@ -50,10 +51,7 @@ pub(crate) async fn run(args: RestoreArgs) -> Result<Finding> {
     } else {
         output::text_out(&report.render())?;
     }
-    Ok(match report.failed {
-        0 => Finding::Fine,
-        _ => Finding::Wrong,
-    })
+    Ok(report.troubles.finding())
 }
 
 /// A session for so many requests at once.
@@ -169,8 +167,7 @@ impl Restoration<'_> {
             files,
             directories,
             taken,
-            failed,
-            ..
+            troubles: Troubles { failed, .. },
         } = self.report;
         if files + directories + taken + failed > 0 {
             return Ok(());
@@ -231,7 +228,7 @@ impl Restoration<'_> {
             }
             TrashEvent::Taken(count) => self.report.taken += count,
             TrashEvent::Stays { path, why } => {
-                let line = self.report.fail(shown(&path), advice(why));
+                let line = self.report.troubles.add(shown(&path), advice(why));
                 self.progress.note(&line);
             }
             TrashEvent::Entry { .. } | TrashEvent::Emptied(_) => {}

@@ -1,15 +1,13 @@
 //! What `curlew restore` and `curlew trash` say.
 
-use crate::output;
+use crate::output::{self, file_kind};
+use crate::troubles::Troubles;
 use crate::when::rfc3339;
 use meta_core::attr::FileKind;
 use meta_core::name::Name;
 use meta_core::outcome::Refusal;
 use meta_core::query::TrashEntry;
 use serde::Serialize;
-
-/// Errors that are told in JSON; all of them are told as they come.
-const ERRORS_MAX: usize = 100;
 
 /// What came back and what did not, as `--json` tells it.
 #[derive(Debug, Default, Serialize)]
@@ -20,35 +18,17 @@ pub(super) struct Report {
     /// Files that stay in the trash because something has their names.
     pub(super) taken: u64,
     /// Files that could not be put back.
-    pub(super) failed: u64,
-    /// The first of them.
-    errors: Vec<Trouble>,
-}
-
-#[derive(Debug, Serialize)]
-struct Trouble {
-    path: String,
-    error: String,
+    #[serde(flatten)]
+    pub(super) troubles: Troubles,
 }
 
 impl Report {
-    /// Counts what stays, and gives the line about it.
-    pub(super) fn fail(&mut self, path: String, error: String) -> String {
-        let line = format!("curlew: {path}: {error}");
-        self.failed += 1;
-        if self.errors.len() < ERRORS_MAX {
-            self.errors.push(Trouble { path, error });
-        }
-        line
-    }
-
     pub(super) fn render(&self) -> String {
         let Self {
             files,
             directories,
             taken,
-            failed,
-            ..
+            troubles: Troubles { failed, .. },
         } = self;
         let mut text = format!("restored {files} files and {directories} directories");
         if *taken > 0 {
@@ -81,18 +61,6 @@ struct Line {
     path: String,
 }
 
-fn kind(kind: FileKind) -> &'static str {
-    match kind {
-        FileKind::Regular => "file",
-        FileKind::Directory => "directory",
-        FileKind::Symlink => "symlink",
-        FileKind::Fifo => "fifo",
-        FileKind::Socket => "socket",
-        FileKind::CharDevice => "character device",
-        FileKind::BlockDevice => "block device",
-    }
-}
-
 /// The line about a file in the trash, which was removed from the directory `above`.
 pub(super) fn line(above: &[Name], entry: &TrashEntry, json: bool) -> String {
     let mut names = above.to_vec();
@@ -105,7 +73,7 @@ pub(super) fn line(above: &[Name], entry: &TrashEntry, json: bool) -> String {
         removed: rfc3339(entry.removed),
         removed_by: entry.uid,
         id: entry.attr.ino.0,
-        kind: kind(entry.attr.kind),
+        kind: file_kind(entry.attr.kind),
         uid: entry.attr.uid,
         bytes,
         path: shown(&names),
@@ -204,7 +172,9 @@ mod tests {
         };
         assert_eq!(report.render(), "restored 3 files and 1 directories\n");
         report.taken = 2;
-        let line = report.fail("/a".to_owned(), advice(Refusal::NotPermitted));
+        let line = report
+            .troubles
+            .add("/a".to_owned(), advice(Refusal::NotPermitted));
         assert!(line.contains("as the owner or as root"), "{line}");
         let text = report.render();
         assert!(text.contains("left 2 in the trash"), "{text}");

@@ -56,10 +56,7 @@ pub(crate) async fn run(args: RmrArgs) -> Result<Finding> {
     } else {
         output::text_out(&report.render())?;
     }
-    Ok(match report.failed {
-        0 => Finding::Fine,
-        _ => Finding::Wrong,
-    })
+    Ok(report.troubles.finding())
 }
 
 /// The removal of all places, one after the other.
@@ -73,7 +70,7 @@ struct Removal {
 
 impl Removal {
     fn fail(&mut self, path: String, error: String) {
-        let line = self.report.fail(path, error);
+        let line = self.report.troubles.add(path, error);
         self.progress.note(&line);
     }
 
@@ -92,14 +89,14 @@ impl Removal {
         };
         let session = self.session(&at.url, open).await?;
         let doomed = at.doomed(&session).await?;
-        let failed = self.report.failed;
+        let failed = self.report.troubles.failed;
         let threads = self.threads as usize;
         let mut tell = |event| self.tell(&place.path, event);
         match session
             .remove_tree(&at.caller, doomed, threads, &mut tell)
             .await
         {
-            Ok(()) => Ok(self.report.failed == failed),
+            Ok(()) => Ok(self.report.troubles.failed == failed),
             Err(ClientError::Refused(refusal)) => Err(refused(refusal)),
             Err(error) => Err(error).context("a part of it may be left: run this again"),
         }

@@ -1,13 +1,11 @@
 //! What `curlew rmr` says.
 
+use crate::troubles::Troubles;
 use meta_client::Stays;
 use meta_core::name::Name;
 use meta_core::outcome::Refusal;
 use serde::Serialize;
 use std::path::Path;
-
-/// Errors that are told in JSON; all of them are told as they come.
-const ERRORS_MAX: usize = 100;
 
 /// What was removed and what was not, as `--json` tells it.
 #[derive(Debug, Default, Serialize)]
@@ -16,34 +14,16 @@ pub(super) struct Report {
     pub(super) files: u64,
     pub(super) directories: u64,
     /// Names that could not be removed, without the directories above them.
-    pub(super) failed: u64,
-    /// The first of them.
-    errors: Vec<Trouble>,
-}
-
-#[derive(Debug, Serialize)]
-struct Trouble {
-    path: String,
-    error: String,
+    #[serde(flatten)]
+    pub(super) troubles: Troubles,
 }
 
 impl Report {
-    /// Counts a name that stays, and gives the line about it.
-    pub(super) fn fail(&mut self, path: String, error: String) -> String {
-        let line = format!("curlew: {path}: {error}");
-        self.failed += 1;
-        if self.errors.len() < ERRORS_MAX {
-            self.errors.push(Trouble { path, error });
-        }
-        line
-    }
-
     pub(super) fn render(&self) -> String {
         let Self {
             files,
             directories,
-            failed,
-            ..
+            troubles: Troubles { failed, .. },
         } = self;
         let mut text = format!("removed {files} files and {directories} directories\n");
         if *failed > 0 {
@@ -91,26 +71,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_are_counted_and_the_first_are_kept() {
+    fn a_report_tells_what_was_removed_and_what_was_not() {
         let mut report = Report {
             files: 3,
             directories: 1,
             ..Report::default()
         };
         assert_eq!(report.render(), "removed 3 files and 1 directories\n");
-        for number in 0..ERRORS_MAX + 5 {
-            let line = report.fail(format!("/m/{number}"), "no".to_owned());
-            assert_eq!(line, format!("curlew: /m/{number}: no"));
-        }
-        let json = serde_json::to_value(&report).expect("JSON");
-        assert_eq!(json["failed"], 105);
-        assert_eq!(json["errors"].as_array().map(Vec::len), Some(ERRORS_MAX));
-        assert_eq!(json["errors"][1]["path"], "/m/1");
+        report.troubles.add("/m/1".to_owned(), "no".to_owned());
+        let text = report.render();
         assert!(
-            report
-                .render()
-                .ends_with("and 105 names could not be removed\n")
+            text.ends_with("and 1 names could not be removed\n"),
+            "{text}"
         );
+        let json = serde_json::to_value(&report).expect("JSON");
+        assert_eq!((&json["failed"], &json["files"]), (&1.into(), &3.into()));
+        assert_eq!(json["errors"][0]["path"], "/m/1");
     }
 
     #[test]

@@ -26,6 +26,7 @@ use anyhow::{Context, Result, ensure};
 use meta_client::meta_core::attr::Caller;
 use meta_client::meta_core::command::CreateVolume;
 use meta_client::meta_core::ids;
+use meta_client::meta_core::limits::LEVEL_MAX;
 use meta_client::meta_core::outcome::Refusal;
 use meta_client::{ClientError, Failure, node_status};
 use options::{Seat, node_toml};
@@ -441,6 +442,20 @@ impl Cluster {
             self.set_trash(volume, 0).await?;
         }
         Ok(())
+    }
+
+    /// Waits until a volume is of the newest level.
+    ///
+    /// # Errors
+    /// When it is not within `within`.
+    pub async fn raised(&self, volume: &str, within: Duration) -> Result<()> {
+        let client = meta_client::Cluster::connect(&self.addrs(), within).await?;
+        wait::until("the volume's level to be raised", within, async || {
+            let level = client.find_volume(volume).await?.level;
+            let is_raised = (level == LEVEL_MAX).then_some(());
+            Ok(is_raised.ok_or_else(|| format!("it is {level}")))
+        })
+        .await
     }
 
     /// Says how long a volume keeps what is removed, in seconds.

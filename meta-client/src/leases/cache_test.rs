@@ -296,7 +296,7 @@ async fn what_was_handed_on_is_named_in_a_recall_as_long_as_it_is_shown() {
     let (_, shown) = recall(&cache, DIR, &["a"]);
     assert_eq!(shown.unwrap().names, std::slice::from_ref(&a));
     let (_, shown) = recall(&cache, FILE, &[]);
-    assert!(shown.unwrap().attr);
+    assert!(shown.expect("it is shown").attr);
     learn(&cache, cache.begin(), "a", true);
     cache.hand_on(Some((DIR, &a)), &file);
     tokio::time::advance(HAND_ON_MAX).await;
@@ -317,7 +317,7 @@ async fn an_acl_that_somebody_keeps_is_named_in_a_recall_as_attributes_are() {
     assert_eq!(hand_on(None), HAND_ON_MAX);
     assert_eq!(cache.shown_for(), HAND_ON_MAX);
     let (_, shown) = recall(&cache, FILE, &[]);
-    assert!(shown.unwrap().attr);
+    assert!(shown.expect("it is shown").attr);
 }
 
 fn get_xattr(name: &str) -> QueryBody {

@@ -423,7 +423,7 @@ const RETRY: Duration = Duration::from_millis(50);
 
 /// Waits until a majority has confirmed this leader. It is asked again and again: nothing tells when
 /// it will answer.
-async fn confirmed(core: &Core) {
+pub(crate) async fn confirmed(core: &Core) {
     while let Err(failure) = core.reads.pass().await {
         tracing::debug!(%failure, "no majority has confirmed this leader yet");
         tokio::time::sleep(RETRY).await;

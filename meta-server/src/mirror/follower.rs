@@ -191,13 +191,15 @@ impl Follower {
     /// Waits until all members are known to read what was loaded: to begin anew would load it again and
     /// again.
     async fn wait_for_level(&self) -> Result<(), Trouble> {
+        let mut changes = self.core.generations.watch();
         loop {
+            changes.see();
             let loaded = self.place().await?.ok_or(Trouble::Gap)?;
             let Err(trouble) = self.check_level(loaded.level) else {
                 return Ok(());
             };
             self.core.mirrors.trouble(self.volume, trouble.to_string());
-            tokio::time::sleep(STOPPED_INTERVAL).await;
+            changes.next().await;
             self.core.reads.pass().await?;
         }
     }

@@ -1,6 +1,6 @@
 //! ACLs under leases: clients that know them, and clients that do not.
 
-use crate::cluster::{PATIENCE, Stream, Three, create, lookup};
+use crate::cluster::{PATIENCE, Stream, Three, create, lookup, until};
 use meta_client::meta_core::acl;
 use meta_client::meta_core::attr::{Attr, Caller};
 use meta_client::meta_core::command::{Create, NewNode, Operation, SetAttr, XattrMode};
@@ -12,11 +12,6 @@ use proto::v1;
 use proto::v1::client_frame::Body as Ask;
 use proto::v1::server_frame::Body as Tell;
 use tokio::time::Instant;
-
-/// Raises the levels of volumes as soon as all members read them.
-const RAISING: &str = "raise_levels = true\n[raft]\n";
-/// Leaves them as they are.
-const STAYING: &str = "raise_levels = false\n[raft]\n";
 
 fn caller(uid: u32) -> Caller {
     Caller {
@@ -66,14 +61,11 @@ async fn raised(three: &Three) {
     let cluster = Cluster::connect(&three.addrs, PATIENCE)
         .await
         .expect("a leader");
-    let begin = Instant::now();
-    loop {
+    until("the volume to be raised", async || {
         let volumes = cluster.volumes().await.expect("answered");
-        if volumes.iter().all(|volume| volume.level >= Level(3)) {
-            return;
-        }
-        assert!(begin.elapsed() < PATIENCE, "not raised: {volumes:?}");
-    }
+        volumes.iter().all(|volume| volume.level >= Level(3))
+    })
+    .await;
 }
 
 fn open(ino: Ino) -> QueryBody {
@@ -113,7 +105,7 @@ async fn leased(stream: &mut Stream, query: Query, session: u64) -> (v1::QueryAn
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_session_sets_another_with_leases_obeys_at_once() {
-    let three = Three::start(RAISING).await;
+    let three = Three::start("").await;
     let options = || SessionOptions {
         leases: true,
         ..SessionOptions::default()
@@ -161,7 +153,7 @@ async fn what_one_session_sets_another_with_leases_obeys_at_once() {
 /// It would answer by mode bits.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_know_acls_gets_no_lease_where_they_decide() {
-    let three = Three::start(RAISING).await;
+    let three = Three::start("").await;
     let session = three.session(SessionOptions::default()).await;
     raised(&three).await;
     let (plain, guarded) = (
@@ -207,7 +199,7 @@ async fn who_does_not_know_acls_gets_no_lease_where_they_decide() {
 /// Not every answer about a directory has its attributes.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_know_acls_gets_no_lease_on_names_of_a_directory_with_one() {
-    let three = Three::start(RAISING).await;
+    let three = Three::start("").await;
     let session = three.session(SessionOptions::default()).await;
     raised(&three).await;
     let Operation::Create(file) = create("d") else {
@@ -259,7 +251,7 @@ async fn who_does_not_know_acls_gets_no_lease_on_names_of_a_directory_with_one()
 /// What a mark in the attributes says is what it looks like to everybody.
 #[tokio::test(flavor = "multi_thread")]
 async fn below_level_3_nothing_is_set_and_nothing_marked() {
-    let three = Three::start(STAYING).await;
+    let three = Three::staying().await;
     let session = three.session(SessionOptions::default()).await;
     let ino = make(&session, "f").await;
     let refused = set_acl(&session, ino, acl_of(1001, 4)).await;

@@ -43,14 +43,14 @@ pub(crate) struct Three {
 }
 
 impl Three {
-    /// Starts all nodes, each with these lines below `[raft]`, or, if they have one, around it.
+    /// Starts all nodes, each with these lines below `[raft]`.
     pub(crate) async fn start(raft: &str) -> Self {
         Self::start_each([raft; 3]).await
     }
 
-    /// Starts all nodes, which raise the volume to the newest level.
-    pub(crate) async fn raised() -> Self {
-        Self::start_with([""; 3], "raise_levels = true\n").await
+    /// Starts all nodes, which leave the volume at its level.
+    pub(crate) async fn staying() -> Self {
+        Self::start_with([""; 3], "raise_levels = false\n").await
     }
 
     /// Starts the nodes, each with its lines below `[raft]`.
@@ -96,7 +96,7 @@ impl Three {
     /// The place of the leader, as soon as all that run agree on one.
     pub(crate) async fn leader(&self) -> usize {
         let mut found = None;
-        until("one node leads", || {
+        until("one node leads", async || {
             let leads = |at: &usize| self.nodes[*at].as_ref().is_some_and(Node::leads);
             let leaders: Vec<_> = (0..3).filter(leads).collect();
             found = leaders.first().copied();
@@ -127,9 +127,8 @@ async fn node_with(
     raft: &str,
     more: &str,
 ) -> Node {
-    let (top, raft) = raft.split_once("[raft]\n").unwrap_or(("", raft));
     let mut text = format!(
-        "node_id = {}\nlisten = \"{}\"\ndata_dir = \"/nowhere\"\nreserve_bytes = 0\n{top}{more}",
+        "node_id = {}\nlisten = \"{}\"\ndata_dir = \"/nowhere\"\nreserve_bytes = 0\n{more}",
         at + 1,
         addrs[at]
     );
@@ -232,9 +231,9 @@ impl Stream {
 }
 
 /// Waits until something is so.
-pub(crate) async fn until(what: &str, mut so: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
     let begin = Instant::now();
-    while !so() {
+    while !so().await {
         assert!(begin.elapsed() < PATIENCE, "waited in vain for: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

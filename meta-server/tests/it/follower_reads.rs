@@ -83,7 +83,7 @@ async fn a_session_reads_its_own_writes_and_those_of_others_at_a_follower() {
         three.session(SessionOptions::default()).await,
     );
     let status = || session.status().nearest.expect("it reads at the nearest");
-    until("a member is chosen", || status().node.is_some()).await;
+    until("a member is chosen", async || status().node.is_some()).await;
     let before = status().counts;
     for number in 0..100 {
         let (writer, name) = match number % 2 {

@@ -76,7 +76,7 @@ async fn where_one_member_promises_nothing_no_leader_has_a_lease() {
     let three = Three::start_each([&leased, &leased, silent]).await;
     let session = three.session(SessionOptions::default()).await;
     // Before it has answered the leader once, it is in no majority.
-    until("the third node is ready", || {
+    until("the third node is ready", async || {
         let node = three.nodes[2].as_ref().expect("it runs");
         node.not_ready().is_none()
     })
@@ -149,14 +149,14 @@ async fn a_node_that_was_started_is_not_ready_and_not_given_leadership() {
     let node = |at: usize| three.nodes[at].as_ref().expect("it runs");
     assert!(node(leader).leads(), "and goes on");
     assert!(node(2).not_ready().is_some());
-    until("the others are ready", || {
+    until("the others are ready", async || {
         node(0).not_ready().is_none() && node(1).not_ready().is_none()
     })
     .await;
     let other = 1 - leader;
     let stopping = three.nodes[leader].take().expect("it runs");
     stopping.shutdown().await;
-    until("the other one leads", || {
+    until("the other one leads", async || {
         three.nodes[other].as_ref().is_some_and(Node::leads)
     })
     .await;

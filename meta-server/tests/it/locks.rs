@@ -59,7 +59,7 @@ async fn queued(session: &MetaSession, wish: LockWish) -> (Waiting, oneshot::Sen
     };
     let before = session.status();
     let waiting = tokio::spawn(async move { waiter.lock(wish, given_up).await });
-    until("the request waits", || {
+    until("the request waits", async || {
         let now = session.status();
         let asked = now.answered > before.answered && now.operations_in_flight == 0;
         now.lock_waits > before.lock_waits && asked

@@ -265,7 +265,7 @@ async fn a_follower_walks_a_path_as_it_is_now() {
     };
     let nearest = three.session(options).await;
     let status = || nearest.status().nearest.expect("it reads at the nearest");
-    until("a member is chosen", || status().node.is_some()).await;
+    until("a member is chosen", async || status().node.is_some()).await;
     let before = status().counts.served;
     for round in 0..30 {
         let text = format!("new{round}");

@@ -1,7 +1,7 @@
 //! The trash of a cluster: what was removed is kept through a leader's end, comes back, and is deleted by
 //! the leader when it is due.
 
-use crate::cluster::{PATIENCE, Three};
+use crate::cluster::{PATIENCE, Three, until};
 use meta_client::meta_core::attr::Caller;
 use meta_client::meta_core::command::{Create, Existing, NewNode, Operation};
 use meta_client::meta_core::ids::Ino;
@@ -13,8 +13,6 @@ use meta_client::{
     Which,
 };
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::Instant;
 
 fn name(text: &str) -> Name {
     Name::new(text).expect("a name")
@@ -43,18 +41,7 @@ async fn stat(session: &MetaSession) -> VolumeStat {
 }
 
 async fn wait_for(session: &MetaSession, what: &str, so: impl Fn(&VolumeStat) -> bool) {
-    let begin = Instant::now();
-    loop {
-        let now = stat(session).await;
-        if so(&now) {
-            return;
-        }
-        assert!(
-            begin.elapsed() < PATIENCE,
-            "waited in vain for {what}: {now:?}"
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until(what, async || so(&stat(session).await)).await;
 }
 
 fn trashed(stat: &VolumeStat) -> u64 {
@@ -108,24 +95,22 @@ async fn set_trash(three: &Three, seconds: u64) {
     let cluster = Cluster::connect(&three.addrs, PATIENCE)
         .await
         .expect("a leader");
-    let begin = Instant::now();
-    loop {
-        match cluster
-            .set_trash(three.volume, Caller::root(), seconds)
-            .await
-        {
-            Err(ClientError::Failed(Failure::BadRequest(why))) => {
-                assert!(begin.elapsed() < PATIENCE, "{why}");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+    until("all nodes to be heard", async || {
+        let set = cluster.set_trash(three.volume, Caller::root(), seconds);
+        match set.await {
+            Err(ClientError::Failed(Failure::BadRequest(_))) => false,
+            ended => {
+                ended.expect("set");
+                true
             }
-            ended => return ended.expect("set"),
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_removed_comes_back_or_is_deleted_when_it_is_due() {
-    let mut three = Three::raised().await;
+    let mut three = Three::start("").await;
     let session = three.session(SessionOptions::default()).await;
     wait_for(&session, "level 3", |now| now.trash.is_some()).await;
     let top = make(&session, Ino::ROOT, "top", NewNode::Directory).await;
