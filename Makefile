@@ -35,6 +35,7 @@ previous: build failpoints
 # goes afterwards, and not among what is built here.
 TOOLS := pjdfstest@0.2.2 fsx@0.3.2
 tools: setup
+	@./scripts/setup tests
 	@for tool in $(TOOLS); do \
 		grep -qs "^\"$${tool%@*} $${tool#*@} " $(TARGET)/tools/.crates.toml || \
 		env -u CARGO_TARGET_DIR $(CARGO) install --locked --root $(TARGET)/tools $$tool || exit 1; \

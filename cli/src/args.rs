@@ -11,9 +11,11 @@ use crate::mdtest::MdtestArgs;
 use crate::mirror::MirrorArgs;
 use crate::mount::{MountArgs, UmountArgs};
 use crate::playground::PlaygroundArgs;
+use crate::quota::QuotaArgs;
 use crate::restore::{RestoreArgs, TrashArgs};
 use crate::rmr::RmrArgs;
 use crate::status::StatusArgs;
+use crate::summary::SummaryArgs;
 
 /// One POSIX file system across clouds
 #[derive(Debug, clap::Parser)]
@@ -31,10 +33,12 @@ pub(crate) enum Command {
     Umount(UmountArgs),
     Status(StatusArgs),
     Info(InfoArgs),
+    Summary(SummaryArgs),
     Rmr(RmrArgs),
     Restore(RestoreArgs),
     Trash(TrashArgs),
     Config(ConfigArgs),
+    Quota(QuotaArgs),
     Changelog(ChangelogArgs),
     Mirror(MirrorArgs),
     Dump(DumpArgs),
@@ -90,10 +94,12 @@ mod tests {
             "umount",
             "status",
             "info",
+            "summary",
             "rmr",
             "restore",
             "trash",
             "config",
+            "quota",
             "changelog",
             "mirror",
             "dump",

@@ -3,12 +3,14 @@
 use crate::caller::caller;
 use crate::exit::Finding;
 use crate::progress::Progress;
+use crate::quota::{self, LimitArgs, QuotaReport};
 use crate::{duration, output};
 use anyhow::{Result, anyhow, bail};
 use meta_client::{ClientError, Cluster, MetaUrl};
 use meta_core::ids::VolumeId;
 use meta_core::limits::TRASH_SECONDS_MAX;
 use meta_core::outcome::{Refusal, Token};
+use meta_core::quota::Subject;
 use serde::Serialize;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -33,6 +35,8 @@ pub(crate) struct ConfigArgs {
     /// they are deleted at once
     #[arg(long, value_name = "DAYS", value_parser = trash_seconds)]
     trash_days: Option<u64>,
+    #[command(flatten)]
+    limit: LimitArgs,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -54,6 +58,8 @@ struct Config {
     level: u32,
     /// Missing where the volume's level has no trash.
     trash_seconds: Option<u64>,
+    /// The limit of the whole volume. Missing where the volume's level has none.
+    quota: Option<QuotaReport>,
 }
 
 impl Config {
@@ -69,7 +75,22 @@ impl Config {
                 duration::days_text(seconds)
             ),
         };
-        format!("volume {}\n  trash: {trash}\n", output::plain(&self.volume))
+        let limits = match &self.quota {
+            None => format!(
+                "  limits: none: volumes have them from level {} on, and this is of {}\n",
+                quota::LEVEL,
+                self.level
+            ),
+            Some(quota) => format!(
+                "  bytes: {}\n  inodes: {}\n",
+                quota.bytes_text(),
+                quota.inodes_text()
+            ),
+        };
+        format!(
+            "volume {}\n  trash: {trash}\n{limits}",
+            output::plain(&self.volume)
+        )
     }
 }
 
@@ -82,12 +103,25 @@ pub(crate) async fn run(args: ConfigArgs) -> Result<Finding> {
     if let Some(seconds) = args.trash_days {
         set_trash(&cluster, volume.id, seconds).await?;
     }
+    if !args.limit.is_empty() {
+        if volume.level.0 < quota::LEVEL {
+            return Err(quota::no_totals());
+        }
+        quota::limit(&cluster, volume.id, args.limit).await?;
+    }
     let stat = cluster.reach(volume.id, Token::default()).await?;
+    let limited = if volume.level.0 < quota::LEVEL {
+        None
+    } else {
+        let usage = cluster.usage(volume.id, caller(), Subject::Volume);
+        Some(QuotaReport::new(&usage.await?, None))
+    };
     drop(progress);
     let config = Config {
         volume: volume.name,
         level: volume.level.0,
         trash_seconds: stat.trash.map(|trash| trash.seconds),
+        quota: limited,
     };
     if args.json {
         output::json(&config)?;
@@ -133,6 +167,7 @@ pub(crate) async fn set_trash(cluster: &Cluster, volume: VolumeId, seconds: u64)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use meta_core::quota::{Amount, Limit, Usage};
 
     #[test]
     fn a_config_says_what_becomes_of_removed_files() {
@@ -140,14 +175,42 @@ mod tests {
             volume: "v".to_owned(),
             level: 2,
             trash_seconds,
+            quota: None,
         };
         let text = config(Some(86_400)).render();
         assert_eq!(
             text,
-            "volume v\n  trash: removed files are kept for 1 day\n"
+            "volume v\n  trash: removed files are kept for 1 day\n  limits: none: volumes have them from \
+             level 4 on, and this is of 2\n"
         );
         assert!(config(Some(0)).render().contains("deleted at once"));
         assert!(config(None).render().contains("from level 3 on"));
+    }
+
+    #[test]
+    fn a_config_tells_the_volumes_limit() {
+        let usage = Usage {
+            subject: Subject::Volume,
+            amount: Amount {
+                files: 3,
+                directories: 0,
+                bytes: 4096,
+            },
+            limit: Limit {
+                bytes: Some(8192),
+                inodes: None,
+            },
+            is_counted: true,
+        };
+        let config = Config {
+            volume: "v".to_owned(),
+            level: 4,
+            trash_seconds: Some(0),
+            quota: Some(QuotaReport::new(&usage, None)),
+        };
+        let text = config.render();
+        let expected = "  bytes: 4.0 KiB of 8.0 KiB (50.0%)\n  inodes: 3, no limit\n";
+        assert!(text.ends_with(expected), "{text}");
     }
 
     #[test]

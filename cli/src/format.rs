@@ -2,6 +2,7 @@
 
 use crate::exit::{Finding, Usage};
 use crate::progress::Progress;
+use crate::quota::{self, LimitArgs};
 use crate::{config, output, size};
 use anyhow::{Context, Result, bail};
 use chunk_store::{LocalDir, S3Bucket, StorageConfig};
@@ -41,6 +42,8 @@ pub(crate) struct FormatArgs {
     /// they are deleted at once. A day if not given
     #[arg(long, value_name = "DAYS", value_parser = config::trash_seconds)]
     trash_days: Option<u64>,
+    #[command(flatten)]
+    limit: LimitArgs,
 }
 
 /// The object stores of this version.
@@ -135,6 +138,8 @@ pub(crate) async fn run(args: FormatArgs) -> Result<Finding> {
         let set = config::set_trash_of_new(&cluster, info.id, seconds).await;
         set.context("the volume is made, and --trash-days is not set")?;
     }
+    let limited = quota::limit_new(&cluster, info.id, args.limit).await;
+    limited.context("the volume is made, and has no limit: set it with `curlew config`")?;
     drop(progress);
     output::text_out(&format!(
         "volume {} ({}) is ready: mount it with\n  curlew mount {} MOUNTPOINT\n",

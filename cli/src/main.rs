@@ -24,12 +24,14 @@ mod patience;
 mod playground;
 mod process;
 mod progress;
+mod quota;
 mod read_from;
 mod restore;
 mod rmr;
 mod runtime;
 mod size;
 mod status;
+mod summary;
 mod target;
 mod troubles;
 mod version;
@@ -64,10 +66,12 @@ fn run(command: Command) -> Result<Finding> {
         Command::Format(args) => block_on(format::run(args)),
         Command::Status(args) => block_on(status::run(args)),
         Command::Info(args) => block_on(info::run(args)),
+        Command::Summary(args) => block_on(summary::run(args)),
         Command::Rmr(args) => block_on(rmr::run(args)),
         Command::Restore(args) => block_on(restore::run(args)),
         Command::Trash(args) => block_on(restore::run_trash(args)),
         Command::Config(args) => block_on(config::run(args)),
+        Command::Quota(args) => block_on(quota::run(args)),
         Command::Changelog(args) => block_on(changelog::run(args)),
         Command::Dump(args) => block_on(dump::run(args)),
         Command::Load(args) => block_on(load::run(args)),

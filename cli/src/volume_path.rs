@@ -2,18 +2,31 @@
 
 use crate::exit::Usage;
 use anyhow::{Context as _, Result, anyhow, bail};
-use meta_client::MetaSession;
-use meta_core::attr::{Caller, FileKind};
-use meta_core::ids::Ino;
+use meta_client::{Cluster, MetaSession};
+use meta_core::attr::{Attr, Caller, FileKind};
+use meta_core::ids::{Ino, VolumeId};
 use meta_core::name::Name;
 use meta_core::outcome::Refusal;
 use meta_core::path::{Links, PathEnd, Resolve, Resolved};
+use meta_core::query::{Answer, Query, QueryBody};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
 
 /// The names that lead from the volume's root to `path`, which must not be the root.
 pub(crate) fn names(path: &Path) -> Result<Vec<Name>> {
+    let names = names_or_root(path)?;
+    if names.is_empty() {
+        return Err(Usage::error(format!(
+            "{} is the volume's root: give a path below it, such as /a",
+            path.display()
+        )));
+    }
+    Ok(names)
+}
+
+/// The same, and none for the root itself.
+pub(crate) fn names_or_root(path: &Path) -> Result<Vec<Name>> {
     let mut names = Vec::new();
     for part in path.components() {
         match part {
@@ -27,12 +40,6 @@ pub(crate) fn names(path: &Path) -> Result<Vec<Name>> {
             }
         }
     }
-    if names.is_empty() {
-        return Err(Usage::error(format!(
-            "{} is the volume's root: give a path below it, such as /a",
-            path.display()
-        )));
-    }
     Ok(names)
 }
 
@@ -44,14 +51,42 @@ fn name_of(name: &OsStr) -> Result<Name> {
 /// The directory that holds the last of some names, which lead from the root, whether something has
 /// that name or not: with one question. Links are not followed.
 pub(crate) async fn holder(session: &MetaSession, caller: &Caller, names: &[Name]) -> Result<Ino> {
+    held_by(&session.resolve(caller, walk(names)).await?, names)
+}
+
+/// The file that some names lead to, with one question; none lead to the root. Links are not followed.
+pub(crate) async fn file(
+    cluster: &Cluster,
+    volume: VolumeId,
+    caller: &Caller,
+    names: &[Name],
+) -> Result<Attr> {
+    let query = Query {
+        volume,
+        caller: caller.clone(),
+        body: QueryBody::Resolve(walk(names)),
+    };
+    match cluster.query(query).await? {
+        Answer::Resolved(found) => at_end(&found, names),
+        _ => bail!("the cluster answered another question"),
+    }
+}
+
+fn walk(names: &[Name]) -> Resolve {
     let path = names.iter().map(Name::as_bytes).collect::<Vec<_>>();
-    let asked = Resolve {
+    Resolve {
         from: Ino::ROOT,
         path: path.join(&b'/'),
         links: Links::Stop,
         open: None,
-    };
-    held_by(&session.resolve(caller, asked).await?, names)
+    }
+}
+
+fn at_end(found: &Resolved, names: &[Name]) -> Result<Attr> {
+    match &found.end {
+        PathEnd::Reached => Ok(found.last().clone()),
+        _ => Err(astray(found, names)),
+    }
 }
 
 fn held_by(found: &Resolved, names: &[Name]) -> Result<Ino> {
@@ -66,23 +101,35 @@ fn held_by(found: &Resolved, names: &[Name]) -> Result<Ino> {
         PathEnd::Refused { .. } if is_last && found.last().kind == FileKind::Directory => {
             Ok(found.place())
         }
-        PathEnd::Symlink { .. } => bail!(
+        _ => Err(astray(found, names)),
+    }
+}
+
+/// Why a walk along some names did not come to its end.
+fn astray(found: &Resolved, names: &[Name]) -> anyhow::Error {
+    let passed = found.steps.len().min(names.len());
+    let next = (passed + 1).min(names.len());
+    match &found.end {
+        PathEnd::Symlink { .. } => anyhow!(
             "{} is a symlink, and links are not followed: give the path that it leads to",
             shown(&names[..passed])
         ),
         PathEnd::Refused {
             refusal: Refusal::NotFound,
             ..
-        } => bail!("the volume has no directory {}", shown(&names[..=passed])),
+        } => anyhow!("the volume has no directory {}", shown(&names[..next])),
         PathEnd::Refused { refusal, .. } => {
-            Err(anyhow!(*refusal).context(format!("cannot go to {}", shown(&names[..=passed]))))
+            anyhow!(*refusal).context(format!("cannot go to {}", shown(&names[..next])))
         }
-        PathEnd::Reached | PathEnd::Above { .. } => bail!("the path was not walked to its end"),
+        PathEnd::Reached | PathEnd::Above { .. } => anyhow!("the path was not walked to its end"),
     }
 }
 
 /// A path of a volume, for people.
-fn shown(names: &[Name]) -> String {
+pub(crate) fn shown(names: &[Name]) -> String {
+    if names.is_empty() {
+        return "/".to_owned();
+    }
     names.iter().map(|name| format!("/{name}")).collect()
 }
 
@@ -101,6 +148,10 @@ mod tests {
             let error = names(path).expect_err(path);
             assert!(error.is::<Usage>(), "{path}: {error}");
         }
+        let or_root = |path: &str| names_or_root(Path::new(path)).map(|names| shown(&names));
+        assert_eq!(or_root("/").expect("the root"), "/");
+        assert_eq!(or_root("a//b/").expect("names"), "/a/b");
+        assert!(or_root("/a/..").is_err());
     }
 
     /// A walk down directories with the inodes 2, 3 and so on, the last of which may be of another kind.
@@ -136,6 +187,21 @@ mod tests {
             steps: (2..steps + 2).map(step).collect(),
             end,
         }
+    }
+
+    #[test]
+    fn a_file_is_found_only_where_all_names_lead_to_it() {
+        let of = |found: &Resolved| at_end(found, &names(Path::new("/a/b")).expect("names"));
+        let reached = walked(2, FileKind::Directory, PathEnd::Reached);
+        assert_eq!(of(&reached).expect("there").ino, Ino(3));
+        let missing = PathEnd::Refused {
+            refusal: Refusal::NotFound,
+            rest: Vec::new(),
+        };
+        let error = of(&walked(1, FileKind::Directory, missing)).expect_err("missing");
+        assert!(error.to_string().contains("no directory /a/b"), "{error}");
+        let root = walked(0, FileKind::Directory, PathEnd::Reached);
+        assert_eq!(at_end(&root, &[]).expect("the root").ino, Ino(1));
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod fuzz;
 pub mod history;
 pub mod http;
 pub mod loop_image;
+pub mod many;
 pub mod model;
 pub mod mount;
 pub mod network;

@@ -59,7 +59,7 @@ async fn mdtest_does_all_it_says_and_leaves_nothing() {
     let _alone = alone().expect("the turn");
     let cluster = Cluster::start(ClusterOptions::new("mdtest", 1)).await;
     let cluster = cluster.expect("a cluster");
-    cluster.format("vol").await.expect("a volume");
+    cluster.format_without_trash("vol").await.expect("a volume");
     let url = cluster.url("vol");
     let session = MetaSession::open(&url.parse().expect("a URL"), SessionOptions::default()).await;
     let session = session.expect("a session");

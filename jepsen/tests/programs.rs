@@ -92,6 +92,9 @@ fn fill(dir: &Path) -> Result<()> {
     std::os::unix::fs::symlink("../d0/e0/file 0", dir.join("d1/soft"))?;
     run(dir, "chmod", &["0640", "d0/e0/file 0"])?;
     run(dir, "chmod", &["1777", "d2"])?;
+    // rsync takes a directory of the same second for one of the same time: they must be older than the copies.
+    let old = ["touch", "-h", "-d", "2002-03-04T05:06:07.654321", "{}", "+"];
+    run(dir, "find", &[&[".", "-exec"], &old[..]].concat())?;
     run(
         dir,
         "touch",

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 /// Items asked for in one page of a list.
 const PAGE: u32 = 1024;
 /// Pages of one list.
-const PAGES_MAX: usize = 4096;
+pub(crate) const PAGES_MAX: usize = 4096;
 
 /// A connection to a cluster's leader.
 #[derive(Debug)]
@@ -224,7 +224,11 @@ impl Cluster {
     }
 
     /// A command that may be done twice.
-    async fn again(&self, volume: VolumeId, body: CommandBody) -> Result<Success, ClientError> {
+    pub(crate) async fn again(
+        &self,
+        volume: VolumeId,
+        body: CommandBody,
+    ) -> Result<Success, ClientError> {
         let deadline = self.deadline();
         loop {
             match self.command(volume, body.clone(), deadline).await {
@@ -408,11 +412,11 @@ fn check_create(create: &CreateVolume) -> Result<(), Refusal> {
     }
 }
 
-fn other_answer() -> ClientError {
+pub(crate) fn other_answer() -> ClientError {
     Failure::BadReply("an answer to another question".into()).into()
 }
 
-fn endless() -> ClientError {
+pub(crate) fn endless() -> ClientError {
     Failure::BadReply("a list without an end".into()).into()
 }
 

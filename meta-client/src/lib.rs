@@ -28,6 +28,7 @@ mod options;
 mod pace;
 mod precheck;
 mod propose;
+mod quota;
 mod remove_tree;
 mod session;
 mod slots;

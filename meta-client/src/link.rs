@@ -182,6 +182,10 @@ impl Link {
             QueryBody::Resolve(_) | QueryBody::GetAttrs { .. } => v1::Feature::Paths as u64,
             QueryBody::GetLock(_) => v1::Feature::Locks as u64,
             QueryBody::Trash(_) => v1::Feature::Trash as u64,
+            QueryBody::Usage(_)
+            | QueryBody::Amounts { .. }
+            | QueryBody::Limits { .. }
+            | QueryBody::Space { .. } => v1::Feature::Quotas as u64,
             _ => 0,
         };
         self.features & needed == needed

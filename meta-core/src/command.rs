@@ -8,6 +8,7 @@ use crate::limits::{LEVEL_MAX, LEVEL_UNSAID};
 use crate::lock::{LockKind, LockRequest, UnlockRequest};
 use crate::name::Name;
 use crate::outcome::{Fatal, StopReason, Token};
+use crate::quota::{Limit, Subject};
 use crate::task::{NewBackup, Task};
 
 /// A command as it stands in the log.
@@ -114,6 +115,20 @@ pub enum CommandBody {
         /// How long removed files stay in the trash, up to [`crate::limits::TRASH_SECONDS_MAX`]; with 0
         /// there is none.
         trash_seconds: u64,
+    },
+    /// Sets a limit, or takes it away. Only root may.
+    SetQuota {
+        /// Who asks.
+        caller: Caller,
+        /// What is limited.
+        subject: Subject,
+        /// The limit; [`Limit::NONE`] takes it away.
+        limit: Limit,
+    },
+    /// Takes the next files into the totals that do not have them yet.
+    CountFiles {
+        /// Files at most, up to [`crate::limits::COUNT_FILES_MAX`].
+        files_max: u32,
     },
     /// Moves slices behind a truncation to the pending deletes, a bounded step at a time.
     Trim {

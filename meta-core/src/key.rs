@@ -17,6 +17,10 @@
 //! | orphan | 0x17 | ino u64 | nothing |
 //! | cut | 0x18 | ino u64, order u64 | [`crate::row::Cut`] |
 //! | pending delete | 0x19 | slice id u64 | [`crate::row::PendingDelete`] |
+//! | totals | 0x1c | 0u8, ino u64 | [`crate::row::Totals`] of a directory |
+//! | | | 1u8, uid u32 | the same of a user |
+//! | | | 2u8, gid u32 | the same of a group |
+//! | | | 3u8, 0u8 to 2u8, ino, uid or gid as u64 | nothing: it has a limit |
 //! | hole | 0x1d | ino u64, chunk u32, order u64 | [`crate::row::Hole`] |
 //! | trash | 0x1e | 0u8, ino u64 | [`crate::row::Trashed`] |
 //! | | | 1u8, removed, ino u64 | nothing |
@@ -43,7 +47,7 @@
 //!
 //! Tags below 0x80 are *replicated*: in the digest, in the changelog, in mirrors. The others are
 //! *local* to a cluster. The last three tables belong to volume 0, the cluster itself. Reserved
-//! from the first format: 0x1a inline data, 0x1b slice references, 0x1c directory totals.
+//! from the first format: 0x1a inline data, 0x1b slice references.
 //! Volume 0xffff_ffff belongs to the store below, which keeps its applied position there.
 
 use crate::attr::Timestamp;
@@ -51,6 +55,7 @@ use crate::ids::{ChunkIndex, DentryNumber, Epoch, Ino, Seq, SessionId, SliceId, 
 use crate::ids::{SlotIndex, VolumeId};
 use crate::lock::{LockDomain, LockOwner};
 use crate::name::Name;
+use crate::quota::Subject;
 use crate::task::Task;
 
 /// A table's tag. The numbers are stored: never change one.
@@ -85,6 +90,8 @@ pub enum Table {
     Cut = 0x18,
     /// Slices that no file uses any more.
     PendingDelete = 0x19,
+    /// What lies below each directory, and what users and groups have.
+    Totals = 0x1c,
     /// Ranges in which earlier slices show nothing.
     Hole = 0x1d,
     /// Files that were removed and are kept for a while.
@@ -123,7 +130,7 @@ pub enum Table {
 
 impl Table {
     /// All tables.
-    const ALL: [Self; 31] = [
+    const ALL: [Self; 32] = [
         Self::Counters,
         Self::Settings,
         Self::Epoch,
@@ -138,6 +145,7 @@ impl Table {
         Self::Orphan,
         Self::Cut,
         Self::PendingDelete,
+        Self::Totals,
         Self::Hole,
         Self::Trash,
         Self::Head,
@@ -407,6 +415,48 @@ pub fn trash_totals(volume: VolumeId) -> Vec<u8> {
     Key::new(volume, Table::Trash).u8(TRASH_TOTALS).done()
 }
 
+/// The kinds of rows of totals: of directories, of users, of groups, and which have a limit.
+pub(crate) const TOTALS_OF_DIRECTORY: u8 = 0;
+pub(crate) const TOTALS_OF_USER: u8 = 1;
+pub(crate) const TOTALS_OF_GROUP: u8 = 2;
+pub(crate) const TOTALS_LIMITED: u8 = 3;
+
+/// The key of a directory's totals.
+pub fn directory_totals(volume: VolumeId, ino: Ino) -> Vec<u8> {
+    let key = Key::new(volume, Table::Totals).u8(TOTALS_OF_DIRECTORY);
+    key.u64(ino.0).done()
+}
+
+/// The key of a user's totals.
+pub fn user_totals(volume: VolumeId, uid: u32) -> Vec<u8> {
+    let key = Key::new(volume, Table::Totals).u8(TOTALS_OF_USER);
+    key.u32(uid).done()
+}
+
+/// The key of a group's totals.
+pub fn group_totals(volume: VolumeId, gid: u32) -> Vec<u8> {
+    let key = Key::new(volume, Table::Totals).u8(TOTALS_OF_GROUP);
+    key.u32(gid).done()
+}
+
+/// The prefix of the keys of all that have a limit.
+pub fn all_limited(volume: VolumeId) -> Vec<u8> {
+    let key = Key::new(volume, Table::Totals).u8(TOTALS_LIMITED);
+    key.done()
+}
+
+/// The key that says that something has a limit. The volume's own is not among them: it comes first.
+pub fn limited(volume: VolumeId, subject: Subject) -> Vec<u8> {
+    let (kind, id) = match subject {
+        Subject::Volume => return all_limited(volume),
+        Subject::Directory(ino) => (TOTALS_OF_DIRECTORY, ino.0),
+        Subject::User(uid) => (TOTALS_OF_USER, u64::from(uid)),
+        Subject::Group(gid) => (TOTALS_OF_GROUP, u64::from(gid)),
+    };
+    let key = Key::new(volume, Table::Totals).u8(TOTALS_LIMITED);
+    key.u8(kind).u64(id).done()
+}
+
 /// The key of a slot.
 pub fn slot(volume: VolumeId, session: SessionId, slot: SlotIndex) -> Vec<u8> {
     Key::new(volume, Table::Slot)
@@ -628,6 +678,22 @@ mod tests {
                 "010203048b0100000000000000070100000000000000080000000000000006",
             ),
             (record(V, Epoch(1), Seq(2)), "0102030400010000000000000002"),
+        ];
+        for (key, expected) in cases {
+            assert_eq!(crate::outcome::hex(&key), expected);
+        }
+    }
+
+    #[test]
+    fn keys_of_totals_have_frozen_bytes() {
+        let cases: [(Vec<u8>, &str); 4] = [
+            (directory_totals(V, Ino(9)), "010203041c000000000000000009"),
+            (user_totals(V, 9), "010203041c0100000009"),
+            (group_totals(V, 9), "010203041c0200000009"),
+            (
+                limited(V, Subject::Group(9)),
+                "010203041c03020000000000000009",
+            ),
         ];
         for (key, expected) in cases {
             assert_eq!(crate::outcome::hex(&key), expected);

@@ -38,6 +38,7 @@ pub mod name;
 pub mod outcome;
 pub mod path;
 pub mod query;
+pub mod quota;
 pub mod read;
 pub mod row;
 pub mod seeded;

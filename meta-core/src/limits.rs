@@ -3,7 +3,7 @@
 use crate::ids::Level;
 
 /// The highest level of a volume that this version reads.
-pub const LEVEL_MAX: Level = Level(3);
+pub const LEVEL_MAX: Level = Level(4);
 
 /// The level of records that is read where a leader does not say one.
 pub const LEVEL_UNSAID: Level = Level(2);
@@ -81,6 +81,17 @@ pub const TRASH_ENTRIES_MAX: usize = 256;
 pub const TRASH_SECONDS_DEFAULT: u64 = 86_400;
 /// The longest that they can stay: 100 years.
 pub const TRASH_SECONDS_MAX: u64 = 36_500 * 86_400;
+/// Directories above a file that totals are kept in: more than a path that a system call takes can have.
+/// Below that nothing can be made or changed.
+pub const TOTALS_DEPTH_MAX: usize = 2048;
+/// Files that one command takes into the totals.
+pub const COUNT_FILES_MAX: usize = 256;
+/// Directories above files that it goes through, after which it takes no more of them.
+pub const COUNT_STEPS_MAX: usize = 1 << 14;
+/// Files in one [`crate::query::QueryBody::Amounts`].
+pub const AMOUNTS_MAX: usize = 4096;
+/// Limits in one page of [`crate::query::QueryBody::Limits`].
+pub const LIMITS_PAGE_MAX: u32 = 1024;
 /// Directories above a file that are followed: a move of a directory to below that is refused, and
 /// so is the question for a path from there.
 pub const DEPTH_MAX: u32 = 1 << 14;

@@ -220,7 +220,11 @@ impl<B: KvRead> Work<'_, '_, B> {
     ) -> Result<(Writes, Reply), Fatal> {
         let mut head = self.head.clone();
         let mut txn = Txn::begin(self.pending, self.scope)?;
-        let (mut writes, token, outcome) = match body(&mut txn, &mut head) {
+        let done = body(&mut txn, &mut head).and_then(|success| {
+            apply::quota::charge(&mut txn)?;
+            Ok(success)
+        });
+        let (mut writes, token, outcome) = match done {
             Ok(success) => {
                 let (writes, head) = txn.seal(head, self.codec)?;
                 (writes, head.token, Outcome::Done(success))

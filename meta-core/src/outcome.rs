@@ -97,6 +97,15 @@ pub enum Refusal {
     /// The session, or the file, has as many locks as it can have.
     #[error("no locks available")]
     NoLocks = 28,
+    /// A limit of a directory, a user or a group would be passed (EDQUOT).
+    #[error("disk quota exceeded")]
+    OverQuota = 29,
+    /// A file would count elsewhere than where its new name is, past a directory's limit (EXDEV).
+    #[error("the new name lies below a directory with a quota that the file is not counted in")]
+    CrossesQuota = 30,
+    /// Totals are not complete yet. Only an answer to a question, never stored.
+    #[error("the volume's files are still being counted: try again later")]
+    BeingCounted = 31,
 }
 
 impl Refusal {
@@ -131,6 +140,9 @@ impl Refusal {
             26 => Self::ClaimLost,
             27 => Self::Loop,
             28 => Self::NoLocks,
+            29 => Self::OverQuota,
+            30 => Self::CrossesQuota,
+            31 => Self::BeingCounted,
             _ => return None,
         })
     }

@@ -8,6 +8,7 @@ use crate::lock::{GetLock, HeldLock};
 use crate::name::Name;
 use crate::outcome::{Refusal, Token};
 use crate::path::{Resolve, Resolved};
+use crate::quota::{Amount, Space, Subject, Usage};
 use crate::task::BackupStatus;
 
 /// A question about a volume.
@@ -110,6 +111,25 @@ pub enum QueryBody {
     },
     /// What is in the trash.
     Trash(AskTrash),
+    /// What something adds up to, and may. Users and groups: only to root, to the user, and to members.
+    Usage(Subject),
+    /// What some files add up to: directories with all that lies below them.
+    Amounts {
+        /// The files, up to [`crate::limits::AMOUNTS_MAX`].
+        inos: Vec<Ino>,
+    },
+    /// All limits. Only to root.
+    Limits {
+        /// Continue after this one.
+        after: Option<Subject>,
+        /// At most this many, up to [`crate::limits::LIMITS_PAGE_MAX`].
+        count_max: u32,
+    },
+    /// How much there is room for at a file's place.
+    Space {
+        /// The file.
+        ino: Ino,
+    },
     /// Files that have slices behind a truncation.
     Cuts {
         /// Continue after this one; [`Ino`] 0 for the first page.
@@ -268,6 +288,10 @@ pub struct VolumeStat {
     pub orphans: u64,
     /// The trash, which a volume has from level 3 on. What is in it is among `inodes` and `bytes`.
     pub trash: Option<TrashStat>,
+    /// Whether files are not in the totals yet that will be.
+    pub is_counting: bool,
+    /// Whether the volume or a directory in it has a limit, so that [`QueryBody::Space`] tells of one.
+    pub is_limited: bool,
     /// Bytes of retained changelog records.
     pub changelog_bytes: u64,
     /// The oldest retained record; one past the newest if there is none.
@@ -360,6 +384,19 @@ pub enum Answer {
         /// Whether none follow.
         end: bool,
     },
+    /// To `Usage`.
+    Usage(Usage),
+    /// To `Amounts`: of each file, in the order of the question.
+    Amounts(Vec<Result<Amount, Refusal>>),
+    /// To `Limits`.
+    Limits {
+        /// A page of them; the volume's comes first, if it has one.
+        limits: Vec<Usage>,
+        /// Whether none follow.
+        end: bool,
+    },
+    /// To `Space`.
+    Space(Space),
     /// To `Sessions`.
     Sessions(Vec<SessionInfo>),
     /// To `Followers`: name and info of each mirror.

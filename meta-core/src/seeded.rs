@@ -71,6 +71,8 @@ bugs! {
     RecallNotAwaited = "recall not awaited",
     /// A lease is given on a file that is about to change.
     LeaseDuringChange = "lease given during a change",
+    /// Totals of directories do not change when a file moves from one to another.
+    TotalsNotMoved = "totals not moved",
     /// A lost answer is taken for a failure.
     LostAnswerFails = "lost answer told as failure",
 }

@@ -8,7 +8,7 @@ use crate::name::Name;
 use crate::outcome::{Fatal, Refusal, Stop};
 use crate::row::{
     Cluster, Counters, Cut, Dentry, Head, Hole, Inode, LockRow, Mirror, Named, Options, Row,
-    Session, Settings, TrashTotals, Trashed,
+    Session, Settings, Totals, TrashTotals, Trashed,
 };
 use std::ops::ControlFlow;
 
@@ -82,6 +82,11 @@ impl<'k, K: KvRead + ?Sized> Tables<'k, K> {
     pub(crate) fn trash_totals(&self) -> Result<TrashTotals, Fatal> {
         let row = self.row(&key::trash_totals(self.volume))?;
         Ok(row.unwrap_or_default())
+    }
+
+    /// What lies below a directory; nothing where nothing does and it has no limit.
+    pub(crate) fn directory_totals(&self, ino: Ino) -> Result<Option<Totals>, Fatal> {
+        self.row(&key::directory_totals(self.volume, ino))
     }
 
     /// A file in the trash, if it is there.

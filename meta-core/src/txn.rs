@@ -10,7 +10,7 @@ use crate::kv::{Family, KvRead, Overlay, Writes};
 use crate::outcome::Fatal;
 use crate::row::{Blob, Counters, Head, Inode, Row};
 use crate::seeded::{Bug, has};
-use crate::tables::Tables;
+use crate::tables::{Tables, last_id};
 
 /// What the leader and the volume say about a command.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +19,17 @@ pub(crate) struct Scope {
     pub(crate) cluster: ClusterId,
     pub(crate) epoch: Epoch,
     pub(crate) stamp: Timestamp,
+}
+
+/// What a command reads through.
+pub(crate) type View<'p, B> = Overlay<&'p Overlay<B>>;
+
+/// What a command has done to a file's row.
+#[derive(Debug)]
+pub(crate) struct InodeChange {
+    pub(crate) ino: Ino,
+    pub(crate) before: Option<Inode>,
+    pub(crate) after: Option<Inode>,
 }
 
 /// One command at work.
@@ -61,7 +72,7 @@ impl<'p, B: KvRead> Txn<'p, B> {
         self.kind = RecordKind::Mark;
     }
 
-    pub(crate) fn tables(&self) -> Tables<'_, Overlay<&'p Overlay<B>>> {
+    pub(crate) fn tables(&self) -> Tables<'_, View<'p, B>> {
         Tables::new(&self.kv, self.scope.volume)
     }
 
@@ -84,6 +95,35 @@ impl<'p, B: KvRead> Txn<'p, B> {
 
     pub(crate) fn counters(&mut self) -> &mut Counters {
         &mut self.counters
+    }
+
+    /// The counters before the command, and as they are now.
+    pub(crate) fn counters_changed(&self) -> (Counters, Counters) {
+        (self.counters_before, self.counters)
+    }
+
+    /// What was done to files so far.
+    pub(crate) fn inode_changes(&self) -> Result<Vec<InodeChange>, Fatal> {
+        let mut changes = Vec::new();
+        for ((family, whole), new) in self.kv.writes() {
+            let Some((volume, table, _)) = key::split(whole) else {
+                continue;
+            };
+            let is_inode = *family == Family::State && table == Table::Inode as u8;
+            if !is_inode || volume != self.scope.volume {
+                continue;
+            }
+            let below = Tables::new(*self.kv.base(), volume);
+            changes.push(InodeChange {
+                ino: Ino(last_id(whole)?),
+                before: below.row(whole)?,
+                after: new
+                    .as_ref()
+                    .map(|bytes| Inode::decode(whole, bytes))
+                    .transpose()?,
+            });
+        }
+        Ok(changes)
     }
 
     pub(crate) fn put<R: Row>(&mut self, key: Vec<u8>, row: &R) {

@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// The newest generation that this version reads.
-pub(crate) const NEWEST: u32 = LEVEL_3;
+pub(crate) const NEWEST: u32 = LEVEL_4;
 /// The one that every version reads.
 pub(crate) const FIRST: u32 = 1;
 /// The one of tasks.
@@ -45,6 +45,8 @@ const HOLES: u32 = 7;
 pub(crate) const LOCKS: u32 = 8;
 /// The one of volumes above level 2, and of what only they have.
 const LEVEL_3: u32 = 9;
+/// The one of volumes above level 3, and of what only they have.
+const LEVEL_4: u32 = 10;
 
 /// The generation of a command.
 ///
@@ -56,6 +58,8 @@ pub(crate) fn of(body: &CommandBody) -> u32 {
         CommandBody::Recovered => return RECOVERED,
         CommandBody::ReapFiles { .. } => return REAP_FILES,
         CommandBody::PurgeTrash { .. } | CommandBody::SetOptions { .. } => return LEVEL_3,
+        CommandBody::SetQuota { .. } | CommandBody::CountFiles { .. } => return LEVEL_4,
+        CommandBody::RaiseLevel { level } if level.0 > 3 => return LEVEL_4,
         CommandBody::RaiseLevel { level } if level.0 > 2 => return LEVEL_3,
         CommandBody::RaiseLevel { level } if level.0 > 1 => return HOLES,
         _ => return FIRST,

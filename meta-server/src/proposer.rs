@@ -229,6 +229,7 @@ pub(crate) fn clients_may_send(body: &CommandBody) -> bool {
         | CommandBody::Mark
         | CommandBody::NoteFollower { .. }
         | CommandBody::SetOptions { .. }
+        | CommandBody::SetQuota { .. }
         | CommandBody::CreateMirror(_)
         // A volume that is being restored is nobody's yet, and no other one takes them.
         | CommandBody::BeginRestore(_)
@@ -239,6 +240,7 @@ pub(crate) fn clients_may_send(body: &CommandBody) -> bool {
         | CommandBody::Reap { .. }
         | CommandBody::ReapFiles { .. }
         | CommandBody::PurgeTrash { .. }
+        | CommandBody::CountFiles { .. }
         | CommandBody::Trim { .. }
         | CommandBody::TrimChangelog { .. }
         | CommandBody::RaiseLevel { .. }

@@ -213,8 +213,11 @@ fn grows(body: &CommandBody) -> bool {
         | CommandBody::Reap { .. }
         | CommandBody::ReapFiles { .. }
         | CommandBody::PurgeTrash { .. }
-        // One row.
+        // A few rows.
         | CommandBody::SetOptions { .. }
+        | CommandBody::SetQuota { .. }
+        // A row for each directory that has something in it, once in a volume's life.
+        | CommandBody::CountFiles { .. }
         | CommandBody::Trim { .. }
         | CommandBody::TrimChangelog { .. }
         | CommandBody::RaiseLevel { .. }

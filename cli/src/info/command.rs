@@ -1,18 +1,19 @@
 //! `curlew info`.
 
-use super::report::{DataReport, InfoReport};
+use super::report::{Below, DataReport, InfoReport};
 use crate::caller::caller;
 use crate::exit::Finding;
-use crate::output;
+use crate::quota::{self, QuotaReport};
 use crate::target::MountedFile;
+use crate::{output, volume_path};
 use anyhow::{Context, Result, bail};
 use meta_client::{ClientError, Cluster};
 use meta_core::attr::{Attr, FileKind};
 use meta_core::ids::{ChunkIndex, Ino, VolumeId};
 use meta_core::limits::CHUNK_BYTES;
-use meta_core::name::Name;
 use meta_core::outcome::Refusal;
 use meta_core::query::{Answer, Query, QueryBody, SliceCursor};
+use meta_core::quota::{Subject, Usage};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -39,6 +40,7 @@ pub(crate) async fn run(args: InfoArgs) -> Result<Finding> {
     let file = File {
         cluster,
         volume: info.id,
+        has_totals: info.level.0 >= quota::LEVEL,
         ino,
     };
     let attr = file.attr().await?;
@@ -47,7 +49,10 @@ pub(crate) async fn run(args: InfoArgs) -> Result<Finding> {
         FileKind::Regular => Some(file.data(attr.length).await?),
         _ => None,
     };
-    let report = InfoReport::new(&url.volume, path, &attr, data);
+    let mut report = InfoReport::new(&url.volume, path, &attr, data);
+    if attr.kind == FileKind::Directory {
+        file.totals(&mut report).await?;
+    }
     if args.json {
         output::json(&report)?;
     } else {
@@ -60,6 +65,8 @@ pub(crate) async fn run(args: InfoArgs) -> Result<Finding> {
 struct File {
     cluster: Cluster,
     volume: VolumeId,
+    /// Whether the volume's level has totals.
+    has_totals: bool,
     ino: Ino,
 }
 
@@ -90,11 +97,38 @@ impl File {
     /// A path from the volume's root, if the file has a name.
     async fn path(&self) -> Result<Option<String>> {
         match self.ask(QueryBody::PathOf { ino: self.ino }).await {
-            Ok(Answer::Path(names)) => Ok(Some(path_text(&names))),
+            Ok(Answer::Path(names)) => Ok(Some(volume_path::shown(&names))),
             Ok(_other) => bail!("the cluster answered something else than a path"),
             Err(ClientError::Refused(Refusal::NotFound | Refusal::Stale)) => Ok(None),
             Err(error) => Err(error).context("the cluster does not tell the file's path"),
         }
+    }
+
+    /// Tells what lies below the directory, and its limit.
+    async fn totals(&self, report: &mut InfoReport) -> Result<()> {
+        if !self.has_totals {
+            report.tell_below(Below::NotKept);
+            return Ok(());
+        }
+        let usage = self.usage(Subject::Directory(self.ino)).await?;
+        report.tell_below(match usage.is_counted {
+            true => Below::Known(usage.amount),
+            false => Below::BeingCounted,
+        });
+        // What the root may be, the whole volume may be.
+        let limited = match self.ino {
+            Ino::ROOT => self.usage(Subject::Volume).await?,
+            _ => usage,
+        };
+        if !limited.limit.is_none() {
+            report.quota = Some(QuotaReport::new(&limited, report.path_of(limited.subject)));
+        }
+        Ok(())
+    }
+
+    async fn usage(&self, subject: Subject) -> Result<Usage> {
+        let usage = self.cluster.usage(self.volume, caller(), subject).await;
+        usage.context("the cluster does not tell what lies below the directory")
     }
 
     async fn data(&self, length: u64) -> Result<DataReport> {
@@ -131,15 +165,4 @@ impl File {
         }
         Ok(data)
     }
-}
-
-fn path_text(names: &[Name]) -> String {
-    let mut path = String::from("/");
-    for (index, name) in names.iter().enumerate() {
-        if index > 0 {
-            path.push('/');
-        }
-        path.push_str(&String::from_utf8_lossy(name.as_bytes()));
-    }
-    path
 }

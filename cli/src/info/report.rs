@@ -1,8 +1,10 @@
 //! What `curlew info` says, for programs and for people.
 
 use crate::output::{bytes, file_kind, plain};
+use crate::quota::QuotaReport;
 use crate::when::rfc3339;
 use meta_core::attr::Attr;
+use meta_core::quota::{Amount, Subject};
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -30,6 +32,33 @@ pub(super) struct InfoReport {
     pub(super) btime: Option<String>,
     /// Null for all but regular files.
     pub(super) data: Option<DataReport>,
+    /// What lies below a directory; null for other files, and where that is not known.
+    pub(super) below: Option<BelowReport>,
+    /// What a directory may be, the root as much as the volume; null without a limit.
+    pub(super) quota: Option<QuotaReport>,
+    /// Why it is not known what lies below a directory.
+    #[serde(skip)]
+    unknown: Option<&'static str>,
+}
+
+/// What lies below a directory, itself left out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub(super) struct BelowReport {
+    /// Of every kind but directories.
+    files: u64,
+    directories: u64,
+    /// Of regular files, each rounded up to 4 KiB.
+    bytes: u64,
+}
+
+/// What is known of that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Below {
+    Known(Amount),
+    /// The volume's level has no totals.
+    NotKept,
+    /// Some files are not in the totals yet.
+    BeingCounted,
 }
 
 /// How a regular file's data lies.
@@ -67,6 +96,36 @@ impl InfoReport {
             ctime: rfc3339(attr.ctime),
             btime: attr.btime.map(rfc3339),
             data,
+            below: None,
+            quota: None,
+            unknown: None,
+        }
+    }
+
+    /// Adds what lies below a directory.
+    pub(super) fn tell_below(&mut self, below: Below) {
+        match below {
+            Below::Known(amount) => {
+                self.below = Some(BelowReport {
+                    files: amount.files,
+                    directories: amount.directories,
+                    bytes: amount.bytes,
+                });
+            }
+            Below::NotKept => {
+                self.unknown = Some("not known: volumes have totals from level 4 on");
+            }
+            Below::BeingCounted => {
+                self.unknown = Some("not known yet: the volume's files are still being counted");
+            }
+        }
+    }
+
+    /// The path to tell with a limit: the volume has none.
+    pub(super) fn path_of(&self, subject: Subject) -> Option<String> {
+        match subject {
+            Subject::Directory(_) => self.path.clone(),
+            Subject::Volume | Subject::User(_) | Subject::Group(_) => None,
         }
     }
 
@@ -112,6 +171,25 @@ impl InfoReport {
                 ),
             );
         }
+        if let Some(below) = &self.below {
+            let BelowReport {
+                files,
+                directories,
+                bytes: below,
+            } = below;
+            let below = bytes(*below);
+            fact(
+                "Below",
+                &format!("{files} files, {directories} directories, {below}"),
+            );
+        }
+        if let Some(unknown) = self.unknown {
+            fact("Below", unknown);
+        }
+        if let Some(quota) = &self.quota {
+            fact("Quota", &format!("bytes {}", quota.bytes_text()));
+            fact("", &format!("inodes {}", quota.inodes_text()));
+        }
         text
     }
 }
@@ -122,16 +200,16 @@ mod tests {
     use meta_core::attr::FileKind;
     use meta_core::attr::Timestamp;
     use meta_core::ids::Ino;
+    use meta_core::quota::{Limit, Usage};
 
-    #[test]
-    fn the_shape_of_info_json_is_frozen() {
+    fn attr(kind: FileKind) -> Attr {
         let time = Timestamp {
             seconds: 0,
             nanos: 0,
         };
-        let attr = Attr {
+        Attr {
             ino: Ino(7),
-            kind: FileKind::Regular,
+            kind,
             mode: 0o644,
             uid: 1,
             gid: 2,
@@ -145,7 +223,12 @@ mod tests {
             btime: Some(time),
             access_acl: false,
             default_acl: false,
-        };
+        }
+    }
+
+    #[test]
+    fn the_shape_of_info_json_is_frozen() {
+        let attr = attr(FileKind::Regular);
         let data = DataReport {
             chunks: 1,
             slices: 2,
@@ -161,8 +244,55 @@ mod tests {
              \"mtime\":\"1970-01-01T00:00:00.000000000Z\",\
              \"ctime\":\"1970-01-01T00:00:00.000000000Z\",\
              \"btime\":\"1970-01-01T00:00:00.000000000Z\",\
-             \"data\":{\"chunks\":1,\"slices\":2,\"slices_in_a_chunk_max\":2,\"slice_bytes\":12}}"
+             \"data\":{\"chunks\":1,\"slices\":2,\"slices_in_a_chunk_max\":2,\"slice_bytes\":12},\
+             \"below\":null,\"quota\":null}"
         );
         assert!(report.render().contains("Length      10 bytes (10 B)\n"));
+    }
+
+    #[test]
+    fn a_directory_tells_what_lies_below_it_and_its_limit() {
+        let directory =
+            || InfoReport::new("v", Some("/a".into()), &attr(FileKind::Directory), None);
+        let amount = Amount {
+            files: 3,
+            directories: 1,
+            bytes: 8192,
+        };
+        let mut report = directory();
+        report.tell_below(Below::Known(amount));
+        let usage = Usage {
+            subject: Subject::Directory(Ino(7)),
+            amount,
+            limit: Limit {
+                bytes: Some(16384),
+                inodes: None,
+            },
+            is_counted: true,
+        };
+        report.quota = Some(QuotaReport::new(&usage, report.path_of(usage.subject)));
+        let text = report.render();
+        let expected = "Below       3 files, 1 directories, 8.0 KiB\n\
+                        Quota       bytes 8.0 KiB of 16.0 KiB (50.0%)\n            inodes 4, no limit\n";
+        assert!(text.ends_with(expected), "{text}");
+        let json = serde_json::to_value(&report).expect("JSON");
+        assert_eq!(json["below"]["files"], 3);
+        assert_eq!(
+            (&json["quota"]["path"], &json["quota"]["id"]),
+            (&"/a".into(), &7.into())
+        );
+        for (below, why) in [
+            (Below::NotKept, "from level 4 on"),
+            (Below::BeingCounted, "still being counted"),
+        ] {
+            let mut report = directory();
+            report.tell_below(below);
+            let text = report.render();
+            assert!(
+                text.contains("Below       not known") && text.contains(why),
+                "{text}"
+            );
+            assert!(serde_json::to_value(&report).expect("JSON")["below"].is_null());
+        }
     }
 }

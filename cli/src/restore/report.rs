@@ -104,6 +104,9 @@ pub(super) fn advice(why: Refusal) -> String {
              or as root"
         }
         Refusal::TooManyLinks => "its directory holds as many directories as it can",
+        Refusal::OverQuota => {
+            "raise the limit that it is past, make room under it, or restore it elsewhere with --to"
+        }
         Refusal::NoSpace => "give the volume space, and run this again",
         _ => "run this again",
     };

@@ -48,6 +48,8 @@ fn of_refusal(refusal: Refusal) -> Errno {
         Refusal::LimitReached => Errno::ENFILE,
         Refusal::Loop => Errno::ELOOP,
         Refusal::NoLocks => Errno::ENOLCK,
+        Refusal::OverQuota => Errno::EDQUOT,
+        Refusal::CrossesQuota => Errno::EXDEV,
         Refusal::GrantRevoked
         | Refusal::UnknownVolume
         | Refusal::VolumeExists
@@ -55,6 +57,7 @@ fn of_refusal(refusal: Refusal) -> Errno {
         | Refusal::MirrorLoading
         | Refusal::MirrorGap
         | Refusal::ClaimLost
+        | Refusal::BeingCounted
         | Refusal::Moved => Errno::EIO,
         // Somebody mounted the mirror itself: it is read only.
         Refusal::Mirror => Errno::EROFS,

@@ -6,6 +6,7 @@ use super::decode::{Allocation, checked, how, kind_of, set_time};
 use super::errno;
 use super::locks::Asked;
 use super::reply::file_attr;
+use super::statfs::{STATFS_BYTES, Shown};
 use super::virtual_files::{VirtualFile, is_virtual};
 use crate::vfs::{HandleId, ListAttrs, NewMode, Op, SeekFor, Vfs, VfsError, WriteHow};
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use meta_core::attr::Caller;
 use meta_core::command::{NewNode, RenameMode, SetAttr};
 use meta_core::limits::FILE_BYTES_MAX;
 use meta_core::outcome::Refusal;
+use meta_core::quota::Space;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -26,12 +28,6 @@ use std::time::SystemTime;
 
 /// Bytes of one write request. The kernel caps it at its page limit, which is 1 MiB by default.
 const WRITE_BYTES_MAX: u32 = 1 << 20;
-/// What `df` shows as the size of a volume: object stores have none.
-const CAPACITY_BYTES: u64 = 1 << 50;
-/// What `df -i` shows as the number of inodes.
-const CAPACITY_INODES: u64 = 1 << 40;
-/// The unit of `statfs`.
-const STATFS_BYTES: u32 = 4096;
 
 impl Filesystem for Adapter {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
@@ -579,18 +575,23 @@ impl Filesystem for Adapter {
         let file = self.ino(file);
         let call = self.call(Op::StatFs, request, format_args!("{file}"));
         let vfs = self.vfs.clone();
-        let work = async move { vfs.stat_volume(&Caller::root()).await };
-        self.serve(call, reply, work, |reply, stat| {
-            let used = stat.bytes.div_ceil(u64::from(STATFS_BYTES));
-            let all = (CAPACITY_BYTES / u64::from(STATFS_BYTES)).max(used * 2);
-            let inodes = CAPACITY_INODES.max(stat.inodes * 2);
+        let work = async move {
+            let caller = Caller::root();
+            let stat = vfs.stat_volume(&caller).await?;
+            let space = match stat.is_limited {
+                true => vfs.space(&caller, file).await?,
+                false => Space::default(),
+            };
+            Ok(Shown::of(&stat, space))
+        };
+        self.serve(call, reply, work, |reply, shown| {
             let name_max = u32::try_from(meta_core::limits::NAME_BYTES_MAX).unwrap_or(u32::MAX);
             reply.statfs(
-                all,
-                all - used,
-                all - used,
-                inodes,
-                inodes - stat.inodes,
+                shown.blocks,
+                shown.blocks_left,
+                shown.blocks_left,
+                shown.inodes,
+                shown.inodes_left,
                 STATFS_BYTES,
                 name_max,
                 STATFS_BYTES,

@@ -6,11 +6,11 @@
 //! let go.
 
 use super::signals::{self, shows_all};
+use super::statfs::Shown;
 use crate::vfs::{DirHandleId, DirListing, Op, Opened, Vfs};
 use bytes::Bytes;
 use meta_core::attr::Attr;
 use meta_core::lock::HeldLock;
-use meta_core::query::VolumeStat;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
@@ -178,7 +178,7 @@ nothing_to_give_back!(
     DirListing,
     Vec<u8>,
     Vec<Vec<u8>>,
-    VolumeStat
+    Shown
 );
 
 #[cfg(test)]

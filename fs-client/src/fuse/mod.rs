@@ -26,6 +26,7 @@ mod serve;
 mod shows;
 mod signals;
 mod squash;
+mod statfs;
 mod virtual_files;
 mod xattr;
 

@@ -7,8 +7,9 @@ use meta_core::attr::{Attr, Caller, FileKind};
 use meta_core::command::{Create, Existing, NewNode, Operation, RenameMode, SetAttr};
 use meta_core::ids::Ino;
 use meta_core::name::Name;
-use meta_core::outcome::Success;
+use meta_core::outcome::{Refusal, Success};
 use meta_core::query::{Answer, QueryBody, VolumeStat};
+use meta_core::quota::Space;
 
 impl Vfs {
     /// A name's file.
@@ -177,6 +178,20 @@ impl Vfs {
         match self.core.meta.query(caller, QueryBody::StatVolume).await? {
             Answer::Stat(stat) => Ok(stat),
             _ => Err(VfsError::Unexpected("totals")),
+        }
+    }
+
+    /// How much there is room for at a file's place; without a limit, or where the volume or its nodes know
+    /// none, nothing is told.
+    ///
+    /// # Errors
+    /// As the engine refuses.
+    pub async fn space(&self, caller: &Caller, ino: Ino) -> Result<Space, VfsError> {
+        match self.core.meta.query(caller, QueryBody::Space { ino }).await {
+            Ok(Answer::Space(space)) => Ok(space),
+            Ok(_) => Err(VfsError::Unexpected("space")),
+            Err(VfsError::Refused(Refusal::NotSupported)) => Ok(Space::default()),
+            Err(error) => Err(error),
         }
     }
 

@@ -17,6 +17,7 @@ mod locks;
 mod mmap;
 mod mounted;
 mod permissions;
+mod quota;
 mod readdir;
 mod rename;
 mod special;

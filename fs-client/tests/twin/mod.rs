@@ -18,6 +18,7 @@ use meta_core::command::{Command, CommandBody, CreateVolume, Operation, Request}
 use meta_core::ids::{ClusterId, Epoch, Ino, Level, SessionId, SlotIndex, Uuid, VolumeId};
 use meta_core::key::{Key, Table};
 use meta_core::kv::{Family, MemKv, Overlay};
+use meta_core::limits::LEVEL_MAX;
 use meta_core::lock::{GetLock, HeldLock, LockOwner, LockRequest, LockState, UnlockRequest};
 use meta_core::outcome::{Fatal, Outcome, Reply, Stop, Success, Token};
 use meta_core::query::{Answer, Query, QueryBody, VolumeInfo};
@@ -107,7 +108,7 @@ impl Engine {
             Outcome::Done(Success::Volume(volume)) => engine.state.lock().volume = volume,
             other => panic!("no volume: {other:?}"),
         }
-        let level = Level(3);
+        let level = LEVEL_MAX;
         engine.command(engine.volume(), CommandBody::RaiseLevel { level });
         Arc::new(engine)
     }

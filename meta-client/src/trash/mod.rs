@@ -142,6 +142,30 @@ impl<E: Engine> Trash<E> {
         parent: Ino,
         files: Vec<(Ino, Name)>,
     ) -> Result<Vec<Option<Refusal>>, ClientError> {
+        match self.put_together(parent, files.clone()).await {
+            // Together they are past a limit. Some of them may have room.
+            Err(ClientError::Refused(Refusal::OverQuota)) => {}
+            ended => return ended,
+        }
+        let mut ends = Vec::with_capacity(files.len());
+        for file in files {
+            match self.put_together(parent, vec![file]).await {
+                Ok(end) => ends.extend(end),
+                Err(ClientError::Refused(Refusal::OverQuota)) => {
+                    ends.push(Some(Refusal::OverQuota));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(ends)
+    }
+
+    /// [`Self::put_back`] of all or none, where a limit holds.
+    async fn put_together(
+        &self,
+        parent: Ino,
+        files: Vec<(Ino, Name)>,
+    ) -> Result<Vec<Option<Refusal>>, ClientError> {
         let operation = Operation::Restore {
             parent,
             files: files.clone(),

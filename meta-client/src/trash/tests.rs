@@ -5,8 +5,9 @@ use crate::remove_tree::tests::{Fake, Rows, name, user};
 use meta_core::attr::FileKind;
 use meta_core::check;
 use meta_core::command::{CommandBody, NewNode, RenameMode};
-use meta_core::ids::Level;
+use meta_core::limits::LEVEL_MAX;
 use meta_core::outcome::Outcome;
+use meta_core::quota::{Limit, Subject};
 use parking_lot::Mutex;
 
 /// What a restore looks for.
@@ -19,7 +20,7 @@ const RESTORED: Which = Which {
 /// A volume with a trash.
 fn rows() -> Rows {
     let mut rows = Rows::new();
-    rows.run(CommandBody::RaiseLevel { level: Level(3) });
+    rows.run(CommandBody::RaiseLevel { level: LEVEL_MAX });
     rows
 }
 
@@ -409,6 +410,33 @@ async fn what_is_another_s_stays_and_the_rest_comes() {
     let told = restore(&trash, "dir").await.expect("restored");
     assert_eq!(stays(&told), [(names("root's"), Refusal::NotPermitted)]);
     assert_eq!(trash.engine.rows.lock().names(dir), ["mine"]);
+}
+
+#[tokio::test]
+async fn what_has_room_under_a_limit_comes_and_the_rest_stays() {
+    let mut rows = rows();
+    let dir = rows.make(Ino::ROOT, "dir", NewNode::Directory);
+    for text in ["a", "b", "c"] {
+        rows.make(dir, text, NewNode::Regular);
+        rows.remove_all(dir, text);
+    }
+    rows.run(CommandBody::SetQuota {
+        caller: Caller::root(),
+        subject: Subject::Directory(dir),
+        limit: Limit {
+            bytes: None,
+            inodes: Some(2),
+        },
+    });
+    let trash = trash(rows, &Caller::root(), calm);
+    let told = below(&trash, dir).await.expect("walked");
+    assert_eq!(stays(&told).len(), 1, "{told:?}");
+    assert!(
+        stays(&told)
+            .iter()
+            .all(|(_, why)| *why == Refusal::OverQuota)
+    );
+    assert_eq!(trash.engine.rows.lock().names(dir).len(), 2);
 }
 
 #[tokio::test]

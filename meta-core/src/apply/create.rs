@@ -1,6 +1,6 @@
 //! New files and new names.
 
-use super::{Done, acl, names};
+use super::{Done, acl, names, quota};
 use crate::access::{self, READ, WRITE};
 use crate::acl::{Acl, DEFAULT};
 use crate::attr::{Caller, FileKind, mode};
@@ -232,6 +232,7 @@ pub(super) fn link<B: KvRead>(
     }
     names::check_addition(txn, (parent_ino, &parent), caller)?;
     check_linkable(&inode)?;
+    quota::check_further_name(txn, inode.parent, parent_ino)?;
     let number = names::take_number(&mut parent)?;
     names::put_name(
         txn,

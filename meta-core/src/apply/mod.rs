@@ -7,6 +7,7 @@ mod lock;
 mod maintain;
 pub(crate) mod mirror;
 mod names;
+pub(crate) mod quota;
 pub(crate) mod recovered;
 mod remove;
 mod rename;
@@ -121,6 +122,12 @@ pub(crate) fn maintain<B: KvRead>(
             caller,
             trash_seconds,
         } => trash::set_options(txn, caller, *trash_seconds),
+        CommandBody::SetQuota {
+            caller,
+            subject,
+            limit,
+        } => quota::set_quota(txn, caller, *subject, *limit),
+        CommandBody::CountFiles { files_max } => quota::count_files(txn, *files_max),
         CommandBody::Trim { ino, rows_max } => maintain::trim(txn, *ino, *rows_max),
         CommandBody::TrimChangelog { keep_from } => maintain::trim_changelog(txn, head, *keep_from),
         CommandBody::RaiseLevel { level } => volume::raise_level(txn, *level),

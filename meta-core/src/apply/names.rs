@@ -1,6 +1,7 @@
 //! Names come and go in pairs of rows: by name and by number, and a file knows where its names
 //! are. Every change of a directory goes through here.
 
+use super::quota;
 use super::trash::{self, Last};
 use crate::access::{self, EXECUTE, WRITE};
 use crate::attr::{Caller, FileKind};
@@ -110,13 +111,17 @@ pub(super) fn rehome<B: KvRead>(
     inode: &mut Inode,
     from: (Ino, DentryNumber),
     to: (Ino, DentryNumber),
-) {
+) -> Result<(), Stop> {
     if (inode.parent, inode.parent_number) == from {
         (inode.parent, inode.parent_number) = to;
     } else {
+        if from.0 != to.0 {
+            quota::check_further_name(txn, inode.parent, to.0)?;
+        }
         txn.delete(key::link(txn.volume(), ino, from.0, from.1));
         txn.mark(key::link(txn.volume(), ino, to.0, to.1));
     }
+    Ok(())
 }
 
 fn link_ids(key: &[u8]) -> Result<(Ino, DentryNumber), Fatal> {

@@ -232,7 +232,7 @@ fn settle<B: KvRead>(
     }
     let mut inode = txn.tables().inode_of(&source)?;
     let (old, new) = ((from.parent, source.number), (to.parent, number));
-    names::rehome(txn, source.ino, &mut inode, old, new);
+    names::rehome(txn, source.ino, &mut inode, old, new)?;
     inode.ctime = txn.stamp();
     txn.put_inode(source.ino, &inode);
     let directory = source.kind == FileKind::Directory;
@@ -288,7 +288,7 @@ fn swap<B: KvRead>(
     let (here, there) = ((from.parent, source.number), (to.parent, target.number));
     for (dentry, old, new) in [(&source, here, there), (&target, there, here)] {
         let mut inode = txn.tables().inode_of(dentry)?;
-        names::rehome(txn, dentry.ino, &mut inode, old, new);
+        names::rehome(txn, dentry.ino, &mut inode, old, new)?;
         inode.ctime = txn.stamp();
         txn.put_inode(dentry.ino, &inode);
     }

@@ -1,6 +1,6 @@
 //! The cluster and its volumes.
 
-use super::Done;
+use super::{Done, quota};
 use crate::attr::{FileKind, Timestamp};
 use crate::codec::Codec;
 use crate::command::CreateVolume;
@@ -201,6 +201,9 @@ pub(super) fn raise_level<B: KvRead>(txn: &mut Txn<'_, B>, level: Level) -> Done
         return Err(Fatal::Command(format!("level {level} of a volume")).into());
     }
     settings.level = level;
+    if level >= quota::LEVEL {
+        quota::begin(txn);
+    }
     txn.put(key::single(txn.volume(), Table::Settings), &settings);
     Ok(Success::Done)
 }

@@ -7,6 +7,7 @@ mod acls;
 mod files;
 mod locks;
 mod names;
+mod quota;
 mod trash;
 
 use crate::acl::AclKind;
@@ -14,12 +15,13 @@ use crate::changelog::SealedRecord;
 use crate::digest::{Digest, row_hash};
 use crate::ids::{Ino, VolumeId};
 use crate::key::{self, FIRST_LOCAL_TAG, Ids, TRASH_BY_FILE, TRASH_TOTALS, Table};
+use crate::key::{TOTALS_OF_DIRECTORY, TOTALS_OF_GROUP, TOTALS_OF_USER};
 use crate::kv::{Family, KvRead};
 use crate::outcome::{Fatal, hex};
 use crate::row::{
     Blob, Counters, Cut, Dentry, Head, Hole, Inode, Named, PendingDelete, Row, SliceRow,
 };
-use crate::row::{TrashTotals, Trashed};
+use crate::row::{Totals, TrashTotals, Trashed};
 use crate::tables::{Tables, last_id};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -40,6 +42,7 @@ pub fn check<K: KvRead>(view: &K, volume: VolumeId) -> Result<Vec<String>, Fatal
     files::check(&rows, &tables.counters()?, &mut found);
     acls::check(&rows, &mut found);
     trash::check(&rows, volume, &mut found);
+    quota::check(&rows, volume, &tables.counters()?, &mut found);
     locks::check(tables, &mut found)?;
     check_changelog(tables, &head, &mut found)?;
     Ok(found.0)
@@ -84,6 +87,11 @@ struct Rows {
     /// Whole keys.
     trash_marks: BTreeSet<Vec<u8>>,
     trash_totals: TrashTotals,
+    directory_totals: BTreeMap<Ino, Totals>,
+    user_totals: BTreeMap<u32, Totals>,
+    group_totals: BTreeMap<u32, Totals>,
+    /// Whole keys.
+    limit_marks: BTreeSet<Vec<u8>>,
     digests: BTreeMap<u8, Digest>,
 }
 
@@ -115,6 +123,9 @@ impl Rows {
         let mut ids = Ids(ids);
         if table == Table::Trash as u8 {
             return self.take_trash(key, ids, bytes);
+        }
+        if table == Table::Totals as u8 {
+            return self.take_totals(key, ids, bytes);
         }
         let first = ids.u64().map(Ino);
         match (table, first) {
@@ -184,6 +195,30 @@ impl Rows {
             _ => {
                 self.trash_marks.insert(key.to_vec());
             }
+        }
+        Ok(())
+    }
+
+    fn take_totals(&mut self, key: &[u8], mut ids: Ids<'_>, bytes: &[u8]) -> Result<(), Fatal> {
+        let short = Fatal::Invariant("a key is too short");
+        match ids.u8() {
+            Some(TOTALS_OF_DIRECTORY) => {
+                let ino = Ino(last_id(key)?);
+                self.directory_totals
+                    .insert(ino, Totals::decode(key, bytes)?);
+            }
+            Some(TOTALS_OF_USER) => {
+                let uid = ids.u32().ok_or(short)?;
+                self.user_totals.insert(uid, Totals::decode(key, bytes)?);
+            }
+            Some(TOTALS_OF_GROUP) => {
+                let gid = ids.u32().ok_or(short)?;
+                self.group_totals.insert(gid, Totals::decode(key, bytes)?);
+            }
+            Some(_) => {
+                self.limit_marks.insert(key.to_vec());
+            }
+            None => return Err(short),
         }
         Ok(())
     }

@@ -134,6 +134,8 @@ pub(super) fn stat<K: KvRead>(tables: Tables<'_, K>, head: &Head) -> Result<Answ
         pending_delete_slices: counters.pending_slices,
         orphans: counters.orphans,
         trash: super::trash::stat(tables)?,
+        is_limited: super::quota::is_limited(&counters.quota),
+        is_counting: super::quota::is_counting(&counters.quota),
         changelog_bytes: head.changelog_bytes,
         changelog_first: head.changelog_first,
         digest: format!("{:032x}", head.digest().0),

@@ -71,6 +71,10 @@ pub(super) fn answer<K: KvRead>(
         | QueryBody::Sessions { .. }
         | QueryBody::Followers
         | QueryBody::Backup
+        | QueryBody::Usage(_)
+        | QueryBody::Amounts { .. }
+        | QueryBody::Limits { .. }
+        | QueryBody::Space { .. }
         | QueryBody::Volumes { .. } => Err(Refusal::InvalidArgument.into()),
     }
 }

@@ -3,6 +3,7 @@
 mod cached;
 mod cluster;
 mod file;
+pub(crate) mod quota;
 mod rows;
 mod trash;
 
@@ -55,6 +56,12 @@ pub fn answer<K: KvRead>(view: &K, query: &Query) -> Result<(Token, Answer), Sto
         QueryBody::Backup => cluster::backup(tables)?,
         QueryBody::StatVolume => cluster::stat(tables, &head)?,
         QueryBody::Sessions { after, count_max } => cluster::sessions(tables, *after, *count_max)?,
+        QueryBody::Usage(subject) => Answer::Usage(quota::usage(tables, &query.caller, *subject)?),
+        QueryBody::Amounts { inos } => quota::amounts(tables, inos)?,
+        QueryBody::Limits { after, count_max } => {
+            quota::limits(tables, &query.caller, *after, *count_max)?
+        }
+        QueryBody::Space { ino } => quota::space(tables, *ino)?,
         body => file::answer(tables, &query.caller, body)?,
     };
     Ok((head.token, answer))

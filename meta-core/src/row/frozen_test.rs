@@ -12,6 +12,7 @@ use crate::key::{self, Table};
 use crate::lock::{LockKind, LockMode, LockOwner, LockRange};
 use crate::name::Name;
 use crate::outcome::{MirrorState, StopReason, Token};
+use crate::quota::{Amount, Limit};
 use crate::task::{Backup, NewBackup, Task};
 use std::collections::BTreeMap;
 
@@ -200,8 +201,36 @@ fn rows_of_volumes_are_frozen() {
         orphans: 5,
         pending_slices: 6,
         pending_bytes: 7,
+        quota: QuotaState::default(),
     };
     frozen(&key::single(V, Table::Counters), &counters, COUNTERS);
+    let quota = QuotaState {
+        counted: Ino(8),
+        owners_counted: Ino(9),
+        limited_directories: 10,
+        limit: Limit {
+            bytes: Some(11),
+            inodes: None,
+        },
+    };
+    let counters = Counters { quota, ..counters };
+    frozen(&key::single(V, Table::Counters), &counters, COUNTERS_2);
+    let totals = Totals {
+        parent: Ino(1),
+        amount: Amount {
+            files: 2,
+            directories: 3,
+            bytes: 4,
+        },
+        limit: Limit::NONE,
+    };
+    frozen(&key::directory_totals(V, Ino(9)), &totals, TOTALS);
+    let limit = Limit {
+        bytes: None,
+        inodes: Some(5),
+    };
+    let totals = Totals { limit, ..totals };
+    frozen(&key::directory_totals(V, Ino(9)), &totals, LIMITED_TOTALS);
     let settings = Settings {
         uuid: Uuid([0xab; 16]),
         block_bytes: 4 << 20,
@@ -345,7 +374,7 @@ fn rows_of_locks_are_frozen() {
 #[test]
 fn a_row_of_an_unknown_version_is_refused() {
     let key = key::by_ino(V, Table::Symlink, Ino(3));
-    let mut bytes = Blob(b"x".to_vec()).encode(&key);
+    let mut bytes = Blob(b"020100000000000000020000000000000003000000000000000400000000000000050000000000000006000000000000000700000000000000080000000000000009000000000000000a000000000000000b00000000000000ffffffffffffffff0e965e12".to_vec()).encode(&key);
     bytes.truncate(bytes.len() - CRC_BYTES);
     bytes[0] = VERSION + 1;
     let crc = crc(&key, &bytes);
@@ -368,6 +397,9 @@ const PENDING_DELETE: &str = "01a08601000605040302010000ffc99a3b2d2ee65e";
 const BLOB: &str = "0174617267657444bbf801";
 const EMPTY: &str = "01b291d27a";
 const COUNTERS: &str = "010100000000000000020000000000000003000000000000000400000000000000050000000000000006000000000000000700000000000000a3440418";
+const COUNTERS_2: &str = "020100000000000000020000000000000003000000000000000400000000000000050000000000000006000000000000000700000000000000080000000000000009000000000000000a000000000000000b00000000000000ffffffffffffffff0e965e12";
+const TOTALS: &str = "010100000000000000020000000000000003000000000000000400000000000000288cd2a8";
+const LIMITED_TOTALS: &str = "010100000000000000020000000000000003000000000000000400000000000000ffffffffffffffff05000000000000003b286a50";
 const SETTINGS: &str =
     "01abababababababababababababababab00004000010000000605040302010000ffc99a3b766f6c8434fa0a";
 const EPOCH: &str = "01cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd0c00000000000000bd86121c";

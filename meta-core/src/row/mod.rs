@@ -8,6 +8,7 @@ mod local;
 mod lock;
 mod mirror;
 mod task;
+mod totals;
 mod trash;
 mod volume;
 
@@ -17,8 +18,9 @@ pub use local::{Cluster, Grant, Session, SessionRef, Slot, VolumeRef};
 pub use lock::{LockRow, SessionLocks, WaitPlace, Waiter};
 pub use mirror::Mirror;
 pub use task::TaskClaim;
+pub use totals::Totals;
 pub use trash::{Options, TrashTotals, Trashed};
-pub use volume::{Counters, EpochOpened, Head, Settings};
+pub use volume::{Counters, EpochOpened, Head, QuotaState, Settings};
 
 use crate::attr::Timestamp;
 use crate::key;

@@ -1,10 +1,13 @@
 //! Rows of a volume as a whole.
 
-use super::{RawTime, Row, damaged, open_exact, open_fixed, seal};
+use super::totals::RawLimit;
+use super::{RawTime, Row, VERSION as FIRST_VERSION, damaged, open_exact, open_fixed};
+use super::{open_versioned, seal, seal_version};
 use crate::attr::Timestamp;
 use crate::digest::Digest;
-use crate::ids::{ClusterId, Epoch, Level, Seq, Uuid, VolumeUuid};
+use crate::ids::{ClusterId, Epoch, Ino, Level, Seq, Uuid, VolumeUuid};
 use crate::outcome::{Fatal, Token};
+use crate::quota::Limit;
 use std::collections::BTreeMap;
 use zerocopy::byteorder::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -26,7 +29,25 @@ pub struct Counters {
     pub pending_slices: u64,
     /// Their bytes.
     pub pending_bytes: u64,
+    /// What a volume has from level 4 on.
+    pub quota: QuotaState,
 }
+
+/// How far files are in the totals, and what is limited. All zero below level 4.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct QuotaState {
+    /// Files with lower ids are in the totals of the directories above them.
+    pub counted: Ino,
+    /// Files with lower ids are in the totals of their owners; 0 until an owner is first limited.
+    pub owners_counted: Ino,
+    /// Directories with a limit.
+    pub limited_directories: u64,
+    /// The most that the whole volume may be.
+    pub limit: Limit,
+}
+
+/// The version of counters with a state of quotas.
+const VERSION: u8 = 2;
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -38,6 +59,17 @@ struct RawCounters {
     orphans: U64,
     pending_slices: U64,
     pending_bytes: U64,
+}
+
+/// What a row of version 2 has behind the fields of version 1.
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawCounters2 {
+    first: RawCounters,
+    counted: U64,
+    owners_counted: U64,
+    limited_directories: U64,
+    limit: RawLimit,
 }
 
 impl Row for Counters {
@@ -53,20 +85,60 @@ impl Row for Counters {
             pending_slices: self.pending_slices.into(),
             pending_bytes: self.pending_bytes.into(),
         };
-        seal(key, raw.as_bytes(), &[])
+        if self.quota == QuotaState::default() {
+            return seal(key, raw.as_bytes(), &[]);
+        }
+        let raw = RawCounters2 {
+            first: raw,
+            counted: self.quota.counted.0.into(),
+            owners_counted: self.quota.owners_counted.0.into(),
+            limited_directories: self.quota.limited_directories.into(),
+            limit: self.quota.limit.into(),
+        };
+        seal_version(VERSION, key, raw.as_bytes(), &[])
     }
 
     fn decode(key: &[u8], bytes: &[u8]) -> Result<Self, Fatal> {
-        let raw: &RawCounters = open_exact(Self::WHAT, key, bytes)?;
-        Ok(Self {
-            next_ino: raw.next_ino.get(),
-            next_slice: raw.next_slice.get(),
-            inodes: raw.inodes.get(),
-            bytes: raw.bytes.get(),
-            orphans: raw.orphans.get(),
-            pending_slices: raw.pending_slices.get(),
-            pending_bytes: raw.pending_bytes.get(),
-        })
+        let wrong = |what| damaged(Self::WHAT, key, what);
+        match open_versioned(Self::WHAT, key, bytes)? {
+            (FIRST_VERSION, body) => {
+                let raw = RawCounters::ref_from_bytes(body);
+                Ok(raw.map_err(|_| wrong("of another length"))?.read())
+            }
+            (VERSION, body) => {
+                let raw = RawCounters2::ref_from_bytes(body);
+                let raw = raw.map_err(|_| wrong("of another length"))?;
+                let quota = QuotaState {
+                    counted: Ino(raw.counted.get()),
+                    owners_counted: Ino(raw.owners_counted.get()),
+                    limited_directories: raw.limited_directories.get(),
+                    limit: raw.limit.into(),
+                };
+                if quota == QuotaState::default() {
+                    return Err(wrong("says nothing of what its version is for"));
+                }
+                Ok(Self {
+                    quota,
+                    ..raw.first.read()
+                })
+            }
+            _ => Err(wrong("of a version unknown here")),
+        }
+    }
+}
+
+impl RawCounters {
+    fn read(&self) -> Counters {
+        Counters {
+            next_ino: self.next_ino.get(),
+            next_slice: self.next_slice.get(),
+            inodes: self.inodes.get(),
+            bytes: self.bytes.get(),
+            orphans: self.orphans.get(),
+            pending_slices: self.pending_slices.get(),
+            pending_bytes: self.pending_bytes.get(),
+            quota: QuotaState::default(),
+        }
     }
 }
 

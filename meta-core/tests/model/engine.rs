@@ -5,6 +5,7 @@ use meta_core::attr::{Attr, Caller, Timestamp};
 use meta_core::command::{Command, CommandBody, CreateVolume, Operation, Request};
 use meta_core::ids::{Ino, Level, SessionId, SliceId, SlotIndex, Uuid, VolumeId};
 use meta_core::kv::{MemKv, Overlay};
+use meta_core::limits::LEVEL_MAX;
 use meta_core::outcome::{Outcome, Refusal, Reply, Stop, Success};
 use meta_core::query::{Answer, Query, QueryBody, VolumeStat};
 use meta_core::{machine, read};
@@ -28,7 +29,7 @@ pub(crate) struct Engine {
 impl Engine {
     /// What is removed is deleted at once.
     pub(crate) fn new() -> Self {
-        let mut engine = Self::at_level(Level(3));
+        let mut engine = Self::at_level(LEVEL_MAX);
         engine.run(CommandBody::SetOptions {
             caller: Caller::root(),
             trash_seconds: 0,

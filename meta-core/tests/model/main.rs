@@ -11,15 +11,19 @@ mod listing;
 mod locks;
 mod operation;
 mod paths;
+mod quota;
 mod trash;
 
 use driver::Driver;
+use engine::Engine;
 use meta_core::changelog::{Record, SealedRecord};
 use meta_core::codec::Codec as _;
+use meta_core::command::CommandBody;
 use meta_core::digest::{Digest, row_hash};
-use meta_core::ids::{Seq, VolumeId};
+use meta_core::ids::{Level, Seq, VolumeId};
 use meta_core::key::{FIRST_LOCAL_TAG, split};
 use meta_core::kv::{Family, MemKv};
+use meta_core::limits::LEVEL_MAX;
 use meta_core::read;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -86,6 +90,11 @@ proptest! {
     }
 
     #[test]
+    fn limits_are_kept_as_a_plain_count_says(calls in operation::quota_calls(100)) {
+        Driver::with_quotas().run(&calls);
+    }
+
+    #[test]
     fn with_a_trash_it_agrees_as_well(calls in operation::trash_calls(100)) {
         Driver::with_trash().run(&calls);
     }
@@ -100,6 +109,28 @@ proptest! {
         driver.run(&calls);
         let rows = from_records(&driver);
         prop_assert_eq!(format!("{:032x}", digest(&rows)), driver.engine.stat().digest);
+        prop_assert_eq!(rows, replicated(&driver.engine.kv, driver.engine.volume));
+    }
+
+    #[test]
+    fn totals_are_right_while_files_are_still_counted(
+        before in operation::trash_calls(60),
+        calls in operation::counted_calls(60),
+    ) {
+        let mut driver = Driver::on(Engine::at_level(Level(3)));
+        driver.model.keeps = true;
+        driver.run(&before);
+        driver.engine.run(CommandBody::RaiseLevel { level: LEVEL_MAX });
+        driver.run(&calls);
+        while driver.maintain(CommandBody::CountFiles { files_max: 5 }) {}
+        driver.run(&[]);
+    }
+
+    #[test]
+    fn records_alone_tell_the_totals(calls in operation::quota_calls(100)) {
+        let mut driver = Driver::with_quotas();
+        driver.run(&calls);
+        let rows = from_records(&driver);
         prop_assert_eq!(rows, replicated(&driver.engine.kv, driver.engine.volume));
     }
 
@@ -167,13 +198,19 @@ fn random_calls_meet_what_they_should() {
         let mut driver = Driver::with_trash();
         driver.run(&calls.current());
         seen.extend(driver.seen);
+        let calls = operation::quota_calls(100)
+            .new_tree(&mut runner)
+            .expect("calls");
+        let mut driver = Driver::with_quotas();
+        driver.run(&calls.current());
+        seen.extend(driver.seen);
     }
     let expected = [
         "Chmod EPERM ok",
-        "Chown EPERM ok",
-        "Create EACCES EEXIST EISDIR ENAMETOOLONG ENOENT ENOTDIR EPERM ESTALE ok",
+        "Chown EDQUOT EPERM ok",
+        "Create EDQUOT ENOSPC EACCES EEXIST EISDIR ENAMETOOLONG ENOENT ENOTDIR EPERM ESTALE ok",
         "GetXattr EACCES ENODATA EOPNOTSUPP ok",
-        "Hole EFBIG EINVAL EISDIR ESTALE ok",
+        "Hole EDQUOT EFBIG EINVAL EISDIR ESTALE ok",
         "Link EACCES EEXIST ENOENT ENOTDIR EPERM ok",
         "List ENOTDIR ESTALE ok",
         "Lookup EACCES ENOENT ENOTDIR ok",
@@ -181,19 +218,20 @@ fn random_calls_meet_what_they_should() {
         "Reap ok",
         "EmptyTrash EPERM ok",
         "PurgeTrash ok",
-        "Restore EACCES EEXIST ENOENT EPERM ESTALE ok",
+        "Restore EDQUOT EACCES EEXIST ENOENT EPERM ESTALE ok",
         "SetTrash ok",
+        "SetQuota EINVAL ENOENT EPERM ESTALE ENOTDIR ok",
         "Remove EACCES EISDIR ENOENT ENOTDIR ENOTEMPTY EPERM ok",
         "RemoveMany EACCES ENOENT ENOTDIR ENOTEMPTY EPERM ESTALE ok",
         "RemoveXattr EACCES ENODATA EPERM ok",
-        "Rename EACCES EEXIST EINVAL EISDIR ENOENT ENOTDIR ENOTEMPTY EPERM ok",
+        "Rename EDQUOT EACCES EEXIST EINVAL EISDIR ENOENT ENOTDIR ENOTEMPTY EPERM ok",
         "SetXattr EACCES EEXIST ENAMETOOLONG ENODATA EOPNOTSUPP EPERM ok",
         "Touch EACCES EPERM ok",
         "Trim ok",
-        "Truncate EACCES EFBIG EINVAL EISDIR ESTALE ok",
+        "Truncate EDQUOT ENOSPC EACCES EFBIG EINVAL EISDIR ESTALE ok",
         "Grow EACCES EFBIG EINVAL EISDIR ESTALE ok",
         "SetAcl EACCES EINVAL EOPNOTSUPP EPERM ESTALE ok",
-        "Write EFBIG EINVAL EISDIR ESTALE ok",
+        "Write EDQUOT ENOSPC EFBIG EINVAL EISDIR ESTALE ok",
     ];
     for line in expected {
         let (kind, ends) = line.split_once(' ').expect("a kind and its ends");

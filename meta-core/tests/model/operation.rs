@@ -74,6 +74,10 @@ pub(crate) enum Op {
         files_max: u32,
     },
     SetTrash(bool),
+    /// What it is about (volume, user, group, else a directory), blocks of 4 KiB and files.
+    SetQuota(u8, Pick, Option<u64>, Option<u64>),
+    /// Takes some files into the totals.
+    CountFiles(u32),
     /// Trims what lies behind truncations.
     Trim {
         rows: u32,
@@ -225,6 +229,33 @@ fn trashing() -> impl Strategy<Value = Op> {
 pub(crate) fn trash_calls(count: usize) -> impl Strategy<Value = Vec<(usize, Op)>> {
     let caller = prop_oneof![5 => Just(0_usize), 3 => 1..callers().len()];
     let op = prop_oneof![5 => naming(), 3 => filing(), 2 => trashing()];
+    prop::collection::vec((caller, op), count)
+}
+
+fn limiting() -> impl Strategy<Value = Op> {
+    let blocks = prop::option::weighted(0.6, prop_oneof![4 => 0..5_u64, 1 => Just(20_000)]);
+    let inodes = prop::option::weighted(0.5, 0..9_u64);
+    let subject = prop_oneof![1 => Just(0_u8), 4 => Just(1), 4 => Just(2), 5 => Just(3)];
+    (subject, any::<Pick>(), blocks, inodes)
+        .prop_map(|(kind, pick, blocks, inodes)| Op::SetQuota(kind, pick, blocks, inodes))
+}
+
+/// Calls of a volume with limits. There files have one name each: the model does not know which is the first.
+pub(crate) fn quota_calls(count: usize) -> impl Strategy<Value = Vec<(usize, Op)>> {
+    let caller = prop_oneof![5 => Just(0_usize), 3 => 1..callers().len()];
+    let one_name = naming().prop_map(|op| match op {
+        Op::Link { dir, name, .. } => Op::Lookup(dir, name),
+        op => op,
+    });
+    let op = prop_oneof![5 => one_name, 5 => filing(), 1 => trashing(), 2 => limiting()];
+    prop::collection::vec((caller, op), count)
+}
+
+/// Calls of a volume whose files are counted meanwhile.
+pub(crate) fn counted_calls(count: usize) -> impl Strategy<Value = Vec<(usize, Op)>> {
+    let caller = prop_oneof![5 => Just(0_usize), 3 => 1..callers().len()];
+    let counting = (1..4_u32).prop_map(Op::CountFiles);
+    let op = prop_oneof![5 => naming(), 3 => filing(), 1 => trashing(), 1 => counting];
     prop::collection::vec((caller, op), count)
 }
 

@@ -7,7 +7,7 @@ use crate::operation::{Op, Pick};
 use meta_core::attr::{Caller, FileKind, Timestamp};
 use meta_core::command::{CommandBody, Create, Existing, NewNode, Operation, SetAttr};
 use meta_core::ids::{Ino, Level};
-use meta_core::limits::{FILE_BYTES_MAX, TRASH_ENTRIES_MAX};
+use meta_core::limits::{FILE_BYTES_MAX, LEVEL_MAX, TRASH_ENTRIES_MAX};
 use meta_core::outcome::{Outcome, Refusal, Removal, Success};
 use meta_core::query::{Answer, AskTrash, QueryBody, TrashEntry};
 
@@ -78,7 +78,7 @@ impl FileSystem {
 impl Driver {
     /// On a volume with a trash.
     pub(crate) fn with_trash() -> Self {
-        let mut driver = Self::on(Engine::at_level(Level(3)));
+        let mut driver = Self::on(Engine::at_level(LEVEL_MAX));
         driver.model.keeps = true;
         driver
     }

@@ -4,6 +4,7 @@
 
 mod changelog_trimmer;
 mod clock_guard;
+mod file_counter;
 mod generation_keeper;
 pub(crate) mod held;
 mod level_raiser;
@@ -64,6 +65,7 @@ fn start(core: &Arc<Core>, term: u64) -> JoinSet<()> {
     duties.spawn(session_reaper::run(Arc::clone(core)));
     duties.spawn(orphan_reaper::run(Arc::clone(core)));
     duties.spawn(trash_purger::run(Arc::clone(core)));
+    duties.spawn(file_counter::run(Arc::clone(core)));
     duties.spawn(trimmer::run(Arc::clone(core)));
     duties.spawn(changelog_trimmer::run(Arc::clone(core)));
     if core.config.raise_levels {

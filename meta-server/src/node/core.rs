@@ -623,8 +623,13 @@ fn is_point(body: &QueryBody) -> bool {
         | QueryBody::FindVolume { .. } => true,
         QueryBody::GetAttrs { inos } => inos.len() <= POINTS_MAX,
         QueryBody::Resolve(asked) => asked.is_short(),
+        // As many rows as directories are deep, or as are asked for.
+        QueryBody::Usage(_)
+        | QueryBody::Amounts { .. }
+        | QueryBody::Limits { .. }
+        | QueryBody::Space { .. }
         // A file may have thousands of locks.
-        QueryBody::GetLock(_)
+        | QueryBody::GetLock(_)
         | QueryBody::ReadDir { .. }
         | QueryBody::Followers
         | QueryBody::ReadSlices { .. }

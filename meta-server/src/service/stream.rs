@@ -163,7 +163,8 @@ impl ClientStream {
                 | v1::Feature::Nearest as u64
                 | v1::Feature::Paths as u64
                 | v1::Feature::Locks as u64
-                | v1::Feature::Trash as u64,
+                | v1::Feature::Trash as u64
+                | v1::Feature::Quotas as u64,
         };
         self.tell(first.id, Tell::Hello(reply)).await
     }
@@ -381,6 +382,8 @@ fn may_be_large(body: &QueryBody) -> bool {
         | QueryBody::Orphans { .. }
         | QueryBody::Cuts { .. }
         | QueryBody::Trash(_)
+        | QueryBody::Amounts { .. }
+        | QueryBody::Limits { .. }
         | QueryBody::PathOf { .. } => true,
         QueryBody::Lookup { .. }
         | QueryBody::GetAttr { .. }
@@ -392,6 +395,8 @@ fn may_be_large(body: &QueryBody) -> bool {
         | QueryBody::Followers
         | QueryBody::Backup
         | QueryBody::GetLock(_)
+        | QueryBody::Usage(_)
+        | QueryBody::Space { .. }
         | QueryBody::FindVolume { .. } => false,
     }
 }

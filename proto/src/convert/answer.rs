@@ -2,7 +2,7 @@
 
 use super::operation::FRAME_CRCS_MAX;
 use super::types::{file_kind, refusal};
-use super::{Convert, bounded, list, maybe, name, narrow, need, sixteen, text, within};
+use super::{Convert, bounded, list, maybe, name, narrow, need, quota, sixteen, text, within};
 use crate::error::ConvertError;
 use crate::v1::{self, query_answer};
 use meta_core::ids::{
@@ -102,6 +102,10 @@ impl From<&Answer> for v1::Answer {
                 entries: entries.iter().map(Into::into).collect(),
                 end: *end,
             }),
+            Answer::Usage(usage) => Message::Usage((*usage).into()),
+            Answer::Amounts(amounts) => Message::Amounts(quota::amounts(amounts)),
+            Answer::Limits { limits, end } => Message::Limits(quota::limits(limits, *end)),
+            Answer::Space(space) => Message::Space((*space).into()),
             Answer::Lock(held) => Message::Lock(v1::FoundLock {
                 held: held.map(Into::into),
             }),
@@ -121,6 +125,10 @@ impl Convert<Answer> for v1::Answer {
         use v1::answer::Answer as Message;
         Ok(
             match self.answer.ok_or(ConvertError::Missing("Answer.answer"))? {
+                Message::Usage(m) => Answer::Usage(m.convert()?),
+                Message::Amounts(m) => m.convert()?,
+                Message::Limits(m) => m.convert()?,
+                Message::Space(m) => Answer::Space(m.convert()?),
                 Message::Attr(m) => Answer::Attr(m.convert()?),
                 Message::Entries(m) => Answer::Entries {
                     parent: Ino(m.parent),
@@ -262,6 +270,8 @@ impl From<&VolumeStat> for v1::VolumeStat {
             pending_delete_slices,
             orphans,
             trash,
+            is_counting,
+            is_limited,
             changelog_bytes,
             changelog_first,
             digest,
@@ -274,6 +284,8 @@ impl From<&VolumeStat> for v1::VolumeStat {
             pending_delete_slices: *pending_delete_slices,
             orphans: *orphans,
             trash: trash.map(Into::into),
+            is_counting: *is_counting,
+            is_limited: *is_limited,
             changelog_bytes: *changelog_bytes,
             changelog_first: changelog_first.0,
             digest: digest.clone(),
@@ -291,6 +303,8 @@ impl Convert<VolumeStat> for v1::VolumeStat {
             pending_delete_slices: self.pending_delete_slices,
             orphans: self.orphans,
             trash: maybe(self.trash)?,
+            is_counting: self.is_counting,
+            is_limited: self.is_limited,
             changelog_bytes: self.changelog_bytes,
             changelog_first: Seq(self.changelog_first),
             digest: text(self.digest, "VolumeStat.digest", DIGEST_CHARS_MAX)?,

@@ -1,6 +1,6 @@
 //! Commands, without the operations of sessions.
 
-use super::{Convert, bounded, need, sixteen, text, within};
+use super::{Convert, bounded, need, quota, sixteen, text, trash, within};
 use crate::error::ConvertError;
 use crate::v1::{self, command::Body};
 use meta_core::command::{Command, CommandBody, CreateVolume};
@@ -59,17 +59,19 @@ impl From<&CommandBody> for Body {
                 inos: inos.iter().map(|ino| ino.0).collect(),
                 rows_max: *rows_max,
             }),
-            CommandBody::PurgeTrash { before, files_max } => Self::PurgeTrash(v1::PurgeTrash {
-                before: Some((*before).into()),
-                files_max: *files_max,
-            }),
+            CommandBody::PurgeTrash { before, files_max } => {
+                Self::PurgeTrash(trash::purge(*before, *files_max))
+            }
             CommandBody::SetOptions {
                 caller,
                 trash_seconds,
-            } => Self::SetOptions(v1::SetOptions {
-                caller: Some(caller.into()),
-                trash_seconds: *trash_seconds,
-            }),
+            } => Self::SetOptions(trash::set_options(caller, *trash_seconds)),
+            CommandBody::SetQuota {
+                caller,
+                subject,
+                limit,
+            } => Self::SetQuota(quota::set_quota(caller, *subject, *limit)),
+            CommandBody::CountFiles { files_max } => Self::CountFiles(quota::count(*files_max)),
             CommandBody::Trim { ino, rows_max } => Self::Trim(v1::Trim {
                 ino: ino.0,
                 rows_max: *rows_max,
@@ -164,6 +166,8 @@ impl Convert<CommandBody> for Body {
                 caller: need(m.caller, "SetOptions.caller")?,
                 trash_seconds: m.trash_seconds,
             },
+            Self::SetQuota(m) => m.convert()?,
+            Self::CountFiles(m) => m.convert()?,
             Self::Trim(m) => {
                 let rows_max = maintenance_rows(m.rows_max, "Trim.rows_max")?;
                 CommandBody::Trim {

@@ -10,6 +10,7 @@ mod mirror;
 mod operation;
 mod path;
 mod query;
+mod quota;
 mod record;
 mod reply;
 mod task;

@@ -1,11 +1,11 @@
 //! Queries.
 
-use super::{Convert, bounded, name, narrow, need, text, within};
+use super::{Convert, bounded, name, narrow, need, quota, text, within};
 use crate::error::ConvertError;
 use crate::v1::{self, query::Body};
 use meta_core::ids::{ChunkIndex, DentryNumber, Ino, SessionId, SliceOrder, VolumeId};
 use meta_core::limits::{
-    GET_ATTRS_MAX, READDIR_ENTRIES_MAX, VOLUME_NAME_BYTES_MAX, XATTR_NAME_BYTES_MAX,
+    AMOUNTS_MAX, GET_ATTRS_MAX, READDIR_ENTRIES_MAX, VOLUME_NAME_BYTES_MAX, XATTR_NAME_BYTES_MAX,
 };
 use meta_core::query::{Query, QueryBody, SliceCursor};
 
@@ -78,6 +78,14 @@ impl From<&QueryBody> for Body {
             QueryBody::Followers => Self::Followers(v1::Nothing {}),
             QueryBody::Backup => Self::Backup(v1::Nothing {}),
             QueryBody::Trash(asked) => Self::Trash(asked.into()),
+            QueryBody::Usage(subject) => Self::Usage((*subject).into()),
+            QueryBody::Amounts { inos } => Self::Amounts(v1::Inodes {
+                inos: inos.iter().map(|ino| ino.0).collect(),
+            }),
+            QueryBody::Limits { after, count_max } => {
+                Self::Limits(quota::ask_limits(*after, *count_max))
+            }
+            QueryBody::Space { ino } => Self::Space(v1::GetAttr { ino: ino.0 }),
             QueryBody::GetLock(asked) => Self::GetLock(asked.into()),
             QueryBody::PathOf { ino } => Self::PathOf(v1::PathOf { ino: ino.0 }),
             QueryBody::FindVolume { name } => {
@@ -132,6 +140,14 @@ impl Convert<QueryBody> for Body {
             Self::Followers(v1::Nothing {}) => QueryBody::Followers,
             Self::Backup(v1::Nothing {}) => QueryBody::Backup,
             Self::Trash(m) => QueryBody::Trash(m.convert()?),
+            Self::Usage(m) => QueryBody::Usage(m.convert()?),
+            Self::Amounts(m) => {
+                let inos = bounded(m.inos, "Query.amounts", AMOUNTS_MAX)?;
+                let inos = inos.into_iter().map(Ino).collect();
+                QueryBody::Amounts { inos }
+            }
+            Self::Limits(m) => m.convert()?,
+            Self::Space(m) => QueryBody::Space { ino: Ino(m.ino) },
             Self::GetLock(m) => QueryBody::GetLock(m.convert()?),
             Self::PathOf(m) => QueryBody::PathOf { ino: Ino(m.ino) },
             Self::FindVolume(m) => QueryBody::FindVolume {

@@ -3,11 +3,26 @@
 use super::{Convert, bounded, maybe, name, need, within};
 use crate::error::ConvertError;
 use crate::v1::{self, ask_trash};
+use meta_core::attr::{Caller, Timestamp};
 use meta_core::command::Operation;
 use meta_core::ids::Ino;
 use meta_core::limits::{READDIR_ENTRIES_MAX, TRASH_ENTRIES_MAX};
 use meta_core::name::Name;
 use meta_core::query::{AskTrash, TrashCursor, TrashEntry, TrashStat};
+
+pub(super) fn purge(before: Timestamp, files_max: u32) -> v1::PurgeTrash {
+    v1::PurgeTrash {
+        before: Some(before.into()),
+        files_max,
+    }
+}
+
+pub(super) fn set_options(caller: &Caller, trash_seconds: u64) -> v1::SetOptions {
+    v1::SetOptions {
+        caller: Some(caller.into()),
+        trash_seconds,
+    }
+}
 
 pub(super) fn restore(parent: Ino, files: &[(Ino, Name)]) -> v1::Restore {
     let files = files.iter().map(|(ino, name)| v1::RestoredFile {

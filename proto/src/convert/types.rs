@@ -85,6 +85,9 @@ impl From<Refusal> for v1::Refusal {
             Refusal::ClaimLost => Self::ClaimLost,
             Refusal::Loop => Self::Loop,
             Refusal::NoLocks => Self::NoLocks,
+            Refusal::OverQuota => Self::OverQuota,
+            Refusal::CrossesQuota => Self::CrossesQuota,
+            Refusal::BeingCounted => Self::BeingCounted,
         }
     }
 }

@@ -20,6 +20,7 @@ use meta_core::name::Name;
 use meta_core::outcome::{
     MirrorState, NotExecuted, Outcome, Refusal, Removal, Reply, StopReason, Success, Token,
 };
+use meta_core::quota::{Limit, Subject};
 use meta_core::task::{Claim, NewBackup, Task};
 use proto::ProstCodec;
 use std::fmt::Write as _;
@@ -285,6 +286,27 @@ fn the_trash_is_frozen() {
     check_operation("empty trash", Operation::EmptyTrash { inos });
     let restored = vec![None, Some(Refusal::Exists)];
     check_reply("restored", Outcome::Done(Success::Restored(restored)));
+}
+
+#[test]
+fn quotas_are_frozen() {
+    let set = |subject, bytes, inodes| CommandBody::SetQuota {
+        caller: Caller::root(),
+        subject,
+        limit: Limit { bytes, inodes },
+    };
+    let volume = set(Subject::Volume, Some(1 << 40), None);
+    check_command("set quota of the volume", volume);
+    let directory = set(Subject::Directory(Ino(300)), Some(0), Some(5));
+    check_command("set quota of a directory", directory);
+    let user = set(Subject::User(1000), None, Some(1_000_000));
+    check_command("set quota of a user", user);
+    let group = set(Subject::Group(0), None, None);
+    check_command("no quota of a group", group);
+    let files_max = 256;
+    check_command("count files", CommandBody::CountFiles { files_max });
+    check_reply("over quota", Outcome::Refused(Refusal::OverQuota));
+    check_reply("crosses quota", Outcome::Refused(Refusal::CrossesQuota));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Commands of every kind.
 
 use super::{bytes, caller, crcs, ino, kind, name, timestamp, uuid};
-use super::{lock_kind, lock_mode, lock_range};
+use super::{limit, lock_kind, lock_mode, lock_range, subject};
 use meta_core::command::{
     Append, AppendSlice, Command, CommandBody, Commit, Create, CreateVolume, Existing, Fallocate,
     FallocateMode, NewNode, NewSlice, Operation, RenameMode, Request, SetAttr, SetTime, XattrMode,
@@ -45,6 +45,11 @@ fn body() -> impl Strategy<Value = CommandBody> {
         1 => (timestamp(), 0..=limits::TRASH_ENTRIES_MAX as u32)
             .prop_map(|(before, files_max)| CommandBody::PurgeTrash { before, files_max }),
         1 => (caller(), any::<u64>()).prop_map(|(caller, trash_seconds)| CommandBody::SetOptions { caller, trash_seconds }),
+        1 => (caller(), subject(), limit()).prop_map(|(caller, subject, limit)| {
+            CommandBody::SetQuota { caller, subject, limit }
+        }),
+        1 => (0..=limits::COUNT_FILES_MAX as u32)
+            .prop_map(|files_max| CommandBody::CountFiles { files_max }),
         1 => (ino(), 0..=limits::MAINTENANCE_ROWS_MAX)
             .prop_map(|(ino, rows_max)| CommandBody::Trim { ino, rows_max }),
         1 => any::<u64>().prop_map(|seq| CommandBody::TrimChangelog { keep_from: Seq(seq) }),

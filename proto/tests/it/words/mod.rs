@@ -10,6 +10,7 @@ use meta_core::ids::{Epoch, Ino, Seq, SessionId, Uuid};
 use meta_core::lock::{LockKind, LockMode, LockOwner, LockRange};
 use meta_core::name::Name;
 use meta_core::outcome::{Refusal, Token};
+use meta_core::quota::{Limit, Subject};
 use meta_core::task::NewBackup;
 use proptest::prelude::*;
 
@@ -43,7 +44,20 @@ pub(crate) fn kind() -> impl Strategy<Value = FileKind> {
 }
 
 pub(crate) fn refusal() -> impl Strategy<Value = Refusal> {
-    (1..=28_u16).prop_map(|number| Refusal::from_number(number).expect("1 to 28 are refusals"))
+    (1..=31_u16).prop_map(|number| Refusal::from_number(number).expect("1 to 31 are refusals"))
+}
+
+pub(crate) fn subject() -> impl Strategy<Value = Subject> {
+    prop_oneof![
+        Just(Subject::Volume),
+        ino().prop_map(Subject::Directory),
+        any::<u32>().prop_map(Subject::User),
+        any::<u32>().prop_map(Subject::Group),
+    ]
+}
+
+pub(crate) fn limit() -> impl Strategy<Value = Limit> {
+    any::<(Option<u64>, Option<u64>)>().prop_map(|(bytes, inodes)| Limit { bytes, inodes })
 }
 
 pub(crate) fn backup() -> impl Strategy<Value = NewBackup> {

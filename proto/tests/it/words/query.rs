@@ -1,12 +1,12 @@
 //! Queries and answers of every kind.
 
 use super::{attr, bytes, caller, crcs, ino, kind, name, refusal, timestamp, token, uuid};
-use super::{lock_mode, lock_owner, lock_range};
+use super::{limit, lock_mode, lock_owner, lock_range, subject};
 use meta_core::attr::Attr;
 use meta_core::ids::{
     ChunkIndex, DentryNumber, Epoch, Level, Seq, SessionId, SliceId, SliceOrder, VolumeId,
 };
-use meta_core::limits::READDIR_ENTRIES_MAX;
+use meta_core::limits::{LIMITS_PAGE_MAX, READDIR_ENTRIES_MAX};
 use meta_core::lock::{GetLock, HeldLock};
 use meta_core::outcome::Refusal;
 use meta_core::path::{Access, Links, PathEnd, PathStep, Resolve, Resolved};
@@ -14,6 +14,7 @@ use meta_core::query::{
     Answer, AskTrash, DirEntry, Query, QueryBody, SessionInfo, Slice, SliceCursor, TrashCursor,
     TrashEntry, TrashStat, VolumeInfo, VolumeStat,
 };
+use meta_core::quota::{Amount, Room, Space, Usage};
 use meta_core::task::{AtWork, Backup, BackupStatus};
 use proptest::prelude::*;
 
@@ -66,6 +67,11 @@ fn on_files() -> impl Strategy<Value = QueryBody> {
         ino().prop_map(|ino| QueryBody::ListXattr { ino }),
         ino().prop_map(|ino| QueryBody::PathOf { ino }),
         ask_trash().prop_map(QueryBody::Trash),
+        subject().prop_map(QueryBody::Usage),
+        prop::collection::vec(ino(), 0..9).prop_map(|inos| QueryBody::Amounts { inos }),
+        (prop::option::of(subject()), 0..=LIMITS_PAGE_MAX)
+            .prop_map(|(after, count_max)| QueryBody::Limits { after, count_max }),
+        ino().prop_map(|ino| QueryBody::Space { ino }),
         (ino(), lock_owner(), lock_range(), lock_mode()).prop_map(|(ino, owner, range, mode)| {
             QueryBody::GetLock(GetLock {
                 ino,
@@ -204,7 +210,39 @@ pub(crate) fn answer() -> impl Strategy<Value = Answer> {
         (prop::collection::vec(trash_entry(), 0..5), any::<bool>())
             .prop_map(|(entries, end)| Answer::Trash { entries, end }),
         prop::option::of(held_lock()).prop_map(Answer::Lock),
+        usage().prop_map(Answer::Usage),
+        prop::collection::vec(
+            prop_oneof![amount().prop_map(Ok), refusal().prop_map(Err)],
+            0..5
+        )
+        .prop_map(Answer::Amounts),
+        (prop::collection::vec(usage(), 0..5), any::<bool>())
+            .prop_map(|(limits, end)| Answer::Limits { limits, end }),
+        (room(), room()).prop_map(|(bytes, inodes)| Answer::Space(Space { bytes, inodes })),
     ]
+}
+
+fn amount() -> impl Strategy<Value = Amount> {
+    any::<(u64, u64, u64)>().prop_map(|(files, directories, bytes)| Amount {
+        files,
+        directories,
+        bytes,
+    })
+}
+
+fn usage() -> impl Strategy<Value = Usage> {
+    (subject(), amount(), limit(), any::<bool>()).prop_map(
+        |(subject, amount, limit, is_counted)| Usage {
+            subject,
+            amount,
+            limit,
+            is_counted,
+        },
+    )
+}
+
+fn room() -> impl Strategy<Value = Option<Room>> {
+    prop::option::of(any::<(u64, u64)>().prop_map(|(limit, used)| Room { limit, used }))
 }
 
 fn held_lock() -> impl Strategy<Value = HeldLock> {
@@ -262,30 +300,34 @@ fn slice() -> impl Strategy<Value = Slice> {
 }
 
 fn stat() -> impl Strategy<Value = VolumeStat> {
-    let rest = ("[0-9a-f]{32}", token(), trash_stat());
-    (any::<[u64; 7]>(), rest).prop_map(|(numbers, (digest, token, trash))| {
-        let [
-            inodes,
-            bytes,
-            delete_bytes,
-            delete_slices,
-            orphans,
-            changelog,
-            first,
-        ] = numbers;
-        VolumeStat {
-            inodes,
-            bytes,
-            pending_delete_bytes: delete_bytes,
-            pending_delete_slices: delete_slices,
-            orphans,
-            trash,
-            changelog_bytes: changelog,
-            changelog_first: Seq(first),
-            digest,
-            token,
-        }
-    })
+    let rest = ("[0-9a-f]{32}", token(), trash_stat(), any::<[bool; 2]>());
+    (any::<[u64; 7]>(), rest).prop_map(
+        |(numbers, (digest, token, trash, [is_counting, is_limited]))| {
+            let [
+                inodes,
+                bytes,
+                delete_bytes,
+                delete_slices,
+                orphans,
+                changelog,
+                first,
+            ] = numbers;
+            VolumeStat {
+                inodes,
+                bytes,
+                pending_delete_bytes: delete_bytes,
+                pending_delete_slices: delete_slices,
+                orphans,
+                trash,
+                is_counting,
+                is_limited,
+                changelog_bytes: changelog,
+                changelog_first: Seq(first),
+                digest,
+                token,
+            }
+        },
+    )
 }
 
 fn volume() -> impl Strategy<Value = VolumeInfo> {

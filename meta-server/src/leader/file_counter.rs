@@ -1,0 +1,62 @@
+//! Takes the files of a volume into its totals that were there before anybody counted: all of them once the
+//! volume has come to the level of totals, and those of owners once one of these is first limited.
+
+use super::listing::{self, unexpected};
+use super::maintain;
+use crate::failure::Failure;
+use crate::node::Core;
+use meta_core::command::CommandBody;
+use meta_core::ids::VolumeId;
+use meta_core::limits::COUNT_FILES_MAX;
+use meta_core::query::{Answer, QueryBody};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Commands for one volume in one round.
+const STEPS_MAX: usize = 64;
+/// Between two rounds while there is something to count: others have the volume meanwhile.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Between two looks whether there is.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Counts until the leadership ends.
+pub(super) async fn run(core: Arc<Core>) {
+    loop {
+        let more = round(&core).await.unwrap_or_else(|failure| {
+            tracing::debug!(%failure, "files could not be counted");
+            false
+        });
+        tokio::time::sleep(if more { PAUSE } else { INTERVAL }).await;
+    }
+}
+
+/// Whether something is left to count.
+async fn round(core: &Arc<Core>) -> Result<bool, Failure> {
+    core.reads.pass().await?;
+    let mut more = false;
+    for volume in listing::origins(core).await? {
+        more |= count(core, volume.id).await?;
+    }
+    Ok(more)
+}
+
+async fn count(core: &Arc<Core>, volume: VolumeId) -> Result<bool, Failure> {
+    let Answer::Stat(stat) = core.ask(volume, QueryBody::StatVolume).await? else {
+        return Err(unexpected("totals"));
+    };
+    if !stat.is_counting {
+        return Ok(false);
+    }
+    let files_max = u32::try_from(COUNT_FILES_MAX).unwrap_or(u32::MAX);
+    for _step in 0..STEPS_MAX {
+        let body = CommandBody::CountFiles { files_max };
+        if !core.reads_generation_of(&body) {
+            return Ok(false);
+        }
+        if !maintain(core, volume, body).await? {
+            tracing::info!(%volume, "all files are in the totals");
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
