@@ -84,6 +84,8 @@ pub const TRASH_SECONDS_MAX: u64 = 36_500 * 86_400;
 /// Directories above a file that totals are kept in: more than a path that a system call takes can have.
 /// Below that nothing can be made or changed.
 pub const TOTALS_DEPTH_MAX: usize = 2048;
+/// Directories whose totals one command changes.
+pub const TOTALS_ROWS_MAX: usize = 1 << 14;
 /// Files that one command takes into the totals.
 pub const COUNT_FILES_MAX: usize = 256;
 /// Directories above files that it goes through, after which it takes no more of them.

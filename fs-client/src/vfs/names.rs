@@ -190,7 +190,10 @@ impl Vfs {
         match self.core.meta.query(caller, QueryBody::Space { ino }).await {
             Ok(Answer::Space(space)) => Ok(space),
             Ok(_) => Err(VfsError::Unexpected("space")),
-            Err(VfsError::Refused(Refusal::NotSupported)) => Ok(Space::default()),
+            // Of a file that is gone there is no place, and too deep none is looked for.
+            Err(VfsError::Refused(
+                Refusal::NotSupported | Refusal::Stale | Refusal::LimitReached,
+            )) => Ok(Space::default()),
             Err(error) => Err(error),
         }
     }

@@ -144,16 +144,14 @@ impl<E: Engine> Trash<E> {
     ) -> Result<Vec<Option<Refusal>>, ClientError> {
         match self.put_together(parent, files.clone()).await {
             // Together they are past a limit. Some of them may have room.
-            Err(ClientError::Refused(Refusal::OverQuota)) => {}
+            Err(ClientError::Refused(Refusal::OverQuota | Refusal::LimitReached)) => {}
             ended => return ended,
         }
         let mut ends = Vec::with_capacity(files.len());
         for file in files {
             match self.put_together(parent, vec![file]).await {
                 Ok(end) => ends.extend(end),
-                Err(ClientError::Refused(Refusal::OverQuota)) => {
-                    ends.push(Some(Refusal::OverQuota));
-                }
+                Err(ClientError::Refused(refusal)) => ends.push(Some(refusal)),
                 Err(error) => return Err(error),
             }
         }

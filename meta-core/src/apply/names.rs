@@ -112,12 +112,12 @@ pub(super) fn rehome<B: KvRead>(
     from: (Ino, DentryNumber),
     to: (Ino, DentryNumber),
 ) -> Result<(), Stop> {
+    if inode.nlink > 1 && !inode.is_directory() {
+        quota::check_further_name(txn, from.0, to.0)?;
+    }
     if (inode.parent, inode.parent_number) == from {
         (inode.parent, inode.parent_number) = to;
     } else {
-        if from.0 != to.0 {
-            quota::check_further_name(txn, inode.parent, to.0)?;
-        }
         txn.delete(key::link(txn.volume(), ino, from.0, from.1));
         txn.mark(key::link(txn.volume(), ino, to.0, to.1));
     }

@@ -11,7 +11,7 @@ use crate::attr::{Caller, FileKind};
 use crate::ids::{Ino, Level};
 use crate::key::{self, Table};
 use crate::kv::KvRead;
-use crate::limits::{COUNT_FILES_MAX, COUNT_STEPS_MAX, TOTALS_DEPTH_MAX};
+use crate::limits::{COUNT_FILES_MAX, COUNT_STEPS_MAX, TOTALS_DEPTH_MAX, TOTALS_ROWS_MAX};
 use crate::outcome::{Fatal, Refusal, Stop, Success};
 use crate::quota::{Amount, Limit, Subject};
 use crate::row::{Inode, QuotaState, Totals};
@@ -125,10 +125,12 @@ impl Change {
         let bytes = self.all.bytes - self.unasked.bytes;
         let inodes = self.all.files - self.unasked.files;
         let inodes = inodes + self.all.directories - self.unasked.directories;
-        let past = |asked: i128, limit: Option<u64>, after: u64| {
-            asked > 0 && limit.is_some_and(|limit| after > limit)
+        let past = |asked: i128, all: i128, limit: Option<u64>, after: u64| {
+            asked > 0 && all > 0 && limit.is_some_and(|limit| after > limit)
         };
-        past(bytes, limit.bytes, after.bytes) || past(inodes, limit.inodes, after.inodes())
+        let all_inodes = self.all.files + self.all.directories;
+        past(bytes, self.all.bytes, limit.bytes, after.bytes)
+            || past(inodes, all_inodes, limit.inodes, after.inodes())
     }
 }
 
@@ -234,6 +236,10 @@ impl Charge {
             }
             for ino in chain(txn.tables(), place, depth_max)? {
                 directories.entry(ino).or_default().plus(change);
+            }
+            // A mirror takes the record of it in one command.
+            if directories.len() > TOTALS_ROWS_MAX && depth_max <= TOTALS_DEPTH_MAX {
+                return Err(Refusal::LimitReached.into());
             }
         }
         for (ino, change) in directories {
@@ -363,17 +369,22 @@ fn limited<B: KvRead>(txn: &Txn<'_, B>, parent: Ino) -> Result<BTreeSet<Ino>, St
     Ok(limited)
 }
 
-/// Refuses a further name of a file where other limits hold than where it counts: it could come past
-/// them later.
+/// Refuses a name of a file with others in another place where other limits hold than in this one: it would
+/// count on one side only, and could come past the other's limits later. Nor may the place be so deep that
+/// the file could not come to count there.
 pub(super) fn check_further_name<B: KvRead>(
     txn: &mut Txn<'_, B>,
-    counted_in: Ino,
-    parent: Ino,
+    from: Ino,
+    to: Ino,
 ) -> Result<(), Stop> {
-    if counted_in == parent || txn.counters().quota.limited_directories == 0 {
+    let state = txn.counters().quota;
+    if from == to || state.counted == Ino::default() {
         return Ok(());
     }
-    if limited(txn, counted_in)? == limited(txn, parent)? {
+    if state.limited_directories == 0 {
+        return chain(txn.tables(), to, TOTALS_DEPTH_MAX).map(drop);
+    }
+    if limited(txn, from)? == limited(txn, to)? {
         Ok(())
     } else {
         Err(Refusal::CrossesQuota.into())

@@ -417,6 +417,25 @@ fn a_file_counts_where_its_first_name_is() {
     assert_eq!(done(&mut engine, link(file, three, "third")), Ok(()));
     let into = rename((three, "third"), (two, "third"));
     assert_eq!(done(&mut engine, into), Err(Refusal::CrossesQuota));
+    // Nor does its first name leave the others behind. Where the same limits hold, both may go anywhere.
+    let inner = make(&mut engine, two, "inner", NewNode::Directory).expect("made");
+    let own = make(&mut engine, two, "own", NewNode::Regular).expect("made");
+    assert_eq!(done(&mut engine, link(own, inner, "own")), Ok(()));
+    let out = rename((two, "own"), (Ino::ROOT, "own"));
+    assert_eq!(done(&mut engine, out), Err(Refusal::CrossesQuota));
+    let swap = Operation::Rename {
+        parent: two,
+        name: Name::new("own").expect("a name"),
+        new_parent: three,
+        new_name: Name::new("third").expect("a name"),
+        mode: RenameMode::Exchange,
+    };
+    assert_eq!(done(&mut engine, swap), Err(Refusal::CrossesQuota));
+    let within = rename((two, "own"), (inner, "again"));
+    assert_eq!(done(&mut engine, within), Ok(()));
+    for name in ["own", "again"] {
+        assert_eq!(done(&mut engine, unlink(inner, name)), Ok(()));
+    }
     // Its first name goes: it counts where the next one is, past a limit, too, for what is removed is removed.
     limit(&mut engine, Subject::Directory(two), Some(0), None);
     assert_eq!(done(&mut engine, unlink(one, "file")), Ok(()));
@@ -560,6 +579,10 @@ fn directories_that_are_too_deep_cannot_be_changed_but_moved() {
     let deeper = make(&mut engine, at, "d", NewNode::Directory).expect("made");
     let refused = make(&mut engine, deeper, "d", NewNode::Directory);
     assert_eq!(refused, Err(Refusal::LimitReached));
+    // Nor a further name, where the file could not count once its first one went.
+    let shared = make(&mut engine, Ino::ROOT, "shared", NewNode::Regular).expect("made");
+    let further = done(&mut engine, link(shared, deeper, "shared"));
+    assert_eq!(further, Err(Refusal::LimitReached));
     // A tree comes deeper with what it lies in.
     let beside = make(&mut engine, Ino::ROOT, "beside", NewNode::Directory).expect("made");
     let under = make(&mut engine, beside, "under", NewNode::Directory).expect("made");

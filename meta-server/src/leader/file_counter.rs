@@ -35,7 +35,11 @@ async fn round(core: &Arc<Core>) -> Result<bool, Failure> {
     core.reads.pass().await?;
     let mut more = false;
     for volume in listing::origins(core).await? {
-        more |= count(core, volume.id).await?;
+        // One volume that cannot be counted now does not hold up the others.
+        more |= count(core, volume.id).await.unwrap_or_else(|failure| {
+            tracing::debug!(volume = %volume.id, %failure, "files could not be counted");
+            false
+        });
     }
     Ok(more)
 }
@@ -54,7 +58,6 @@ async fn count(core: &Arc<Core>, volume: VolumeId) -> Result<bool, Failure> {
             return Ok(false);
         }
         if !maintain(core, volume, body).await? {
-            tracing::info!(%volume, "all files are in the totals");
             return Ok(false);
         }
     }
