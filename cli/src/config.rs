@@ -4,7 +4,7 @@ use crate::caller::caller;
 use crate::exit::Finding;
 use crate::progress::Progress;
 use crate::quota::{self, LimitArgs, QuotaReport};
-use crate::{duration, output};
+use crate::{duration, output, patience};
 use anyhow::{Result, anyhow, bail};
 use meta_client::{ClientError, Cluster, MetaUrl};
 use meta_core::ids::VolumeId;
@@ -13,14 +13,11 @@ use meta_core::outcome::{Refusal, Token};
 use meta_core::quota::Subject;
 use serde::Serialize;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// How long the cluster may take, an election included.
 const CLUSTER_LIMIT: Duration = Duration::from_secs(10);
 /// How long a new volume may take to come to its level.
 const RAISE_LIMIT: Duration = Duration::from_secs(10);
-/// Between two looks whether it has.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Show or change what a volume does
 ///
@@ -137,13 +134,16 @@ pub(crate) async fn set_trash_of_new(
     volume: VolumeId,
     seconds: u64,
 ) -> Result<()> {
-    let until = Instant::now() + RAISE_LIMIT;
-    loop {
+    let told = patience::until_answered(RAISE_LIMIT, async || {
         match cluster.set_trash(volume, caller(), seconds).await {
-            Err(ClientError::Refused(Refusal::NotSupported)) if Instant::now() < until => {}
-            _ => return set_trash(cluster, volume, seconds).await,
+            Err(ClientError::Refused(Refusal::NotSupported)) => None,
+            ended => Some(ended),
         }
-        tokio::time::sleep(LOOK_INTERVAL).await;
+    });
+    match told.await {
+        Some(Ok(())) => Ok(()),
+        // Who cannot is told why.
+        Some(Err(_)) | None => set_trash(cluster, volume, seconds).await,
     }
 }
 

@@ -13,6 +13,7 @@ pub mod campaign;
 pub mod checker;
 pub mod cluster;
 pub mod crash_points;
+pub mod curlew;
 pub mod demo;
 pub mod fixture;
 pub mod freezer;

@@ -2,8 +2,8 @@
 //! was there before anybody counted is counted to the last file.
 
 use jepsen::alone::alone;
-use jepsen::binaries::binary;
 use jepsen::cluster::{Cluster, ClusterOptions};
+use jepsen::curlew::said;
 use jepsen::fuse::skip_unless_fuse;
 use jepsen::many::each;
 use jepsen::mount::Mount;
@@ -16,11 +16,9 @@ use meta_client::meta_core::ids::Ino;
 use meta_client::meta_core::query::{Answer, QueryBody};
 use meta_client::meta_core::quota::Amount;
 use meta_client::{MetaSession, SessionOptions};
-use serde_json::Value;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
-use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -37,19 +35,6 @@ fn mount(cluster: &Cluster, name: &str) -> Mount {
         cluster.dir().join(format!("{name}.log")),
     );
     Mount::start(&cluster.url("vol"), &point, &log, &[]).expect("mounted")
-}
-
-fn curlew(words: &[&str]) -> Output {
-    let mut command = Command::new(binary("curlew").expect("built"));
-    command.args(words).output().expect("curlew runs")
-}
-
-/// What a command that went well says in JSON.
-fn said(words: &[&str]) -> Value {
-    let output = curlew(words);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{words:?}: {errors}");
-    serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
 async fn session(url: &str) -> MetaSession {

@@ -2,8 +2,8 @@
 //! what has been there long enough is deleted by the leader, with its data.
 
 use jepsen::alone::alone;
-use jepsen::binaries::binary;
 use jepsen::cluster::{Cluster, ClusterOptions};
+use jepsen::curlew::{complaint, curlew, said};
 use jepsen::fuse::skip_unless_fuse;
 use jepsen::mount::Mount;
 use jepsen::pair::Pair;
@@ -16,7 +16,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
-use std::process::{Command, Output};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -70,26 +69,6 @@ fn fill(top: &Path) {
         }
         symlink("f0", dir.join("link")).expect("a symlink");
     }
-}
-
-fn curlew(words: &[&str]) -> Output {
-    let mut command = Command::new(binary("curlew").expect("built"));
-    command.args(words).output().expect("curlew runs")
-}
-
-/// What a command that went well says in JSON.
-fn said(words: &[&str]) -> Value {
-    let output = curlew(words);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{words:?}: {errors}");
-    serde_json::from_slice(&output.stdout).expect("JSON")
-}
-
-/// What a command that failed says.
-fn complaint(words: &[&str]) -> String {
-    let output = curlew(words);
-    assert!(!output.status.success(), "{words:?}");
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 async fn session(url: &str) -> MetaSession {

@@ -6,7 +6,7 @@ use super::refused::{LEVEL, no_totals, refused};
 use super::report::{ListReport, OneReport, QuotaReport};
 use crate::caller::caller;
 use crate::exit::{Finding, Usage as WrongUsage};
-use crate::{output, volume_path};
+use crate::{output, patience, volume_path};
 use anyhow::{Context as _, Result, bail};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use meta_client::{ClientError, Cluster, Failure, MetaUrl};
@@ -16,14 +16,11 @@ use meta_core::outcome::Refusal;
 use meta_core::query::{Answer, Query, QueryBody, VolumeInfo};
 use meta_core::quota::{Limit, Subject, Usage};
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// How long the cluster may take, an election included.
 const CLUSTER_LIMIT: Duration = Duration::from_secs(10);
 /// How long a new volume may take to come to its level.
 const RAISE_LIMIT: Duration = Duration::from_secs(10);
-/// Between two looks whether it has.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Paths that are asked for at once.
 const PATHS_AT_ONCE: usize = 16;
 
@@ -231,19 +228,20 @@ pub(crate) async fn limit_new(cluster: &Cluster, volume: VolumeId, args: LimitAr
     if limit.is_none() {
         return Ok(());
     }
-    let until = Instant::now() + RAISE_LIMIT;
-    loop {
-        let set = cluster.set_quota(volume, caller(), Subject::Volume, limit);
-        match set.await {
-            // Members of a new cluster tell each other first what they read.
-            Err(
-                ClientError::Refused(Refusal::NotSupported)
-                | ClientError::Failed(Failure::BadRequest(_)),
-            ) if Instant::now() < until => {}
-            ended => return ended.map_err(|error| refused(error, ONLY_ROOT_SETS)),
-        }
-        tokio::time::sleep(LOOK_INTERVAL).await;
-    }
+    let set = || cluster.set_quota(volume, caller(), Subject::Volume, limit);
+    let in_time = patience::until_answered(RAISE_LIMIT, async || match set().await {
+        // Members of a new cluster tell each other first what they read.
+        Err(
+            ClientError::Refused(Refusal::NotSupported)
+            | ClientError::Failed(Failure::BadRequest(_)),
+        ) => None,
+        ended => Some(ended),
+    });
+    let ended = match in_time.await {
+        Some(ended) => ended,
+        None => set().await,
+    };
+    ended.map_err(|error| refused(error, ONLY_ROOT_SETS))
 }
 
 #[cfg(test)]

@@ -12,12 +12,10 @@ use meta_core::query::{Answer, QueryBody};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Commands for one volume in one round.
+/// Commands for one volume in one round: then the others have their turn.
 const STEPS_MAX: usize = 64;
-/// Between two rounds while there is something to count: others have the volume meanwhile.
-const PAUSE: Duration = Duration::from_millis(20);
-/// Between two looks whether there is.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// Between two looks whether there is something to count, if nobody says so.
+const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Counts until the leadership ends.
 pub(super) async fn run(core: Arc<Core>) {
@@ -26,7 +24,10 @@ pub(super) async fn run(core: Arc<Core>) {
             tracing::debug!(%failure, "files could not be counted");
             false
         });
-        tokio::time::sleep(if more { PAUSE } else { INTERVAL }).await;
+        if !more {
+            // Woken or not, the next round looks at everything.
+            let _woken = tokio::time::timeout(INTERVAL, core.to_count.notified()).await;
+        }
     }
 }
 

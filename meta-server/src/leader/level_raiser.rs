@@ -68,6 +68,7 @@ async fn raise(core: &Arc<Core>, volume: &VolumeInfo) -> Result<bool, Failure> {
 
 async fn raise_to(core: &Arc<Core>, volume: &VolumeInfo, level: Level) -> Result<bool, Failure> {
     maintain(core, volume.id, CommandBody::RaiseLevel { level }).await?;
+    core.to_count.notify_one();
     tracing::info!(volume = %volume.name, level = level.0, "the volume's level was raised");
     Ok(level == LEVEL_MAX)
 }

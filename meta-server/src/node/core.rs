@@ -65,6 +65,8 @@ pub(crate) struct Core {
     pub(crate) leases: Arc<Leases>,
     /// A file lost its last name.
     pub(crate) orphan_made: Notify,
+    /// A volume has files to count, or may have.
+    pub(crate) to_count: Notify,
     /// A volume that follows another cluster was made.
     pub(crate) mirror_made: Notify,
     pub(crate) mirrors: MirrorBoard,

@@ -500,6 +500,7 @@ async fn assemble(
         sessions: SessionTable::default(),
         held: HeldRounds::default(),
         orphan_made: Notify::new(),
+        to_count: Notify::new(),
         mirror_made: Notify::new(),
         mirrors: MirrorBoard::default(),
         volume_made: Notify::new(),

@@ -487,6 +487,8 @@ async fn execute(
     core.check_generation(&command)?;
     let making = way.and_then(|way| core.making(&command, own.session, way));
     let makes_mirror = matches!(command.body, CommandBody::CreateMirror(_));
+    // A first limit of an owner has all files counted for theirs.
+    let limits = matches!(command.body, CommandBody::SetQuota { .. });
     let makes_volume = matches!(
         command.body,
         CommandBody::CreateVolume(_) | CommandBody::EndRestore { .. }
@@ -507,6 +509,9 @@ async fn execute(
     }
     if makes_volume {
         core.volume_made.notify_one();
+    }
+    if limits {
+        core.to_count.notify_one();
     }
     if made_orphan(&reply.outcome) {
         core.orphan_made.notify_one();
