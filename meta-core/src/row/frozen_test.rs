@@ -9,6 +9,7 @@ use crate::ids::{
     VolumeId,
 };
 use crate::key::{self, Table};
+use crate::limits::FILE_BYTES_MAX;
 use crate::lock::{LockKind, LockMode, LockOwner, LockRange};
 use crate::name::Name;
 use crate::outcome::{MirrorState, StopReason, Token};
@@ -369,6 +370,15 @@ fn rows_of_locks_are_frozen() {
     };
     let key = key::session_locks(V, SessionId(4));
     frozen(&key, &counted, SESSION_LOCKS);
+}
+
+#[test]
+fn a_file_longer_than_any_can_be_is_refused() {
+    let key = key::by_ino(V, Table::Inode, Ino(3));
+    let of_length = |length| Inode { length, ..inode() }.encode(&key);
+    assert!(Inode::decode(&key, &of_length(FILE_BYTES_MAX)).is_ok());
+    let refused = Inode::decode(&key, &of_length(FILE_BYTES_MAX + 1)).expect_err("too long");
+    assert!(refused.to_string().contains("longer"), "{refused}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::{RawTime, Row, VERSION as FIRST_VERSION, damaged, open_versioned, sea
 use crate::acl::Guard;
 use crate::attr::{Attr, FileKind, Timestamp};
 use crate::ids::{DentryNumber, Ino};
+use crate::limits::FILE_BYTES_MAX;
 use crate::outcome::Fatal;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -154,6 +155,9 @@ impl Row for Inode {
 
 impl RawInode {
     fn read(&self, key: &[u8]) -> Result<Inode, Fatal> {
+        if self.length.get() > FILE_BYTES_MAX {
+            return Err(damaged(Inode::WHAT, key, "longer than a file can be"));
+        }
         Ok(Inode {
             kind: kind(Inode::WHAT, key, self.kind)?,
             mode: self.mode.get(),
