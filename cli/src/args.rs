@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::changelog::ChangelogArgs;
+use crate::compact::CompactArgs;
 use crate::config::ConfigArgs;
 use crate::detach::LauncherArgs;
 use crate::dump::DumpArgs;
@@ -35,6 +36,7 @@ pub(crate) enum Command {
     Info(InfoArgs),
     Summary(SummaryArgs),
     Rmr(RmrArgs),
+    Compact(CompactArgs),
     Restore(RestoreArgs),
     Trash(TrashArgs),
     Config(ConfigArgs),
@@ -96,6 +98,7 @@ mod tests {
             "info",
             "summary",
             "rmr",
+            "compact",
             "restore",
             "trash",
             "config",

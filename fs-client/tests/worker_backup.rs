@@ -83,10 +83,12 @@ impl World {
         let parts = WorkerParts {
             meta,
             store: Arc::clone(&self.store) as _,
+            slices: twin::slices(&self.engine, Arc::clone(&self.store) as _),
             source: Arc::clone(&self.source) as _,
             volume: self.engine.info().uuid,
             stats: Arc::clone(&stats),
-            backup_interval: INTERVAL,
+            backup_interval: Some(INTERVAL),
+            compact_interval: INTERVAL,
         };
         Mounted {
             session,

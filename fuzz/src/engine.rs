@@ -7,6 +7,7 @@ use meta_core::command::{
 };
 use meta_core::ids::{Ino, Level, SessionId, SlotIndex, Uuid, VolumeId};
 use meta_core::kv::{MemKv, Overlay};
+use meta_core::limits::LEVEL_MAX;
 use meta_core::machine;
 use meta_core::name::Name;
 use meta_core::outcome::Outcome;
@@ -61,6 +62,7 @@ fn story() -> Vec<(VolumeId, CommandBody)> {
     let mut story = vec![
         (VolumeId::CLUSTER, CommandBody::InitCluster { cluster }),
         (VolumeId::CLUSTER, CommandBody::CreateVolume(create)),
+        (VOLUME, CommandBody::RaiseLevel { level: LEVEL_MAX }),
         (VOLUME, open),
     ];
     let nodes = [("d", NewNode::Directory), ("f", NewNode::Regular)];

@@ -100,6 +100,15 @@ fn stat(pid: u32) -> Option<(char, u32)> {
     Some((state, fields.next()?.parse().ok()?))
 }
 
+/// Waits until a process of the server has ended.
+fn has_gone(pid: u32) -> Result<()> {
+    wait::until_blocking("a process of the server to end", PATIENCE, || {
+        // Nobody may be there to hear of its end.
+        let gone = stat(pid).is_none_or(|(state, _)| state == 'Z');
+        Ok(gone.then_some(()).ok_or_else(|| pid.to_string()))
+    })
+}
+
 /// A server, and where to find it.
 struct Server {
     bin: PathBuf,
@@ -162,8 +171,17 @@ impl Server {
         self.number("select count(*) from pgbench_history")
     }
 
+    /// Ends by SIGKILL what is left of it when its files went: it may have ended by itself.
+    fn end_without_files(mut self) -> Result<()> {
+        let left = children(self.process.pid())?;
+        if self.process.ended()?.is_none() {
+            return self.kill_all();
+        }
+        left.into_iter().try_for_each(has_gone)
+    }
+
     /// Ends all its processes by SIGKILL.
-    fn kill(mut self) -> Result<()> {
+    fn kill(self) -> Result<()> {
         let postmaster = self.process.pid();
         wait::until_blocking("its processes to run", PATIENCE, || {
             let count = children(postmaster)?.len();
@@ -171,11 +189,16 @@ impl Server {
                 .then_some(())
                 .ok_or_else(|| count.to_string()))
         })?;
+        self.kill_all()
+    }
+
+    fn kill_all(mut self) -> Result<()> {
+        let postmaster = self.process.pid();
         // It starts no others once it stands still, and those that it has are its own until it ends.
         self.process.signal(Signal::STOP)?;
         wait::until_blocking("the postmaster to stand still", PATIENCE, || {
             let state = stat(postmaster).context("it has ended")?.0;
-            Ok((state == 'T')
+            Ok(matches!(state, 'T' | 'Z')
                 .then_some(())
                 .ok_or_else(|| state.to_string()))
         })?;
@@ -184,15 +207,10 @@ impl Server {
             let pid = i32::try_from(*child).ok().and_then(Pid::from_raw);
             kill_process(pid.context("a process id")?, Signal::KILL)?;
         }
-        self.process.kill_running()?;
-        for child in children {
-            wait::until_blocking("a process of the server to end", PATIENCE, || {
-                // Nobody may be there to hear of its end.
-                let gone = stat(child).is_none_or(|(state, _)| state == 'Z');
-                Ok(gone.then_some(()).ok_or_else(|| child.to_string()))
-            })?;
+        if self.process.ended()?.is_none() {
+            self.process.kill_running()?;
         }
-        Ok(())
+        children.into_iter().try_for_each(has_gone)
     }
 
     /// Ends it in order.
@@ -332,7 +350,7 @@ async fn postgresql_outlives_its_processes_and_its_mount() {
     // Its mount is killed, and its processes with it.
     let (pgbench, stored) = server.busy().expect("busy");
     first.kill().expect("killed");
-    server.kill().expect("killed");
+    server.end_without_files().expect("ended");
     lost(pgbench).await;
     let second = mount(&cluster, "mnt").expect("mounted again");
     let server = start(&data);

@@ -6,9 +6,13 @@ use jepsen::binaries::binary;
 use jepsen::cluster::{Cluster, ClusterOptions};
 use jepsen::fuse::skip_unless_fuse;
 use jepsen::mount::Mount;
+use jepsen::wait;
 use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 async fn one_node(name: &str) -> Cluster {
     let cluster = Cluster::start(ClusterOptions::new(name, 1))
@@ -93,6 +97,70 @@ async fn a_mount_is_what_its_options_say() {
     other.unmount().expect("unmounted");
     assert!(point.join("hidden").exists());
     plain.unmount().expect("unmounted");
+}
+
+/// When a file was read last, as a mount shows it.
+fn atime(path: &Path) -> (i64, i64) {
+    let found = fs::metadata(path).expect("stat");
+    (found.atime(), found.atime_nsec())
+}
+
+/// Reads a file by its mount, past the kernel's cache. Gives when it was read last, as is shown then.
+fn read_direct(path: &Path) -> (i64, i64) {
+    let mut open = fs::OpenOptions::new();
+    let opened = open.read(true).custom_flags(libc::O_DIRECT).open(path);
+    let mut read = String::new();
+    let mut file = opened.expect("a file");
+    file.read_to_string(&mut read).expect("a read");
+    assert_eq!(read, "data");
+    atime(path)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_move_access_times_as_the_options_say() {
+    if skip_unless_fuse("reads_move_access_times_as_the_options_say") {
+        return;
+    }
+    let cluster = one_node("atime").await;
+    let raised = cluster.raised("vol", Duration::from_secs(30));
+    raised.await.expect("a level that keeps them");
+    let never = mount(&cluster, "never", &["-o", "relatime,noatime"]);
+    let rarely = mount(&cluster, "rarely", &["-o", "noatime,relatime"]);
+    let flag = ["--atime-mode", "strictatime", "-o", "noatime"];
+    let always = mount(&cluster, "always", &flag);
+    let (flags, ..) = in_table(never.path()).expect("in the table");
+    assert!(flags.iter().any(|has| has == "noatime"), "{flags:?}");
+    // The table has one word for all mounts that keep access times.
+    for kept in [&rarely, &always] {
+        let (flags, ..) = in_table(kept.path()).expect("in the table");
+        assert!(flags.iter().any(|has| has == "relatime"), "{flags:?}");
+    }
+    let file = |mount: &Mount| mount.path().join("file");
+    fs::write(file(&never), "data").expect("a write");
+    let before = atime(&file(&never));
+    assert_eq!(read_direct(&file(&never)), before);
+
+    let moved = read_direct(&file(&rarely));
+    assert!(moved > before, "{moved:?} after {before:?}");
+    assert_eq!(read_direct(&file(&rarely)), moved);
+    for other in [&never, &always] {
+        let path = file(other);
+        let seen = wait::until("a mount to see it", Duration::from_secs(30), async || {
+            let seen = atime(&path);
+            let has_moved = (seen == moved).then_some(());
+            Ok(has_moved.ok_or_else(|| format!("it is {seen:?}")))
+        });
+        seen.await.expect("within a moment");
+    }
+    let first = read_direct(&file(&always));
+    assert!(first > moved, "{first:?} after {moved:?}");
+    let second = read_direct(&file(&always));
+    assert!(second > first, "{second:?} after {first:?}");
+    // Whoever unmounts has told what was read.
+    always.unmount().expect("unmounted");
+    assert_eq!(atime(&file(&never)), second);
+    rarely.unmount().expect("unmounted");
+    never.unmount().expect("unmounted");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

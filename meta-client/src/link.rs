@@ -186,6 +186,9 @@ impl Link {
             | QueryBody::Amounts { .. }
             | QueryBody::Limits { .. }
             | QueryBody::Space { .. } => v1::Feature::Quotas as u64,
+            QueryBody::Compactable { .. } | QueryBody::PlanCompaction { .. } => {
+                v1::Feature::Compaction as u64
+            }
             _ => 0,
         };
         self.features & needed == needed

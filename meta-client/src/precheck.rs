@@ -1,7 +1,7 @@
 //! What the wire cannot carry is refused here, as the engine would.
 
 use meta_core::attr::Caller;
-use meta_core::command::{NewNode, Operation, SetTime};
+use meta_core::command::{NewNode, NewSlice, Operation, SetTime};
 use meta_core::limits;
 use meta_core::outcome::Refusal;
 use meta_core::query::QueryBody;
@@ -29,12 +29,7 @@ pub(crate) fn operation(caller: &Caller, operation: &Operation) -> Result<(), Re
         Operation::Commit(commit) => {
             check(commit.slices.len() <= limits::COMMIT_SLICES_MAX)?;
             check(commit.mtime.is_none_or(|at| at.is_valid()))?;
-            check(
-                commit
-                    .slices
-                    .iter()
-                    .all(|slice| slice.frame_crcs.len() as u64 <= FRAMES_MAX),
-            )
+            new_slices(&commit.slices)
         }
         Operation::Append(append) => {
             check(append.slices.len() <= limits::COMMIT_SLICES_MAX)?;
@@ -64,7 +59,15 @@ pub(crate) fn operation(caller: &Caller, operation: &Operation) -> Result<(), Re
         }
         Operation::GrantSlices { count } => check(*count <= limits::GRANT_SLICES_MAX),
         Operation::FinishBackup(made) => check(made.name.len() <= limits::BACKUP_NAME_BYTES_MAX),
+        Operation::Compact(compact) => {
+            check(compact.slices.len() <= limits::COMPACT_ROWS_MAX)?;
+            new_slices(&compact.slices)
+        }
+        Operation::Accessed { files } => {
+            check(!files.is_empty() && files.len() <= limits::ACCESSED_MAX)
+        }
         Operation::Fallocate(_)
+        | Operation::CopyRange(_)
         | Operation::Link { .. }
         | Operation::Unlink { .. }
         | Operation::Rmdir { .. }
@@ -75,6 +78,11 @@ pub(crate) fn operation(caller: &Caller, operation: &Operation) -> Result<(), Re
         | Operation::Unlock(_)
         | Operation::CancelLock { .. } => Ok(()),
     }
+}
+
+fn new_slices(slices: &[NewSlice]) -> Result<(), Refusal> {
+    let fits = |slice: &NewSlice| slice.frame_crcs.len() as u64 <= FRAMES_MAX;
+    check(slices.iter().all(fits))
 }
 
 /// A query that fits; too large a page is asked for as a full one.

@@ -70,6 +70,8 @@ impl Changes {
             Operation::Commit(commit) => Self::file(commit.ino),
             Operation::Append(append) => Self::file(append.ino),
             Operation::Fallocate(asked) => Self::file(asked.ino),
+            Operation::CopyRange(asked) => Self::file(asked.to),
+            Operation::Accessed { files } => Self::of_files(files.iter().map(|(ino, _)| *ino)),
             Operation::SetXattr { ino, .. } | Operation::RemoveXattr { ino, .. } => {
                 Self::file(*ino)
             }
@@ -79,6 +81,8 @@ impl Changes {
             | Operation::ClaimTask { .. }
             | Operation::ReleaseTask { .. }
             | Operation::FinishBackup(_)
+            // What the file shows stays the same.
+            | Operation::Compact(_)
             | Operation::Lock(_)
             | Operation::Unlock(_)
             | Operation::CancelLock { .. } => Self::default(),
@@ -86,8 +90,12 @@ impl Changes {
     }
 
     fn file(ino: Ino) -> Self {
+        Self::of_files(std::iter::once(ino))
+    }
+
+    fn of_files(inos: impl Iterator<Item = Ino>) -> Self {
         Self {
-            files: vec![ino],
+            files: inos.collect(),
             ..Self::default()
         }
     }

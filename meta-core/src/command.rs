@@ -2,6 +2,7 @@
 
 use crate::attr::{Caller, FileKind, Timestamp};
 use crate::changelog::SealedRecord;
+use crate::compaction::Compact;
 use crate::ids::{ChunkIndex, ClusterId, Ino, Level, Seq, SessionId, SliceId, SlotIndex};
 use crate::ids::{VolumeId, VolumeUuid};
 use crate::limits::{LEVEL_MAX, LEVEL_UNSAID};
@@ -353,6 +354,17 @@ pub enum Operation {
     Append(Append),
     /// Makes a range of a file read as zeros.
     Fallocate(Fallocate),
+    /// Makes a range of a file what a range of a file is, without its data being read: both share the
+    /// slices.
+    CopyRange(CopyRange),
+    /// Puts few slices in the place of many that show the same. Only root may.
+    Compact(Compact),
+    /// Tells when files were read last. What is older than what a file has says nothing, and so does a file
+    /// that is gone.
+    Accessed {
+        /// 1 to [`crate::limits::ACCESSED_MAX`] files; times later than the command's are taken for that.
+        files: Vec<(Ino, Timestamp)>,
+    },
     /// Sets an extended attribute.
     SetXattr {
         /// The file.
@@ -572,6 +584,21 @@ pub struct Fallocate {
     pub len: u64,
     /// What becomes of the file's length.
     pub mode: FallocateMode,
+}
+
+/// Makes a range of a file what a range of a file is. It may be the same file, if the ranges are apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CopyRange {
+    /// The file that is copied from.
+    pub from: Ino,
+    /// Where its range begins, in bytes. What would lie behind its end is not copied.
+    pub offset: u64,
+    /// The file that is copied to.
+    pub to: Ino,
+    /// Where its range begins, in bytes.
+    pub to_offset: u64,
+    /// Bytes of the range, at least 1.
+    pub len: u64,
 }
 
 /// What making a range read as zeros does to a file that ends before the range does.

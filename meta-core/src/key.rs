@@ -17,6 +17,7 @@
 //! | orphan | 0x17 | ino u64 | nothing |
 //! | cut | 0x18 | ino u64, order u64 | [`crate::row::Cut`] |
 //! | pending delete | 0x19 | slice id u64 | [`crate::row::PendingDelete`] |
+//! | shared slice | 0x1b | slice id u64 | [`crate::row::SharedSlice`] |
 //! | totals | 0x1c | 0u8, ino u64 | [`crate::row::Totals`] of a directory |
 //! | | | 1u8, uid u32 | the same of a user |
 //! | | | 2u8, gid u32 | the same of a group |
@@ -41,13 +42,14 @@
 //! | | | 2u8, session u64 | [`crate::row::SessionLocks`] |
 //! | waiter | 0x8b | 0u8, ino u64, domain u8, place u64 | [`crate::row::Waiter`] |
 //! | | | 1u8, session u64, kind u8, owner u64, ticket u64 | [`crate::row::WaitPlace`] |
+//! | compactable | 0x8c | ino u64, chunk u32 | nothing |
 //! | cluster | 0x90 | - | [`crate::row::Cluster`] |
 //! | volume name | 0x91 | name | [`crate::row::VolumeRef`] |
 //! | session | 0x92 | session u64 | [`crate::row::Session`] |
 //!
 //! Tags below 0x80 are *replicated*: in the digest, in the changelog, in mirrors. The others are
 //! *local* to a cluster. The last three tables belong to volume 0, the cluster itself. Reserved
-//! from the first format: 0x1a inline data, 0x1b slice references.
+//! from the first format: 0x1a inline data.
 //! Volume 0xffff_ffff belongs to the store below, which keeps its applied position there.
 
 use crate::attr::Timestamp;
@@ -90,6 +92,8 @@ pub enum Table {
     Cut = 0x18,
     /// Slices that no file uses any more.
     PendingDelete = 0x19,
+    /// Slices that more than one place shows.
+    SharedSlice = 0x1b,
     /// What lies below each directory, and what users and groups have.
     Totals = 0x1c,
     /// Ranges in which earlier slices show nothing.
@@ -120,6 +124,8 @@ pub enum Table {
     Lock = 0x8a,
     /// Requests for locks that wait.
     Waiter = 0x8b,
+    /// Chunks that may be worth compacting.
+    Compactable = 0x8c,
     /// The cluster's identity and counters.
     Cluster = 0x90,
     /// Volumes by name.
@@ -130,7 +136,7 @@ pub enum Table {
 
 impl Table {
     /// All tables.
-    const ALL: [Self; 32] = [
+    const ALL: [Self; 34] = [
         Self::Counters,
         Self::Settings,
         Self::Epoch,
@@ -145,6 +151,7 @@ impl Table {
         Self::Orphan,
         Self::Cut,
         Self::PendingDelete,
+        Self::SharedSlice,
         Self::Totals,
         Self::Hole,
         Self::Trash,
@@ -160,6 +167,7 @@ impl Table {
         Self::Backup,
         Self::Lock,
         Self::Waiter,
+        Self::Compactable,
         Self::Cluster,
         Self::VolumeName,
         Self::Session,
@@ -350,6 +358,19 @@ pub fn cut(volume: VolumeId, ino: Ino, order: SliceOrder) -> Vec<u8> {
 /// The key of a slice that waits for its deletion.
 pub fn pending_delete(volume: VolumeId, slice: SliceId) -> Vec<u8> {
     Key::new(volume, Table::PendingDelete).u64(slice.0).done()
+}
+
+/// The key of a slice that more than one place shows.
+pub fn shared_slice(volume: VolumeId, slice: SliceId) -> Vec<u8> {
+    Key::new(volume, Table::SharedSlice).u64(slice.0).done()
+}
+
+/// The key of a chunk that may be worth compacting.
+pub fn compactable(volume: VolumeId, ino: Ino, chunk: ChunkIndex) -> Vec<u8> {
+    Key::new(volume, Table::Compactable)
+        .u64(ino.0)
+        .u32(chunk.0)
+        .done()
 }
 
 /// The kinds of rows of the trash: by file, by time, by place, and what they add up to.
@@ -678,6 +699,21 @@ mod tests {
                 "010203048b0100000000000000070100000000000000080000000000000006",
             ),
             (record(V, Epoch(1), Seq(2)), "0102030400010000000000000002"),
+        ];
+        for (key, expected) in cases {
+            assert_eq!(crate::outcome::hex(&key), expected);
+        }
+    }
+
+    #[test]
+    fn keys_of_shared_slices_and_compaction_have_frozen_bytes() {
+        let cases: [(Vec<u8>, &str); 3] = [
+            (shared_slice(V, SliceId(9)), "010203041b0000000000000009"),
+            (
+                compactable(V, Ino(9), ChunkIndex(10)),
+                "010203048c00000000000000090000000a",
+            ),
+            (claim(V, Task::Compact), "010203048802"),
         ];
         for (key, expected) in cases {
             assert_eq!(crate::outcome::hex(&key), expected);

@@ -26,6 +26,7 @@ pub mod check;
 pub mod chunk;
 pub mod codec;
 pub mod command;
+pub mod compaction;
 pub mod digest;
 pub mod failpoint;
 pub mod ids;

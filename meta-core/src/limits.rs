@@ -3,7 +3,7 @@
 use crate::ids::Level;
 
 /// The highest level of a volume that this version reads.
-pub const LEVEL_MAX: Level = Level(4);
+pub const LEVEL_MAX: Level = Level(5);
 
 /// The level of records that is read where a leader does not say one.
 pub const LEVEL_UNSAID: Level = Level(2);
@@ -69,6 +69,24 @@ pub const CUTS_MAX: usize = 64;
 pub const FALLOCATE_CHUNKS_MAX: usize = 256;
 /// Holes in one chunk that cannot be told by the slices alone.
 pub const HOLES_MAX: usize = 256;
+/// Slices of a chunk that a range is copied from.
+pub const COPY_SLICES_MAX: usize = 1 << 14;
+/// Bytes of a range that one [`crate::command::CopyRange`] copies.
+pub const COPY_BYTES_MAX: u64 = 16 << 30;
+/// Every so many slices of a file, the chunk that gets one is looked at for compaction.
+pub const COMPACT_LOOK_EVERY: u64 = 32;
+/// Fewer slices are not compacted without being told to.
+pub const COMPACT_ROWS_MIN: usize = 16;
+/// So many slices are compacted even if large ones are among them.
+pub const COMPACT_WHOLE_ROWS: usize = 512;
+/// Slices that one [`crate::compaction::Compact`] replaces.
+pub const COMPACT_ROWS_MAX: usize = 1024;
+/// Slices of a chunk that are looked at for compaction.
+pub const COMPACT_LOOK_MAX: usize = 1 << 14;
+/// Chunks in one page of [`crate::query::QueryBody::Compactable`].
+pub const COMPACTABLE_PAGE_MAX: u32 = 1024;
+/// Files in one [`crate::command::Operation::Accessed`].
+pub const ACCESSED_MAX: usize = 256;
 /// Rows that one maintenance command touches.
 pub const MAINTENANCE_ROWS_MAX: u32 = 1024;
 /// Files in one [`crate::command::CommandBody::ReapFiles`].

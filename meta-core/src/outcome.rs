@@ -106,6 +106,9 @@ pub enum Refusal {
     /// Totals are not complete yet. Only an answer to a question, never stored.
     #[error("the volume's files are still being counted: try again later")]
     BeingCounted = 31,
+    /// Slices are not what they were when it was decided what to do with them (EAGAIN).
+    #[error("the file's slices changed meanwhile")]
+    Changed = 32,
 }
 
 impl Refusal {
@@ -143,6 +146,7 @@ impl Refusal {
             29 => Self::OverQuota,
             30 => Self::CrossesQuota,
             31 => Self::BeingCounted,
+            32 => Self::Changed,
             _ => return None,
         })
     }
@@ -317,6 +321,14 @@ pub enum Success {
         /// The range's end, or where another command must go on.
         next: u64,
         /// The attributes after the change.
+        attr: Attr,
+    },
+    /// So much of a range was copied.
+    Copied {
+        /// Bytes from the range's begin: fewer than asked for at the end of the file, and where another
+        /// command must go on.
+        len: u64,
+        /// The attributes of the file that was copied to, after the change.
         attr: Attr,
     },
     /// Slice ids that the session may commit: `first` up to `first + count - 1`.

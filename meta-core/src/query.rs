@@ -2,6 +2,7 @@
 //! that the snapshot is recent enough (ReadIndex at the leader).
 
 use crate::attr::{Attr, Caller, Timestamp};
+use crate::compaction::Effort;
 use crate::ids::{ChunkIndex, ClusterId, DentryNumber, Ino, Level, SessionId, SliceId, SliceOrder};
 use crate::ids::{Seq, VolumeId, VolumeUuid};
 use crate::lock::{GetLock, HeldLock};
@@ -136,6 +137,22 @@ pub enum QueryBody {
         after: Ino,
         /// At most this many.
         count_max: u32,
+    },
+    /// Chunks that got so many slices that they may be worth compacting. Only to root.
+    Compactable {
+        /// Continue after this one; chunk 0 of [`Ino`] 0 for the first page.
+        after: (Ino, ChunkIndex),
+        /// At most this many, up to [`crate::limits::COMPACTABLE_PAGE_MAX`].
+        count_max: u32,
+    },
+    /// Which slices of a chunk to compact. Only to root.
+    PlanCompaction {
+        /// The file.
+        ino: Ino,
+        /// The chunk.
+        chunk: ChunkIndex,
+        /// How far to go.
+        effort: Effort,
     },
     /// The live sessions of the volume, or of the cluster.
     Sessions {
@@ -375,6 +392,11 @@ pub enum Answer {
     Volume(VolumeInfo),
     /// To `Volumes`.
     Volumes(Vec<VolumeInfo>),
+    /// To `Compactable`.
+    Chunks(Vec<(Ino, ChunkIndex)>),
+    /// To `PlanCompaction`: the slices as they are stored, also where others lie over them; none if there is
+    /// nothing to be made better.
+    Compaction(Vec<Slice>),
     /// To `Orphans` and `Cuts`.
     Inodes(Vec<Ino>),
     /// To `Trash`.

@@ -73,6 +73,8 @@ bugs! {
     LeaseDuringChange = "lease given during a change",
     /// Totals of directories do not change when a file moves from one to another.
     TotalsNotMoved = "totals not moved",
+    /// A slice that several files share is given up with the first that goes.
+    SharedSliceGivenUp = "shared slice given up",
     /// A lost answer is taken for a failure.
     LostAnswerFails = "lost answer told as failure",
 }

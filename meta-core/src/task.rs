@@ -11,11 +11,13 @@ use crate::outcome::Token;
 pub enum Task {
     /// Puts a dump of the volume's metadata into its bucket.
     Backup = 1,
+    /// Makes few slices of many.
+    Compact = 2,
 }
 
 impl Task {
     /// All kinds.
-    pub const ALL: [Self; 1] = [Self::Backup];
+    pub const ALL: [Self; 2] = [Self::Backup, Self::Compact];
 
     /// The kind stored as `number`, if there is one.
     pub fn from_number(number: u8) -> Option<Self> {

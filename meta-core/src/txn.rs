@@ -5,12 +5,13 @@ use crate::changelog::{Record, RecordKind, RowChange, SealedRecord};
 use crate::codec::Codec;
 use crate::digest::{Digest, row_hash};
 use crate::ids::{ClusterId, Epoch, Ino, Seq, VolumeId};
-use crate::key::{self, FIRST_LOCAL_TAG, Table};
+use crate::key::{self, FIRST_LOCAL_TAG, Key, Table};
 use crate::kv::{Family, KvRead, Overlay, Writes};
 use crate::outcome::Fatal;
 use crate::row::{Blob, Counters, Head, Inode, Row};
 use crate::seeded::{Bug, has};
 use crate::tables::{Tables, last_id};
+use std::ops::ControlFlow;
 
 /// What the leader and the volume say about a command.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +42,8 @@ pub(crate) struct Txn<'p, B> {
     counters: Counters,
     counters_before: Counters,
     kind: RecordKind,
+    /// Whether any slice of the volume may be shared, once that was looked up.
+    shared: Option<bool>,
 }
 
 impl<'p, B: KvRead> Txn<'p, B> {
@@ -53,6 +56,7 @@ impl<'p, B: KvRead> Txn<'p, B> {
             counters,
             counters_before: counters,
             kind: RecordKind::Change,
+            shared: None,
         })
     }
 
@@ -64,7 +68,29 @@ impl<'p, B: KvRead> Txn<'p, B> {
             counters: Counters::default(),
             counters_before: Counters::default(),
             kind: RecordKind::Change,
+            shared: None,
         }
+    }
+
+    /// Whether the volume has shared slices: most have none, and one look tells it for a whole command.
+    pub(crate) fn may_be_shared(&mut self) -> Result<bool, Fatal> {
+        if let Some(known) = self.shared {
+            return Ok(known);
+        }
+        let prefix = Key::new(self.scope.volume, Table::SharedSlice).done();
+        let mut any = false;
+        self.tables()
+            .scan(Family::State, &prefix, &key::prefix_end(&prefix), |_, _| {
+                any = true;
+                Ok(ControlFlow::Break(()))
+            })?;
+        self.shared = Some(any);
+        Ok(any)
+    }
+
+    /// A slice is shared now.
+    pub(crate) fn has_shared(&mut self) {
+        self.shared = Some(true);
     }
 
     /// Takes a number even if nothing changes.

@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// The newest generation that this version reads.
-pub(crate) const NEWEST: u32 = LEVEL_4;
+pub(crate) const NEWEST: u32 = LEVEL_5;
 /// The one that every version reads.
 pub(crate) const FIRST: u32 = 1;
 /// The one of tasks.
@@ -47,6 +47,8 @@ pub(crate) const LOCKS: u32 = 8;
 const LEVEL_3: u32 = 9;
 /// The one of volumes above level 3, and of what only they have.
 const LEVEL_4: u32 = 10;
+/// The one of volumes above level 4, of what only they have, and of the task of compaction.
+const LEVEL_5: u32 = 11;
 
 /// The generation of a command.
 ///
@@ -59,12 +61,23 @@ pub(crate) fn of(body: &CommandBody) -> u32 {
         CommandBody::ReapFiles { .. } => return REAP_FILES,
         CommandBody::PurgeTrash { .. } | CommandBody::SetOptions { .. } => return LEVEL_3,
         CommandBody::SetQuota { .. } | CommandBody::CountFiles { .. } => return LEVEL_4,
+        CommandBody::RaiseLevel { level } if level.0 > 4 => return LEVEL_5,
         CommandBody::RaiseLevel { level } if level.0 > 3 => return LEVEL_4,
         CommandBody::RaiseLevel { level } if level.0 > 2 => return LEVEL_3,
         CommandBody::RaiseLevel { level } if level.0 > 1 => return HOLES,
         _ => return FIRST,
     };
     match request.operation {
+        Operation::CopyRange(_)
+        | Operation::Compact(_)
+        | Operation::Accessed { .. }
+        | Operation::ClaimTask {
+            task: Task::Compact,
+            ..
+        }
+        | Operation::ReleaseTask {
+            task: Task::Compact,
+        } => LEVEL_5,
         Operation::ClaimTask { .. }
         | Operation::ReleaseTask { .. }
         | Operation::FinishBackup { .. } => TASKS,

@@ -183,6 +183,7 @@ fn grows(body: &CommandBody) -> bool {
             | Operation::Restore { .. }
             | Operation::Commit(_)
             | Operation::Append(_)
+            | Operation::CopyRange(_)
             | Operation::SetXattr { .. }
             | Operation::GrantSlices { .. } => true,
             // SetAttr rewrites one row, and a truncation adds one that trimming takes away: it is
@@ -195,6 +196,10 @@ fn grows(body: &CommandBody) -> bool {
             | Operation::SetAttr(_)
             // So is a hole: it adds at most a row for each chunk that it lies in.
             | Operation::Fallocate(_)
+            // There are fewer rows after it.
+            | Operation::Compact(_)
+            // It rewrites rows.
+            | Operation::Accessed { .. }
             | Operation::RemoveXattr { .. }
             // Two rows at most for a volume.
             | Operation::ClaimTask { .. }

@@ -5,7 +5,7 @@ use crate::ledger::Ledger;
 use meta_client::{ClientError, MetaSession, MetaUrl, MirrorOptions, ReadFrom, SessionOptions};
 use meta_core::attr::{Caller, Timestamp};
 use meta_core::command::{
-    Append, AppendSlice, Create, Existing, Fallocate, FallocateMode, NewNode, Operation,
+    Append, AppendSlice, CopyRange, Create, Existing, Fallocate, FallocateMode, NewNode, Operation,
     RenameMode, SetAttr, SetTime, XattrMode,
 };
 use meta_core::ids::{ChunkIndex, DentryNumber, Ino, SliceId};
@@ -282,7 +282,7 @@ fn file(rng: &mut StdRng, seen: &Seen) -> Ino {
 }
 
 fn operation(rng: &mut StdRng, seen: &mut Seen) -> Operation {
-    match rng.random_range(0..21) {
+    match rng.random_range(0..24) {
         0..6 => create(rng, seen),
         6..9 => Operation::Unlink {
             parent: dir(rng, seen),
@@ -325,6 +325,21 @@ fn operation(rng: &mut StdRng, seen: &mut Seen) -> Operation {
             len: rng.random_range(1..50_000),
             mode: [FallocateMode::Punch, FallocateMode::Zero][rng.random_range(0..2)],
         }),
+        19..21 => Operation::CopyRange(CopyRange {
+            from: file(rng, seen),
+            offset: rng.random_range(0..50_000),
+            to: file(rng, seen),
+            to_offset: rng.random_range(0..100_000),
+            len: rng.random_range(1..100_000),
+        }),
+        21 => {
+            let at = Timestamp {
+                seconds: rng.random_range(0..4_000_000_000_i64),
+                nanos: 0,
+            };
+            let files = vec![(file(rng, seen), at)];
+            Operation::Accessed { files }
+        }
         _ => append(rng, seen),
     }
 }

@@ -1,5 +1,6 @@
 //! Arguments of `curlew mount`.
 
+use super::atime::AtimeWord;
 use crate::duration;
 use crate::read_from::ReadFromWord;
 use fs_client::mount::{BACKUP_META, Ids};
@@ -50,13 +51,17 @@ pub(crate) struct MountArgs {
     /// Take everybody for this user and group
     #[arg(long, value_name = "UID:GID", conflicts_with = "root_squash")]
     pub(super) all_squash: Option<Ids>,
-    /// Mount options as of mount(8): ro, rw, allow_other, exec, noexec, suid, nosuid, dev, nodev, nonempty, noatime, user, subdir=PATH, fsname=NAME
+    /// Mount options as of mount(8): ro, rw, allow_other, exec, noexec, suid, nosuid, dev, nodev, nonempty, noatime, relatime, strictatime, nodiratime, user, subdir=PATH, fsname=NAME
     ///
     /// nosuid and nodev hold unless suid and dev are said, which only root may. What /etc/fstab says to
     /// others (defaults, noauto, nofail, _netdev, x-...) is taken and does nothing here. A value with a
     /// comma goes in double quotes.
     #[arg(short = 'o', value_name = "OPTIONS")]
     pub(super) options: Vec<String>,
+    /// When a read of a file, a listing or a read of a symlink moves its access time; noatime if neither
+    /// this nor an option says so. What the kernel answers from its cache moves nothing
+    #[arg(long, value_enum, value_name = "MODE", overrides_with = "atime_mode")]
+    pub(super) atime_mode: Option<AtimeWord>,
     /// Read metadata at this mirror of the volume; writes go to META-URL
     #[arg(long, value_name = "MIRROR-URL")]
     pub(super) mirror: Option<MetaUrl>,
@@ -93,6 +98,7 @@ impl MountArgs {
             root_squash: None,
             all_squash: None,
             options: Vec::new(),
+            atime_mode: None,
             mirror: None,
             mirror_wait: MIRROR_WAIT,
             read_from: ReadFromWord::Leader,
@@ -121,6 +127,7 @@ impl MountArgs {
             root_squash,
             all_squash,
             options,
+            atime_mode,
             mirror,
             mirror_wait,
             read_from,
@@ -144,6 +151,7 @@ impl MountArgs {
         if !options.is_empty() {
             words.extend(["-o".into(), options.join(",").into()]);
         }
+        words.extend(atime_mode.iter().flat_map(|word| word.words()));
         if let Some(mirror) = mirror {
             words.extend(["--mirror".into(), mirror.to_string().into()]);
             words.extend(["--mirror-wait".into(), duration::text(*mirror_wait).into()]);
@@ -169,7 +177,7 @@ mod tests {
     fn the_detached_child_mounts_the_same_in_the_foreground() {
         let line = "curlew mount -d curlew://h:1,i:2/v /m --read-only -o allow_other,ro --log l \
                     --mirror curlew://j:3/v --mirror-wait 1s --backup-meta 30m --no-worker --subdir /a/b \
-                    --root-squash 7:8";
+                    --root-squash 7:8 --atime-mode relatime";
         let Command::Mount(asked) = Args::parse_from(line.split_whitespace()).command else {
             panic!("a mount");
         };
@@ -189,6 +197,7 @@ mod tests {
         assert_eq!(child.backup_meta, Duration::from_secs(1800));
         assert!(child.no_worker);
         assert_eq!(child.root_squash, Some(Ids { uid: 7, gid: 8 }));
+        assert_eq!(child.atime_mode, Some(AtimeWord::Relatime));
         assert_eq!(child.subdir.as_deref(), Some(Path::new("/a/b")));
         assert!(child.mirror.is_some() && child.mirror_wait == Duration::from_secs(1));
     }

@@ -180,6 +180,22 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_fstab_says_what_becomes_of_access_times() {
+        use fs_client::vfs::AtimeMode;
+        for (words, mode) in [
+            ("rw,_netdev", AtimeMode::Noatime),
+            ("relatime,nofail", AtimeMode::Relatime),
+            ("relatime,strictatime", AtimeMode::Strictatime),
+            ("atime-mode=relatime", AtimeMode::Relatime),
+            ("atime_mode=relatime,atime-mode=noatime", AtimeMode::Noatime),
+        ] {
+            let args = parsed(&["curlew://h:1/v", "/m", "-o", words]).expect("a line");
+            let options = options::parse_for(&args, true).expect("fits");
+            assert_eq!(options.atime_mode, mode, "{words}");
+        }
+    }
+
+    #[test]
     fn what_is_not_known_is_refused_or_passed_over() {
         let strict = parsed(&["curlew://h:1/v", "/m", "-o", "rw,nonsense=1"]).expect("a line");
         assert!(options::parse_for(&strict, true).is_err());

@@ -2,6 +2,7 @@
 //! `fs_client::mount`.
 
 mod args;
+mod atime;
 mod command;
 mod detached;
 mod helper;

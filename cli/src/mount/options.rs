@@ -5,6 +5,7 @@ use super::words;
 use crate::exit::Usage;
 use anyhow::Result;
 use fs_client::mount::{MountOptions, Squash};
+use fs_client::vfs::AtimeMode;
 use meta_client::MirrorOptions;
 use std::path::{Component, PathBuf};
 use std::time::Duration;
@@ -20,23 +21,14 @@ const FOR_OTHERS: [&str; 7] = [
     "auto", "noauto", "nofail", "_netdev", "_rnetdev", "nouser", "defaults",
 ];
 /// Words for what is always so here: the engine checks every permission, a change of a directory is
-/// durable when it is answered, data is written in the background, and reads change no times.
-const ALWAYS: [&str; 7] = [
-    "default_permissions",
-    "dirsync",
-    "async",
-    "noatime",
-    "nodiratime",
-    "norelatime",
-    "nostrictatime",
-];
+/// durable when it is answered, and data is written in the background.
+const ALWAYS: [&str; 3] = ["default_permissions", "dirsync", "async"];
 /// Words for what this version does not do, and why it says so.
-const REFUSED: [(&str, &str); 8] = [
-    ("atime", NO_ATIME),
-    ("diratime", NO_ATIME),
-    ("relatime", NO_ATIME),
-    ("strictatime", NO_ATIME),
-    ("lazytime", NO_ATIME),
+const REFUSED: [(&str, &str); 4] = [
+    (
+        "lazytime",
+        "no times are held back; say relatime or strictatime to keep access times",
+    ),
     (
         "sync",
         "not every write is synchronous; open files with O_SYNC, or sync them",
@@ -50,7 +42,6 @@ const REFUSED: [(&str, &str); 8] = [
         "there are no mandatory locks; flock and fcntl locks are advisory",
     ),
 ];
-const NO_ATIME: &str = "reads do not change access times; noatime is what a mount does";
 /// What only root may ask for: to others fusermount3 does not give it.
 const FOR_ROOT: [&str; 2] = ["suid", "dev"];
 
@@ -64,7 +55,8 @@ pub(super) fn parse(args: &MountArgs) -> Result<MountOptions> {
 pub(super) fn parse_for(args: &MountArgs, is_root: bool) -> Result<MountOptions> {
     let mut options = MountOptions {
         read_from: args.read_from.into(),
-        backup_meta: Some(args.backup_meta).filter(|every| !args.no_worker && !every.is_zero()),
+        backup_meta: Some(args.backup_meta).filter(|every| !every.is_zero()),
+        worker: !args.no_worker,
         ..MountOptions::default()
     };
     options.squash = match (args.root_squash, args.all_squash) {
@@ -85,6 +77,9 @@ pub(super) fn parse_for(args: &MountArgs, is_root: bool) -> Result<MountOptions>
     }
     if let Some(subdir) = &args.subdir {
         options.subdir = Some(subdir.clone());
+    }
+    if let Some(word) = args.atime_mode {
+        options.atime_mode = word.into();
     }
     let leads_up = |path: &PathBuf| path.components().any(|part| part == Component::ParentDir);
     if let Some(path) = options.subdir.as_ref().filter(|path| leads_up(path)) {
@@ -115,6 +110,14 @@ fn set(options: &mut MountOptions, word: &str, is_root: bool) -> Result<()> {
         ("dev", None) => options.dev = true,
         ("nodev", None) => options.dev = false,
         ("nonempty", None) => options.nonempty = true,
+        ("noatime", None) => options.atime_mode = AtimeMode::Noatime,
+        // What mount(8) calls the kernel's default.
+        ("relatime" | "atime", None) => options.atime_mode = AtimeMode::Relatime,
+        ("strictatime", None) => options.atime_mode = AtimeMode::Strictatime,
+        ("norelatime", None) => take_back(options, AtimeMode::Relatime),
+        ("nostrictatime", None) => take_back(options, AtimeMode::Strictatime),
+        ("nodiratime", None) => options.directory_atimes = false,
+        ("diratime", None) => options.directory_atimes = true,
         // As mount(8) says of a mount that users may make.
         ("owner" | "group", None) => (options.suid, options.dev) = (false, false),
         ("user", _) | ("users", None) => {
@@ -134,6 +137,13 @@ fn set(options: &mut MountOptions, word: &str, is_root: bool) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What is left if an earlier word said so is what a mount does by default.
+fn take_back(options: &mut MountOptions, said: AtimeMode) {
+    if options.atime_mode == said {
+        options.atime_mode = AtimeMode::default();
+    }
 }
 
 /// Whether there is such a word, and it may be said.
@@ -207,6 +217,36 @@ mod tests {
     }
 
     #[test]
+    fn access_times_are_as_the_last_word_or_the_flag_says() {
+        use AtimeMode::{Noatime, Relatime, Strictatime};
+        let of = |words: &[&str]| parsed_as(true, words).expect("taken").atime_mode;
+        assert_eq!(of(&[]), Noatime);
+        for (words, mode) in [
+            ("defaults,rw", Noatime),
+            ("relatime", Relatime),
+            ("atime", Relatime),
+            ("strictatime,relatime", Relatime),
+            ("relatime,strictatime", Strictatime),
+            ("strictatime,noatime", Noatime),
+            ("noatime,nodiratime,strictatime", Strictatime),
+            ("relatime,norelatime", Noatime),
+            ("relatime,nostrictatime", Relatime),
+            ("strictatime,nostrictatime", Noatime),
+        ] {
+            assert_eq!(of(&["-o", words]), mode, "{words}");
+        }
+        assert_eq!(of(&["-o", "relatime", "-o", "noatime"]), Noatime);
+        let flag = ["--atime-mode", "strictatime", "-o", "noatime"];
+        assert_eq!(of(&flag), Strictatime, "whoever says it so means it");
+        let twice = ["--atime-mode", "strictatime", "--atime-mode", "relatime"];
+        assert_eq!(of(&twice), Relatime);
+        let of_directories = |words: &str| parsed(words).expect("taken").directory_atimes;
+        assert!(of_directories("relatime"));
+        assert!(!of_directories("relatime,nodiratime"));
+        assert!(of_directories("nodiratime,diratime,relatime"));
+    }
+
+    #[test]
     fn a_subdirectory_is_a_flag_or_a_word_and_leads_down() {
         let of = |words: &[&str]| parsed_as(true, words).map(|options| options.subdir);
         let path = |path: &str| Some(PathBuf::from(path));
@@ -245,8 +285,8 @@ mod tests {
     #[test]
     fn what_would_not_be_so_is_refused_with_the_reason() {
         for (word, why) in [
-            ("relatime", "access times"),
-            ("strictatime", "access times"),
+            ("lazytime", "access times"),
+            ("relatime=1", "no such mount option"),
             ("sync", "O_SYNC"),
             ("remount", "anew"),
             ("mand", "mandatory"),

@@ -1,13 +1,15 @@
 //! Arguments of requests as the file system takes them.
 
 use super::adapter::Adapter;
+use super::interrupt::Late;
 use super::reply::timestamp;
 use super::virtual_files::VirtualFile;
-use crate::vfs::{OpenHow, VfsError};
+use crate::vfs::{OpenHow, Vfs, VfsError};
 use fuser::{OpenAccMode, OpenFlags, TimeOrNow};
 use meta_core::attr::{FileKind, Timestamp};
 use meta_core::command::{FallocateMode, SetTime};
 use meta_core::ids::Ino;
+use meta_core::limits::CHUNK_BYTES;
 use meta_core::name::Name;
 use meta_core::outcome::Refusal;
 use std::ffi::OsStr;
@@ -25,6 +27,7 @@ pub(super) fn how(flags: i32) -> OpenHow {
         execute: flags & OPEN_TO_EXECUTE != 0,
         truncate: flags & libc::O_TRUNC != 0,
         exclusive: flags & libc::O_EXCL != 0,
+        noatime: flags & libc::O_NOATIME != 0,
     }
 }
 
@@ -54,6 +57,25 @@ impl Allocation {
             _ => return None,
         })
     }
+}
+
+/// How many bytes a request to copy has copied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Copied(pub(super) u32);
+
+impl Copied {
+    /// What one request copies at most: its answer has no room for more. Whole chunks, so that the next
+    /// request begins where one does if this one did.
+    pub(super) const MAX: u64 = u32::MAX as u64 / CHUNK_BYTES * CHUNK_BYTES;
+
+    pub(super) fn of(bytes: u64) -> Result<Self, VfsError> {
+        let fits = u32::try_from(bytes).map(Self);
+        fits.map_err(|_| VfsError::Unexpected("more copied than asked for"))
+    }
+}
+
+impl Late for Copied {
+    fn let_go(self, _vfs: &Vfs) {}
 }
 
 pub(super) fn checked(name: &OsStr) -> Result<Name, VfsError> {

@@ -58,6 +58,7 @@ fn of_refusal(refusal: Refusal) -> Errno {
         | Refusal::MirrorGap
         | Refusal::ClaimLost
         | Refusal::BeingCounted
+        | Refusal::Changed
         | Refusal::Moved => Errno::EIO,
         // Somebody mounted the mirror itself: it is read only.
         Refusal::Mirror => Errno::EROFS,
@@ -71,8 +72,6 @@ pub(super) fn is_fault(errno: Errno) -> bool {
 
 /// What this file system does not do.
 pub(super) const NOT_SUPPORTED: Errno = Errno::EOPNOTSUPP;
-/// Asked of the kernel, which then does it itself.
-pub(super) const LEFT_TO_KERNEL: Errno = Errno::ENOSYS;
 /// No such control.
 pub(super) const NO_CONTROL: Errno = Errno::ENOTTY;
 /// An attribute does not fit the caller's buffer.

@@ -2,7 +2,7 @@
 
 use super::access::{Guarded, may_execute};
 use super::adapter::{Adapter, FILE_ATTR_TTL};
-use super::decode::{Allocation, checked, how, kind_of, set_time};
+use super::decode::{Allocation, Copied, checked, how, kind_of, set_time};
 use super::errno;
 use super::locks::Asked;
 use super::reply::file_attr;
@@ -495,11 +495,12 @@ impl Filesystem for Adapter {
         self.serve(call, reply, work, |reply, ()| reply.ok());
     }
 
-    fn opendir(&self, request: &Request, file: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+    fn opendir(&self, request: &Request, file: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let file = self.ino(file);
         let call = self.call(Op::OpenDir, request, format_args!("{file}"));
         let (vfs, caller) = (self.vfs.clone(), self.callers.of(request));
-        let work = async move { vfs.open_directory(&caller, file).await };
+        let how = how(flags.0);
+        let work = async move { vfs.open_directory_as(&caller, file, how).await };
         self.serve(call, reply, work, |reply, handle| {
             reply.opened(FileHandle(handle.0), FopenFlags::empty());
         });
@@ -760,17 +761,30 @@ impl Filesystem for Adapter {
 
     fn copy_file_range(
         &self,
-        _request: &Request,
-        _from: INodeNo,
-        _from_handle: FileHandle,
-        _from_offset: u64,
-        _to: INodeNo,
-        _to_handle: FileHandle,
-        _to_offset: u64,
-        _len: u64,
-        _flags: CopyFileRangeFlags,
+        request: &Request,
+        from: INodeNo,
+        from_handle: FileHandle,
+        from_offset: u64,
+        to: INodeNo,
+        to_handle: FileHandle,
+        to_offset: u64,
+        len: u64,
+        flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        reply.error(errno::LEFT_TO_KERNEL);
+        let (from, to) = (self.ino(from), self.ino(to));
+        let what = format_args!("{from},{from_offset},{to},{to_offset},{len}");
+        let call = self.call(Op::CopyFileRange, request, what);
+        let (vfs, caller) = (self.vfs.clone(), self.callers.of(request));
+        let work = async move {
+            if !flags.is_empty() {
+                return Err(Refusal::InvalidArgument.into());
+            }
+            let (from, to) = (HandleId(from_handle.0), HandleId(to_handle.0));
+            let len = len.min(Copied::MAX);
+            let copied = vfs.copy_range(from, from_offset, &caller, to, to_offset, len);
+            Copied::of(copied.await?)
+        };
+        self.serve(call, reply, work, |reply, copied| reply.written(copied.0));
     }
 }

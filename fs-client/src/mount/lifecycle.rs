@@ -9,7 +9,7 @@ use super::umount::UmountMode;
 use super::{MountError, MountOptions, Signals, dead, device, mountpoint};
 use crate::fuse::About;
 use crate::vfs::Vfs;
-use crate::worker::{ClusterDump, Worker, WorkerParts};
+use crate::worker::{COMPACT_INTERVAL, COMPACTION_LIMITS, ClusterDump, Worker, WorkerParts};
 use chunk_store::{Limits, ObjectStore, SliceStore, VolumeKeys, open_volume};
 use meta_client::{ClientError, DumpInfo, MetaSession, MetaUrl, SessionOptions};
 use meta_core::outcome::Refusal;
@@ -137,18 +137,24 @@ async fn connect(
         volume: volume.name.clone(),
         config: config_json(url, &volume, options, outcome),
     };
-    let slices = slice_store(Arc::clone(&store), &volume, options);
+    let limits = Limits {
+        uploads: options.uploads,
+        downloads: options.downloads,
+        memory_bytes: options.cache_bytes,
+        ..Limits::default()
+    };
+    let slices = slice_store(Arc::clone(&store), &volume, limits);
     let vfs = Vfs::over_session(session.clone(), slices, options.vfs(volume.block_bytes));
-    let parts = options
-        .offered_interval()
-        .map(|backup_interval| WorkerParts {
-            meta: Arc::new(session),
-            store,
-            source: Arc::new(dump_source(url, &volume)),
-            volume: volume.uuid,
-            stats: Arc::clone(vfs.stats()),
-            backup_interval,
-        });
+    let parts = options.is_offered().then(|| WorkerParts {
+        meta: Arc::new(session),
+        slices: slice_store(Arc::clone(&store), &volume, COMPACTION_LIMITS),
+        store,
+        source: Arc::new(dump_source(url, &volume)),
+        volume: volume.uuid,
+        stats: Arc::clone(vfs.stats()),
+        backup_interval: options.backup_meta,
+        compact_interval: COMPACT_INTERVAL,
+    });
     Ok((vfs, about, parts))
 }
 
@@ -167,20 +173,10 @@ fn storage_json(volume: &VolumeInfo) -> serde_json::Value {
     serde_json::from_slice(&volume.storage).unwrap_or_default()
 }
 
-fn slice_store(
-    store: Arc<dyn ObjectStore>,
-    volume: &VolumeInfo,
-    options: &MountOptions,
-) -> SliceStore {
+fn slice_store(store: Arc<dyn ObjectStore>, volume: &VolumeInfo, limits: Limits) -> SliceStore {
     let keys = VolumeKeys {
         uuid: volume.uuid,
         epochs: volume.epochs.clone(),
-    };
-    let limits = Limits {
-        uploads: options.uploads,
-        downloads: options.downloads,
-        memory_bytes: options.cache_bytes,
-        ..Limits::default()
     };
     SliceStore::new(store, keys, volume.block_bytes, limits)
 }

@@ -1,7 +1,7 @@
 //! What a mount's owner can choose. Parsing is the command line's.
 
 use crate::fuse::{AdapterOptions, Squash};
-use crate::vfs::VfsOptions;
+use crate::vfs::{AtimeMode, VfsOptions};
 use meta_client::{MirrorOptions, ReadFrom};
 use meta_core::ids::Ino;
 use std::path::PathBuf;
@@ -35,6 +35,10 @@ pub struct MountOptions {
     pub dev: bool,
     /// Allow programs to be executed.
     pub exec: bool,
+    /// How reads move access times. On a read-only mount they never do.
+    pub atime_mode: AtimeMode,
+    /// Whether listings move those of directories as well.
+    pub directory_atimes: bool,
     /// Threads that read requests from the kernel.
     pub threads: usize,
     /// Background requests (read-ahead, write-back) of the kernel at most.
@@ -66,6 +70,8 @@ pub struct MountOptions {
     /// How long after a backup of the volume's metadata this mount offers itself for the next one;
     /// `None` for never.
     pub backup_meta: Option<Duration>,
+    /// Whether this mount offers itself for the volume's tasks: backups, and compaction.
+    pub worker: bool,
     /// After a signal, how long open files may still be used on a mount that was busy.
     pub busy_grace: Duration,
 }
@@ -84,6 +90,8 @@ impl Default for MountOptions {
             suid: false,
             dev: false,
             exec: true,
+            atime_mode: vfs.atime_mode,
+            directory_atimes: vfs.directory_atimes,
             threads: 2,
             background_max: adapter.background_max,
             entry_ttl: adapter.entry_ttl,
@@ -99,6 +107,7 @@ impl Default for MountOptions {
             read_from: ReadFrom::Leader,
             mirror: None,
             backup_meta: Some(BACKUP_META),
+            worker: true,
             busy_grace: Duration::from_secs(5),
         }
     }
@@ -112,6 +121,8 @@ impl MountOptions {
     pub fn vfs(&self, block_bytes: u32) -> VfsOptions {
         VfsOptions {
             read_only: self.read_only,
+            atime_mode: self.atime_mode,
+            directory_atimes: self.directory_atimes,
             block_bytes,
             dirty_bytes_max: self.buffer_bytes,
             readahead_bytes: self.readahead_bytes,
@@ -121,10 +132,9 @@ impl MountOptions {
         }
     }
 
-    /// How often this mount offers itself for backups, if it does. One that may not write to the volume
-    /// does not.
-    pub(super) fn offered_interval(&self) -> Option<Duration> {
-        self.backup_meta.filter(|_| !self.read_only)
+    /// Whether this mount offers itself for tasks. One that may not write to the volume does not.
+    pub(super) fn is_offered(&self) -> bool {
+        self.worker && !self.read_only
     }
 
     /// The part that the FUSE adapter takes.
@@ -156,6 +166,8 @@ impl MountOptions {
             suid,
             dev,
             exec,
+            atime_mode,
+            directory_atimes,
             threads,
             background_max,
             entry_ttl,
@@ -171,6 +183,7 @@ impl MountOptions {
             read_from,
             mirror,
             backup_meta,
+            worker,
             busy_grace: _,
         } = self;
         let (root_squash, all_squash) = match squash {
@@ -187,6 +200,8 @@ impl MountOptions {
             "suid": suid,
             "dev": dev,
             "exec": exec,
+            "atime_mode": atime_mode.name(),
+            "directory_atimes": directory_atimes,
             "threads": threads,
             "background_max": background_max,
             "entry_ttl_ms": ms(entry_ttl),
@@ -199,6 +214,7 @@ impl MountOptions {
             "flush_idle_ms": ms(flush_idle),
             "retry_for_ms": retry_for.as_ref().map(ms),
             "backup_meta_ms": backup_meta.as_ref().map(ms),
+            "worker": worker,
             "read_from": match read_from {
                 ReadFrom::Leader => "leader",
                 ReadFrom::Nearest => "nearest",

@@ -4,7 +4,7 @@ use super::panics::Panics;
 use super::umount::{UmountMode, abort, detach};
 use super::{MountError, MountOptions, Signals, device, mountpoint, subdir};
 use crate::fuse::{About, Adapter};
-use crate::vfs::Vfs;
+use crate::vfs::{AtimeMode, Vfs};
 use fuser::{Config, MountOption, Session, SessionACL};
 use meta_core::failpoint::{self, Point};
 use meta_core::ids::Ino;
@@ -303,7 +303,12 @@ fn config(about: &About, options: &MountOptions) -> Config {
         MountOption::FSName(fs_name(about, options)),
         // As a kernel option, so that it is set with and without fusermount.
         MountOption::CUSTOM("subtype=curlew".to_owned()),
-        MountOption::NoAtime,
+        // The kernel moves no times of a FUSE file system: this is what its table of mounts says. There is
+        // no word of fuser's for strictatime.
+        match options.atime_mode {
+            AtimeMode::Noatime => MountOption::NoAtime,
+            AtimeMode::Relatime | AtimeMode::Strictatime => MountOption::Atime,
+        },
     ];
     if options.squash.kernel_checks() {
         list.push(MountOption::DefaultPermissions);

@@ -5,6 +5,8 @@
 //! repeat another; `telldir` and `seekdir` are such numbers too.
 
 use super::VfsError;
+use super::access_times::Accesses;
+use super::file::OpenHow;
 use super::handle::DirHandleId;
 use super::vfs_core::{Core, Vfs};
 use meta_core::attr::{Attr, Caller};
@@ -33,6 +35,11 @@ pub enum ListAttrs {
 #[derive(Debug)]
 pub(super) struct DirHandle {
     ino: Ino,
+    /// As it was when it was opened.
+    opened: Attr,
+    /// Listings through it move no time of access.
+    noatime: bool,
+    accesses: parking_lot::Mutex<Accesses>,
     page: Mutex<Option<Arc<Page>>>,
 }
 
@@ -94,16 +101,34 @@ impl Vfs {
     /// # Errors
     /// As the engine refuses.
     pub async fn open_directory(&self, caller: &Caller, ino: Ino) -> Result<DirHandleId, VfsError> {
+        self.open_directory_as(caller, ino, OpenHow::default())
+            .await
+    }
+
+    /// As [`Self::open_directory`]. Of `how` only [`OpenHow::noatime`] counts: a directory is opened to be
+    /// listed.
+    ///
+    /// # Errors
+    /// As the engine refuses.
+    pub async fn open_directory_as(
+        &self,
+        caller: &Caller,
+        ino: Ino,
+        how: OpenHow,
+    ) -> Result<DirHandleId, VfsError> {
         let _settles = self.core.opens.begin();
         let body = QueryBody::Open {
             ino,
             read: true,
             write: false,
         };
-        self.core.meta.attr(caller, body).await?;
+        let opened = self.core.meta.attr(caller, body).await?;
         self.core.inodes.open_directory(ino);
         Ok(self.core.handles.add_directory(DirHandle {
             ino,
+            opened,
+            noatime: how.noatime,
+            accesses: parking_lot::Mutex::default(),
             page: Mutex::default(),
         }))
     }
@@ -119,23 +144,31 @@ impl Vfs {
         attrs: ListAttrs,
     ) -> Result<DirListing, VfsError> {
         let handle = self.core.handles.directory(id)?;
+        let (page, from) = self.page(&handle, after, attrs).await?;
+        self.core.listed(&handle);
+        Ok(DirListing {
+            core: Arc::clone(&self.core),
+            page,
+            from,
+        })
+    }
+
+    /// The page behind `after`, and where it goes on there.
+    async fn page(
+        &self,
+        handle: &DirHandle,
+        after: DentryNumber,
+        attrs: ListAttrs,
+    ) -> Result<(Arc<Page>, usize), VfsError> {
         let mut page = handle.page.lock().await;
         if let Some(page) = &*page
             && let Some(from) = page.position(after, attrs)
         {
-            return Ok(DirListing {
-                core: Arc::clone(&self.core),
-                page: Arc::clone(page),
-                from,
-            });
+            return Ok((Arc::clone(page), from));
         }
         let fetched = Arc::new(self.fetch_page(handle.ino, after, attrs).await?);
         *page = Some(Arc::clone(&fetched));
-        Ok(DirListing {
-            core: Arc::clone(&self.core),
-            page: fetched,
-            from: 0,
-        })
+        Ok((fetched, 0))
     }
 
     async fn fetch_page(
@@ -185,5 +218,18 @@ impl Vfs {
         if let Some(handle) = self.core.handles.remove_directory(id) {
             self.core.inodes.close_directory(handle.ino);
         }
+    }
+}
+
+impl Core {
+    /// A part of a directory was listed.
+    fn listed(self: &Arc<Self>, handle: &DirHandle) {
+        if handle.noatime || !self.access_times.are_kept_of_directories() {
+            return;
+        }
+        // Of a change since it was opened the mount knows if somebody asked for its attributes after that:
+        // a listing does not wait for the answer to one more question.
+        let attr = self.meta.newest(handle.opened.clone());
+        self.accessed_as(&attr, &mut handle.accesses.lock());
     }
 }

@@ -32,6 +32,8 @@ pub struct OpenHow {
     pub truncate: bool,
     /// A create: refuse if the name exists.
     pub exclusive: bool,
+    /// To be read without moving its time of access.
+    pub noatime: bool,
 }
 
 /// How bytes are written.
@@ -151,13 +153,13 @@ impl Vfs {
         if created {
             inode.bare.store(true, Relaxed);
         }
-        let attr = inode.lock().shown();
+        let attr = self.core.access_times.over(inode.lock().shown());
         let seen = self.core.page_cache.get(&ino);
         let pages_valid = seen == Some(version) && inode.is_clean();
         if !pages_valid {
             self.core.page_cache.insert(ino, version);
         }
-        let handle = FileHandle::new(inode, how.read, how.write);
+        let handle = FileHandle::new(inode, how);
         Opened {
             handle: self.core.handles.add(handle),
             attr,
@@ -236,6 +238,8 @@ impl Vfs {
             return Ok(());
         }
         self.core.drain(&handle.inode).await;
+        // Before it is told, so that it is not taken to know what is lost in between.
+        handle.inode.lock().pending.note_close(id);
         handle.tell_of_close()
     }
 
@@ -246,7 +250,16 @@ impl Vfs {
             return;
         };
         let inode = &handle.inode;
-        let has_locks = inode.lock().locks.len() > 0;
+        let has_locks = {
+            let mut state = inode.lock();
+            if state.pending.last_close_was_told(id) && state.lacks_only_room() {
+                // No fsync of this handle can ask any more. That there was no room its writer knows from the
+                // last close, as on a disk; of data that was lost otherwise the end of the mount tells once
+                // more, as nobody may have looked at what the close said.
+                let _by_the_close = handle.tell_of(&mut state);
+            }
+            state.locks.len() > 0
+        };
         if !has_locks {
             self.core.inodes.close(inode);
             if inode.is_clean() {

@@ -2,6 +2,7 @@
 
 use super::VfsError;
 use super::directory::DirHandle;
+use super::file::OpenHow;
 use super::inode::{Inode, InodeState};
 use super::readahead::ReadAhead;
 use parking_lot::{Mutex, RwLock};
@@ -22,18 +23,21 @@ pub(super) struct FileHandle {
     pub(super) inode: Arc<Inode>,
     pub(super) read: bool,
     pub(super) write: bool,
+    /// What is read through it moves no time of access.
+    pub(super) noatime: bool,
     pub(super) readahead: Mutex<ReadAhead>,
     /// Up to which of the file's errors this handle was told.
     told: AtomicU64,
 }
 
 impl FileHandle {
-    pub(super) fn new(inode: Arc<Inode>, read: bool, write: bool) -> Self {
+    pub(super) fn new(inode: Arc<Inode>, how: OpenHow) -> Self {
         let told = inode.lock().faults_told();
         Self {
             inode,
-            read,
-            write,
+            read: how.read,
+            write: how.write,
+            noatime: how.noatime,
             readahead: Mutex::default(),
             told: AtomicU64::new(told),
         }

@@ -1,11 +1,13 @@
 //! What a mount knows of one file that is open, or has data waiting: shared by all its handles.
 
 use super::VfsError;
+use super::access_times::{Accesses, Times};
 use super::file_locks::FileLocks;
 use super::pending::Pending;
 use super::slice_buffer::SliceBuffer;
 use meta_core::attr::{Attr, Timestamp, mode};
 use meta_core::ids::Ino;
+use meta_core::outcome::Refusal;
 use parking_lot::{Mutex, MutexGuard};
 use std::ops::Range;
 use std::sync::Arc;
@@ -38,6 +40,8 @@ pub(super) struct InodeState {
     pub(super) committing: bool,
     /// What this mount has locked.
     pub(super) locks: FileLocks,
+    /// How it was read here.
+    pub(super) accesses: Accesses,
     faults: Faults,
 }
 
@@ -47,6 +51,8 @@ pub(super) struct InodeState {
 struct Faults {
     count: u64,
     told: u64,
+    /// The last one that is more than a lack of room.
+    grave: u64,
     last: Option<VfsError>,
 }
 
@@ -83,6 +89,7 @@ impl Inode {
                 last_write: Instant::now(),
                 committing: false,
                 locks: FileLocks::default(),
+                accesses: Accesses::default(),
                 faults: Faults::default(),
             }),
             settled: watch::Sender::new(0),
@@ -146,6 +153,16 @@ impl InodeState {
         attr
     }
 
+    /// What decides whether a read moves the time of access, with the pending writes.
+    pub(super) fn times(&self) -> Times {
+        let known = Times::of(&self.known);
+        let changed = self.pending.written().max(Some(known.changed));
+        Times {
+            changed: changed.unwrap_or(known.changed),
+            ..known
+        }
+    }
+
     /// The length with the pending writes that have a place.
     pub(super) fn length(&self) -> u64 {
         self.known.length.max(self.pending.end())
@@ -173,6 +190,12 @@ impl InodeState {
     /// Keeps an error for every handle.
     pub(super) fn fault(&mut self, error: VfsError) {
         self.faults.count += 1;
+        if !matches!(
+            error,
+            VfsError::Refused(Refusal::OverQuota | Refusal::NoSpace)
+        ) {
+            self.faults.grave = self.faults.count;
+        }
         self.faults.last = Some(error);
     }
 
@@ -200,6 +223,11 @@ impl InodeState {
             Some(error) => Err(error.clone()),
             None => Ok(()),
         }
+    }
+
+    /// Whether nothing but a lack of room is what nobody was told.
+    pub(super) fn lacks_only_room(&self) -> bool {
+        self.faults.grave <= self.faults.told
     }
 
     /// An error that nobody was told.

@@ -215,7 +215,8 @@ impl Meta {
             Success::Attr(attr)
             | Success::Entry { attr, .. }
             | Success::Appended { attr, .. }
-            | Success::Fallocated { attr, .. } => {
+            | Success::Fallocated { attr, .. }
+            | Success::Copied { attr, .. } => {
                 self.saw(&attr);
                 Ok(attr)
             }

@@ -21,12 +21,17 @@
 //! - **Locks** are the engine's, and of one of its sessions. What is written while this mount has a lock
 //!   on the file is committed in the lock's session, or dropped and told: a holder whose session was
 //!   lost changes nothing any more.
+//! - **Access times** are noted where a file is read, shown at once, and told to the engine in the
+//!   background, on mounts that keep them.
 //!
 //! The state of a file is known by its `ctime`, which the engine raises with every change: a
 //! cached slice table, a prefetched span, or the kernel's pages are good as long as it is equal.
 
 mod access_log;
+mod access_times;
 mod budget;
+mod compact;
+mod copy;
 mod directory;
 mod error;
 mod fallocate;
@@ -56,6 +61,8 @@ mod writer;
 mod xattr;
 
 pub use access_log::AccessLog;
+pub use access_times::AtimeMode;
+pub use compact::{CompactError, Compacted, Compactor};
 pub use directory::{DirListing, ListAttrs};
 pub use error::VfsError;
 pub use file::{OpenHow, Opened, WriteHow};

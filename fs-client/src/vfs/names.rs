@@ -1,6 +1,7 @@
 //! Names and attributes.
 
 use super::VfsError;
+use super::access_times::Accesses;
 use super::new_mode::NewMode;
 use super::vfs_core::Vfs;
 use meta_core::attr::{Attr, Caller, FileKind};
@@ -33,7 +34,7 @@ impl Vfs {
     }
 
     /// Changes attributes. What was written before is flushed first: a change of the length comes
-    /// after it, and times that are set must not be changed by it later.
+    /// after it, and times that are set must not be changed by it later, nor by what was read before.
     ///
     /// # Errors
     /// As the engine refuses; [`VfsError::ReadOnly`] on a read-only mount.
@@ -47,13 +48,21 @@ impl Vfs {
             (Some(inode), Some(_)) => self.core.locked_in(inode),
             _ => None,
         };
+        let (ino, sets_atime) = (change.ino, change.atime.is_some());
+        let taken_back = match sets_atime {
+            true => self.core.atime_is_set(ino).await,
+            false => None,
+        };
         let operation = Operation::SetAttr(change);
-        let meta = &self.core.meta;
-        let attr = meta.change_in(under, caller, operation).await?;
-        Ok(match inode {
-            Some(inode) => inode.learn(attr),
-            None => attr,
-        })
+        let changed = self.core.meta.change_in(under, caller, operation).await;
+        if sets_atime {
+            self.core.atime_was_set(ino, taken_back, &changed);
+        }
+        let attr = match (inode, changed?) {
+            (Some(inode), attr) => inode.learn(attr),
+            (None, attr) => attr,
+        };
+        Ok(self.core.access_times.over(attr))
     }
 
     /// Makes a directory, a symlink, a special file, or a regular file without opening it.
@@ -164,10 +173,21 @@ impl Vfs {
     /// # Errors
     /// As the engine refuses.
     pub async fn read_link(&self, caller: &Caller, ino: Ino) -> Result<Vec<u8>, VfsError> {
-        self.core
-            .meta
-            .bytes(caller, QueryBody::ReadLink { ino })
-            .await
+        let meta = &self.core.meta;
+        let target = meta.bytes(caller, QueryBody::ReadLink { ino });
+        if !self.core.access_times.are_kept() {
+            return target.await;
+        }
+        // Whether the time of access moves depends on the attributes: they are asked for at once, so that
+        // nobody waits longer. Without them the reader has what it wanted all the same.
+        let attr = meta.attr(caller, QueryBody::GetAttr { ino });
+        let (target, attr) = tokio::join!(target, attr);
+        let target = target?;
+        match attr {
+            Ok(attr) => self.core.accessed_as(&attr, &mut Accesses::default()),
+            Err(error) => tracing::debug!(ino = ino.0, %error, "a read of a symlink is not noted"),
+        }
+        Ok(target)
     }
 
     /// Totals of the volume.

@@ -1,5 +1,6 @@
 //! The bounds and times of a [`super::Vfs`].
 
+use super::AtimeMode;
 use meta_core::limits::CHUNK_BYTES;
 use std::time::Duration;
 
@@ -8,6 +9,10 @@ use std::time::Duration;
 pub struct VfsOptions {
     /// Refuses every change.
     pub read_only: bool,
+    /// How reads move access times; not at all if it is read-only.
+    pub atime_mode: AtimeMode,
+    /// Whether listings move those of directories as well.
+    pub directory_atimes: bool,
     /// Bytes of a block: a growing slice begins to upload when it holds this much.
     pub block_bytes: u32,
     /// Written bytes that may wait for their commit; past it writers wait.
@@ -36,6 +41,8 @@ impl Default for VfsOptions {
     fn default() -> Self {
         Self {
             read_only: false,
+            atime_mode: AtimeMode::default(),
+            directory_atimes: true,
             block_bytes: 4 << 20,
             dirty_bytes_max: 256 << 20,
             dirty_slices_max: 4096,

@@ -5,13 +5,14 @@
 
 use super::budget::Share;
 use super::grants::Lot;
+use super::handle::HandleId;
 use super::slice_buffer::SliceBuffer;
 use super::{VfsError, VfsOptions};
 use bytes::Bytes;
 use meta_core::attr::{Caller, Timestamp};
 use meta_core::ids::{ChunkIndex, SessionId, SliceId};
-use meta_core::limits::{CHUNK_BYTES, COMMIT_SLICES_MAX};
-use std::collections::VecDeque;
+use meta_core::limits::{CHUNK_BYTES, COMMIT_SLICES_MAX, FRAME_BYTES};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,6 +26,16 @@ pub(super) enum Place {
     At(ChunkIndex, u32),
     /// To the file's end, wherever that is when the engine applies it.
     End,
+}
+
+impl Place {
+    /// The file offset, if it is known.
+    fn offset(self) -> Option<u64> {
+        match self {
+            Self::At(chunk, at) => Some(u64::from(chunk.0) * CHUNK_BYTES + u64::from(at)),
+            Self::End => None,
+        }
+    }
 }
 
 /// A slice whose blocks are stored.
@@ -104,6 +115,64 @@ pub(super) struct Batch {
     pub(super) append: bool,
 }
 
+/// How much of a batch there is room for, from its beginning on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Fitting {
+    /// So many slices as they are.
+    pub(super) slices: usize,
+    /// So many bytes of the next one.
+    pub(super) bytes: u32,
+}
+
+impl Fitting {
+    /// How much of slices, by place and length, makes a file of `length` bytes no longer than `length_max`.
+    fn of(slices: impl Iterator<Item = (Place, u32)>, length: u64, length_max: u64) -> Self {
+        let mut fitting = Self {
+            slices: 0,
+            bytes: 0,
+        };
+        let mut end = length;
+        for (place, len) in slices {
+            let begin = place.offset().unwrap_or(end);
+            let room = length_max.saturating_sub(begin);
+            if u64::from(len) > room {
+                // A small record is better refused than torn, and its writer loses no more than that.
+                if len > FRAME_BYTES {
+                    fitting.bytes = u32::try_from(room).unwrap_or(0);
+                }
+                return fitting;
+            }
+            end = begin + u64::from(len);
+            fitting.slices += 1;
+        }
+        fitting
+    }
+}
+
+impl Batch {
+    /// How much of it makes a file of `length` bytes no longer than `length_max`.
+    pub(super) fn fitting(&self, length: u64, length_max: u64) -> Fitting {
+        let slices = self.slices.iter();
+        let slices = slices.map(|slice| (slice.place, slice.buffer.len()));
+        Fitting::of(slices, length, length_max)
+    }
+
+    /// Whether a part of it could fit where the whole does not.
+    pub(super) fn is_divisible(&self) -> bool {
+        let mut lens = self.slices.iter().map(|slice| slice.buffer.len());
+        self.slices.len() > 1 || lens.any(|len| len > FRAME_BYTES)
+    }
+
+    /// Some of its slices alone, which may be cut short.
+    pub(super) fn part(&self, slices: Vec<Ready>) -> Self {
+        Self {
+            slices,
+            caller: self.caller.clone(),
+            ..*self
+        }
+    }
+}
+
 /// What is to be done next.
 #[derive(Debug)]
 pub(super) enum Step {
@@ -122,6 +191,8 @@ pub(super) struct Pending {
     newest: u64,
     /// Slices up to this one are to be committed as soon as they can.
     wanted: u64,
+    /// Handles of which a close has asked since slices were last dropped.
+    asked_by_close: BTreeSet<HandleId>,
 }
 
 impl Pending {
@@ -295,6 +366,8 @@ impl Pending {
 
     /// Takes out all slices: they cannot be stored, or come after one that cannot.
     pub(super) fn drop_all(&mut self) -> u64 {
+        // None of them knows of this.
+        self.asked_by_close.clear();
         let bytes = self
             .slices
             .iter()
@@ -305,6 +378,16 @@ impl Pending {
             slice.buffer.seal();
         }
         bytes
+    }
+
+    /// A descriptor of a handle is closed, and told all that was dropped until now.
+    pub(super) fn note_close(&mut self, handle: HandleId) {
+        self.asked_by_close.insert(handle);
+    }
+
+    /// A handle goes. Says whether its last close was told of everything that was dropped.
+    pub(super) fn last_close_was_told(&mut self, handle: HandleId) -> bool {
+        self.asked_by_close.remove(&handle)
     }
 }
 
@@ -393,13 +476,66 @@ impl Slice {
 
     /// The file offset of the first byte, if the place is known.
     pub(super) fn offset(&self) -> Option<u64> {
-        match self.place {
-            Place::At(chunk, at) => Some(u64::from(chunk.0) * CHUNK_BYTES + u64::from(at)),
-            Place::End => None,
-        }
+        self.place.offset()
     }
 
     fn end(&self) -> Option<u64> {
         Some(self.offset()? + u64::from(self.buffer.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fitting(slices: &[(Place, u32)], length: u64, length_max: u64) -> (usize, u32) {
+        let found = Fitting::of(slices.iter().copied(), length, length_max);
+        (found.slices, found.bytes)
+    }
+
+    #[test]
+    fn what_fits_of_slices_is_a_prefix_of_them() {
+        let at = |at| Place::At(ChunkIndex(0), at);
+        let mib = 1 << 20;
+        let slices = [(at(0), mib), (at(2 * mib), mib), (at(0), 10)];
+        let whole = u64::from(3 * mib);
+        assert_eq!(fitting(&slices, 0, whole), (3, 0));
+        // The gap between them counts as well.
+        assert_eq!(fitting(&slices, 0, u64::from(2 * mib) + 4096), (1, 4096));
+        assert_eq!(fitting(&slices, 0, u64::from(2 * mib)), (1, 0));
+        assert_eq!(fitting(&slices, 0, u64::from(mib) / 2), (0, mib / 2));
+        assert_eq!(fitting(&slices, 0, 0), (0, 0));
+        // What lies within the file needs no room.
+        assert_eq!(fitting(&slices, whole, whole), (3, 0));
+        let far = [(Place::At(ChunkIndex(3), 8192), mib)];
+        assert_eq!(fitting(&far, 0, 3 * CHUNK_BYTES + 8192 + 4096), (0, 4096));
+    }
+
+    #[test]
+    fn appended_slices_fit_one_after_the_other() {
+        let slices = [(Place::End, 100), (Place::End, FRAME_BYTES + 1)];
+        let length = 5000;
+        assert_eq!(fitting(&slices, length, 8192), (1, 3092));
+        assert_eq!(fitting(&slices, length, 5099), (0, 0));
+        let all = length + 100 + u64::from(FRAME_BYTES) + 1;
+        assert_eq!(fitting(&slices, length, all), (2, 0));
+    }
+
+    #[test]
+    fn a_small_slice_is_not_cut() {
+        let small = [(Place::End, FRAME_BYTES)];
+        assert_eq!(fitting(&small, 0, u64::from(FRAME_BYTES) - 1), (0, 0));
+    }
+
+    #[test]
+    fn a_close_knows_nothing_of_what_is_dropped_after_it() {
+        let mut pending = Pending::default();
+        let [first, second] = [1, 2].map(HandleId);
+        pending.note_close(first);
+        pending.note_close(second);
+        assert!(pending.last_close_was_told(first));
+        assert!(!pending.last_close_was_told(first), "it is gone");
+        pending.drop_all();
+        assert!(!pending.last_close_was_told(second));
     }
 }

@@ -43,16 +43,24 @@ impl Vfs {
             self.core.drain(&handle.inode).await;
         }
         let asked = offset..offset.saturating_add(u64::from(len));
-        let view = handle.inode.lock().view(&asked);
+        let (view, sets) = {
+            let state = handle.inode.lock();
+            (state.view(&asked), state.accesses.sets())
+        };
         let range = offset..asked.end.min(view.length);
-        if range.is_empty() {
-            return Ok(Bytes::new());
-        }
-        let bytes = self.core.read_view(&handle, &view, range).await?;
+        let bytes = if range.is_empty() {
+            Bytes::new()
+        } else {
+            self.core.read_view(&handle, &view, range).await?
+        };
         self.core
             .stats
             .read_bytes
             .fetch_add(bytes.len() as u64, Relaxed);
+        // Also at the end of the file, as POSIX has it.
+        if len > 0 {
+            self.core.accessed(&handle, sets);
+        }
         Ok(bytes)
     }
 }

@@ -96,6 +96,29 @@ impl SliceBuffer {
         }
     }
 
+    /// The first `len` bytes of a slice that grows no more, as one that grows no more. Both share them.
+    pub(super) fn prefix(&self, len: u32) -> Self {
+        let content = self.content.lock();
+        debug_assert!(content.sealed, "a slice that grows is cut");
+        let mut first = Content {
+            sealed: true,
+            ..Content::default()
+        };
+        for (start, segment) in &content.segments {
+            let room = len.saturating_sub(*start) as usize;
+            if room == 0 {
+                break;
+            }
+            let part = segment.slice(..segment.len().min(room));
+            first.len += u32::try_from(part.len()).unwrap_or(0);
+            first.segments.push((*start, part));
+        }
+        Self {
+            content: Mutex::new(first),
+            changed: Notify::new(),
+        }
+    }
+
     /// The segment number `index`: waits until it is full or the slice is sealed; `None` behind
     /// the last one.
     pub(super) async fn segment(&self, index: usize) -> Option<Bytes> {
@@ -158,5 +181,19 @@ mod tests {
             index += 1;
         }
         assert!(uploaded == model);
+        for len in [1, 4097, 604_097, model.len()] {
+            let prefix = buffer.prefix(len as u32);
+            assert_eq!(prefix.len() as usize, len);
+            let mut out = vec![0; len];
+            prefix.copy_into(0, &mut out);
+            assert!(out == model[..len], "the first {len} bytes");
+            let mut uploaded = Vec::new();
+            let mut index = 0;
+            while let Some(segment) = prefix.segment(index).await {
+                uploaded.extend_from_slice(&segment);
+                index += 1;
+            }
+            assert!(uploaded == model[..len], "the first {len} bytes");
+        }
     }
 }

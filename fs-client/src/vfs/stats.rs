@@ -1,6 +1,6 @@
 //! Counters of a mount, as text for `.stats`.
 
-use super::VfsError;
+use super::{Compacted, VfsError};
 use parking_lot::Mutex;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -34,6 +34,7 @@ ops! {
     SetXattr => "setxattr", GetXattr => "getxattr", ListXattr => "listxattr",
     RemoveXattr => "removexattr", Fallocate => "fallocate", Lseek => "lseek",
     Access => "access", GetLock => "getlk", SetLock => "setlk",
+    CopyFileRange => "copy_file_range",
 }
 
 impl Op {
@@ -71,7 +72,8 @@ impl Op {
             | Self::SetXattr
             | Self::RemoveXattr
             | Self::Fallocate
-            | Self::SetLock => true,
+            | Self::SetLock
+            | Self::CopyFileRange => true,
         }
     }
 }
@@ -101,6 +103,11 @@ pub struct Stats {
     pub(super) readahead_hits: AtomicU64,
     backups: AtomicU64,
     backup_failures: AtomicU64,
+    compacted_chunks: AtomicU64,
+    compacted_slices: AtomicU64,
+    compacted_slices_left: AtomicU64,
+    compacted_bytes: AtomicU64,
+    compaction_failures: AtomicU64,
     last_error: Mutex<Option<String>>,
 }
 
@@ -122,6 +129,11 @@ impl Default for Stats {
             readahead_hits: AtomicU64::default(),
             backups: AtomicU64::default(),
             backup_failures: AtomicU64::default(),
+            compacted_chunks: AtomicU64::default(),
+            compacted_slices: AtomicU64::default(),
+            compacted_slices_left: AtomicU64::default(),
+            compacted_bytes: AtomicU64::default(),
+            compaction_failures: AtomicU64::default(),
             last_error: Mutex::default(),
         }
     }
@@ -154,6 +166,31 @@ impl Stats {
             self.backups.load(Relaxed),
             self.backup_failures.load(Relaxed),
         )
+    }
+
+    /// Counts what was done to the slices of a chunk, and whether they were left as they are before that
+    /// came to its end.
+    pub(super) fn count_compaction(&self, done: Compacted, is_left: bool) {
+        for (counter, count) in [
+            (&self.compacted_chunks, done.chunks),
+            (&self.compacted_slices, done.slices_before),
+            (&self.compacted_slices_left, done.slices_after),
+            (&self.compacted_bytes, done.bytes),
+            (&self.compaction_failures, u64::from(is_left)),
+        ] {
+            counter.fetch_add(count, Relaxed);
+        }
+    }
+
+    /// What was done to the slices of chunks, and how often one was left as it is.
+    pub fn compactions(&self) -> (Compacted, u64) {
+        let done = Compacted {
+            chunks: self.compacted_chunks.load(Relaxed),
+            slices_before: self.compacted_slices.load(Relaxed),
+            slices_after: self.compacted_slices_left.load(Relaxed),
+            bytes: self.compacted_bytes.load(Relaxed),
+        };
+        (done, self.compaction_failures.load(Relaxed))
     }
 
     /// Keeps an error for `.status`.
@@ -212,6 +249,11 @@ impl Stats {
             ("readahead_hits_total", &self.readahead_hits),
             ("metadata_backups_total", &self.backups),
             ("metadata_backup_failures_total", &self.backup_failures),
+            ("compacted_chunks_total", &self.compacted_chunks),
+            ("compacted_slices_total", &self.compacted_slices),
+            ("compacted_slices_left_total", &self.compacted_slices_left),
+            ("compacted_bytes_total", &self.compacted_bytes),
+            ("compaction_failures_total", &self.compaction_failures),
         ] {
             line(name, "", value.load(Relaxed) as f64);
         }

@@ -3,9 +3,11 @@
 use super::VfsError;
 use super::grants::Lot;
 use super::inode::Inode;
+use super::meta::Meta;
 use super::pending::{Start, Stored};
 use super::slice_buffer::SliceBuffer;
 use super::vfs_core::Core;
+use chunk_store::SliceStore;
 use meta_core::failpoint::{self, Point};
 use meta_core::ids::SliceId;
 use std::sync::Arc;
@@ -36,10 +38,7 @@ impl Core {
 
     /// Asks for the volume's epochs if a slice is of one that was opened after the mount was made.
     pub(super) async fn know_epoch_of(&self, slice: SliceId) -> Result<(), VfsError> {
-        if !self.slices.knows_epoch_of(slice) {
-            self.slices.learn(self.meta.api().epochs().await?);
-        }
-        Ok(())
+        know_epoch_of(&self.slices, &self.meta, slice).await
     }
 
     async fn upload_blocks(&self, buffer: &SliceBuffer) -> Result<Stored, VfsError> {
@@ -67,4 +66,16 @@ impl Core {
             frame_crcs: uploaded.frame_crcs,
         })
     }
+}
+
+/// Asks for the volume's epochs if a slice is of one that the store does not know yet.
+pub(super) async fn know_epoch_of(
+    slices: &SliceStore,
+    meta: &Meta,
+    slice: SliceId,
+) -> Result<(), VfsError> {
+    if !slices.knows_epoch_of(slice) {
+        slices.learn(meta.api().epochs().await?);
+    }
+    Ok(())
 }

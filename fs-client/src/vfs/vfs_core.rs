@@ -1,6 +1,7 @@
 //! The parts of a file system on a mount, and its beginning and end.
 
 use super::access_log::AccessLog;
+use super::access_times::AccessTimes;
 use super::budget::Budget;
 use super::grants::Grants;
 use super::handle::HandleTable;
@@ -48,6 +49,7 @@ pub(super) struct Core {
     pub(super) page_cache: Cache<Ino, Timestamp>,
     pub(super) stats: Arc<Stats>,
     pub(super) access_log: Arc<AccessLog>,
+    pub(super) access_times: AccessTimes,
     stopped: CancellationToken,
 }
 
@@ -79,6 +81,7 @@ impl Vfs {
             page_cache: Cache::new(options.remembered_files),
             stats: Arc::default(),
             access_log: Arc::new(AccessLog::new(options.access_log_lines)),
+            access_times: AccessTimes::new(&options),
             stopped: CancellationToken::new(),
             options,
         });
@@ -93,6 +96,7 @@ impl Vfs {
     pub async fn shutdown(&self) -> Result<(), VfsError> {
         let flushed = self.flush_all().await;
         failpoint::pass(Point::MountFlushed);
+        self.core.tell_last_accesses().await;
         self.core.stopped.cancel();
         self.core.meta.api().close().await;
         // Whoever still had a file open may have written meanwhile.
@@ -197,21 +201,22 @@ impl Vfs {
 }
 
 impl Core {
-    /// Attributes as this mount shows them: with pending writes, and with appends placed.
+    /// Attributes as this mount shows them: with pending writes and noted reads, and with appends placed.
     pub(super) async fn shown(
         self: &Arc<Self>,
         caller: &Caller,
         attr: Attr,
     ) -> Result<Attr, VfsError> {
         let Some(inode) = self.inodes.get(attr.ino) else {
-            return Ok(attr);
+            return Ok(self.access_times.over(attr));
         };
         if !inode.lock().pending.has_appends() {
-            return Ok(inode.learn(attr));
+            return Ok(self.access_times.over(inode.learn(attr)));
         }
         self.drain(&inode).await;
         let body = QueryBody::GetAttr { ino: attr.ino };
-        Ok(inode.learn(self.meta.attr(caller, body).await?))
+        let attr = self.meta.attr(caller, body).await?;
+        Ok(self.access_times.over(inode.learn(attr)))
     }
 
     /// Attributes of a listing as this mount shows them at this moment, without waiting. They are
@@ -220,13 +225,13 @@ impl Core {
     pub(super) fn shown_now(&self, attr: Attr) -> Attr {
         let attr = self.meta.newest(attr);
         let Some(inode) = self.inodes.get(attr.ino) else {
-            return attr;
+            return self.access_times.over(attr);
         };
         let mut state = inode.lock();
         state.learn(attr);
         let mut shown = state.shown();
         shown.length = shown.length.saturating_add(state.pending.append_bytes());
-        shown
+        self.access_times.over(shown)
     }
 }
 
@@ -242,5 +247,6 @@ async fn flush_rounds(core: Weak<Core>, stopped: CancellationToken) {
             return;
         };
         core.flush_due(Instant::now());
+        core.tell_accesses_soon();
     }
 }

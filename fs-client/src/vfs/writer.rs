@@ -9,11 +9,15 @@
 //! is unknown is not repeated, for that could add it twice: it fails, and fsync and close say so. What
 //! was written while this mount had a lock on the file is committed in the session of the lock alone:
 //! if that is lost, it fails too.
+//!
+//! What a limit of space refuses is stored as far as there is room, as a file system on a disk would have done:
+//! the room is asked for, and the first bytes of what was refused are committed alone. A block's name holds
+//! its size, so the slice that is cut is uploaded once more, shorter and under a fresh id.
 
 use super::VfsError;
 use super::handle::FileHandle;
 use super::inode::{Inode, InodeState};
-use super::pending::{Batch, Part, Place, Ready, Step};
+use super::pending::{Batch, Fitting, Part, Place, Ready, Step};
 use super::vfs_core::Core;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -22,6 +26,8 @@ use meta_core::command::{Append, AppendSlice, Commit, NewSlice, Operation};
 use meta_core::failpoint::{self, Point};
 use meta_core::ids::Ino;
 use meta_core::outcome::Refusal;
+use meta_core::query::{Answer, QueryBody};
+use meta_core::quota::Subject;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
@@ -30,6 +36,16 @@ use std::time::{Duration, Instant, SystemTime};
 const COMMIT_ATTEMPTS: u32 = 5;
 /// Slices of one batch that are uploaded again at a time.
 const UPLOADS_AGAIN: usize = 8;
+/// Commits of what there is room for of a batch: others may take the room before it is used.
+const FIT_ATTEMPTS: u32 = 8;
+/// Limits of space count files in whole units of so many bytes.
+const COUNTED_BYTES: u64 = 4096;
+
+/// What was committed of a batch that was refused as a whole.
+struct Kept {
+    attr: Attr,
+    fitting: Fitting,
+}
 
 impl Core {
     /// Takes a write in: waits for memory, then puts it in the file's pending slices. A handle that
@@ -134,14 +150,34 @@ impl Core {
             match step {
                 Step::Rest => return,
                 Step::Commit(batch) => self.commit(inode, batch).await,
-                Step::Fail(error) => self.fail(inode, error),
+                Step::Fail(error) => self.fail(inode, None, error),
             }
         }
     }
 
     async fn commit(&self, inode: &Arc<Inode>, mut batch: Batch) {
-        for attempt in 1.. {
-            let operation = batch.operation(inode.ino);
+        let error = match self.try_commit(inode.ino, &mut batch).await {
+            Ok(attr) => return self.committed(inode, batch.slices.len(), attr),
+            Err(error) => error,
+        };
+        let kept = if is_past_a_limit(&error) && batch.is_divisible() {
+            self.commit_what_fits(inode.ino, &batch).await
+        } else {
+            None
+        };
+        match kept {
+            // There was room again.
+            Some(kept) if kept.fitting.slices == batch.slices.len() => {
+                self.committed(inode, kept.fitting.slices, kept.attr);
+            }
+            kept => self.fail(inode, kept, error),
+        }
+    }
+
+    async fn try_commit(&self, ino: Ino, batch: &mut Batch) -> Result<Attr, VfsError> {
+        let mut attempt = 1;
+        loop {
+            let operation = batch.operation(ino);
             failpoint::pass(Point::SliceCommit);
             let changed = self
                 .meta
@@ -149,17 +185,99 @@ impl Core {
                 .await;
             failpoint::pass(Point::SliceCommitted);
             let error = match changed {
-                Ok(attr) => return self.committed(inode, batch.slices.len(), attr),
+                Ok(attr) => return Ok(attr),
                 Err(error) => error,
             };
             if attempt == COMMIT_ATTEMPTS || !batch.may_repeat(&error) {
-                return self.fail(inode, error);
+                return Err(error);
             }
-            tracing::warn!(ino = inode.ino.0, %error, "a commit is repeated under fresh slice ids");
-            if let Err(error) = self.upload_again(&mut batch).await {
-                return self.fail(inode, error);
+            tracing::warn!(ino = ino.0, %error, "a commit is repeated under fresh slice ids");
+            self.upload_again(batch).await?;
+            attempt += 1;
+        }
+    }
+
+    /// Commits as much of the beginning of a refused batch as limits leave room for, if they leave any. What
+    /// else goes wrong is not told to the writer: that its data did not fit is true all the same.
+    async fn commit_what_fits(&self, ino: Ino, batch: &Batch) -> Option<Kept> {
+        for _ in 0..FIT_ATTEMPTS {
+            let (length, length_max) = match self.lengths(ino).await {
+                Ok((length, length_max)) => (length, length_max?),
+                Err(error) => {
+                    tracing::warn!(ino = ino.0, %error, "it is not known how much would fit");
+                    return None;
+                }
+            };
+            let mut fitting = batch.fitting(length, length_max);
+            let mut part = batch.part(batch.slices.iter().take(fitting.slices).cloned().collect());
+            match self.cut(batch, fitting).await {
+                Ok(cut) => part.slices.extend(cut),
+                // What is whole of it is stored.
+                Err(error) => {
+                    tracing::warn!(ino = ino.0, %error, "what would fit of a slice is not stored");
+                    fitting.bytes = 0;
+                }
+            }
+            if part.slices.is_empty() {
+                return None;
+            }
+            match self.try_commit(ino, &mut part).await {
+                Ok(attr) => return Some(Kept { attr, fitting }),
+                Err(error) if is_past_a_limit(&error) => {}
+                Err(error) => {
+                    tracing::warn!(ino = ino.0, %error, "what would fit is not committed");
+                    return None;
+                }
             }
         }
+        None
+    }
+
+    /// Uploads the part of a slice that fits, if one is to be cut.
+    async fn cut(&self, batch: &Batch, fitting: Fitting) -> Result<Option<Ready>, VfsError> {
+        let Some(slice) = batch.slices.get(fitting.slices) else {
+            return Ok(None);
+        };
+        if fitting.bytes == 0 {
+            return Ok(None);
+        }
+        let buffer = Arc::new(slice.buffer.prefix(fitting.bytes));
+        let stored = self.upload(&buffer).await?;
+        Ok(Some(Ready {
+            place: slice.place,
+            buffer,
+            stored,
+        }))
+    }
+
+    /// How long a file is, and how long it may become as the limits say that it counts for; `None` if it
+    /// counts for none.
+    async fn lengths(&self, ino: Ino) -> Result<(u64, Option<u64>), VfsError> {
+        // Only root may ask for what all users and groups have.
+        let root = Caller::root();
+        let body = QueryBody::GetAttr { ino };
+        let attr = self.meta.attr(&root, body).await?;
+        let body = QueryBody::Space { ino };
+        let Answer::Space(space) = self.meta.query(&root, body).await? else {
+            return Err(VfsError::Unexpected("space"));
+        };
+        let mut least = space.bytes.map(|room| room.left());
+        // A file without a name counts for the volume alone.
+        let owners = [Subject::User(attr.uid), Subject::Group(attr.gid)];
+        let owners = if attr.nlink > 0 { &owners[..] } else { &[] };
+        for owner in owners {
+            let body = QueryBody::Usage(*owner);
+            let Answer::Usage(usage) = self.meta.query(&root, body).await? else {
+                return Err(VfsError::Unexpected("what an owner uses"));
+            };
+            let limit = usage.limit.bytes;
+            let left = limit.map(|limit| limit.saturating_sub(usage.amount.bytes));
+            least = least.into_iter().chain(left).min();
+        }
+        let counted = attr.length.checked_next_multiple_of(COUNTED_BYTES);
+        let counted = counted.unwrap_or(u64::MAX);
+        let length_max = least.map(|left| counted.saturating_add(left - left % COUNTED_BYTES));
+        Ok((attr.length, length_max))
     }
 
     async fn upload_again(&self, batch: &mut Batch) -> Result<(), VfsError> {
@@ -179,8 +297,7 @@ impl Core {
     }
 
     fn committed(&self, inode: &Arc<Inode>, count: usize, attr: Attr) {
-        self.stats.commits.fetch_add(1, Relaxed);
-        self.stats.committed_slices.fetch_add(count as u64, Relaxed);
+        self.count_commit(count);
         let mut state = inode.lock();
         // The new version is known before the slices go, so that no read finds neither.
         state.learn(attr);
@@ -188,11 +305,24 @@ impl Core {
         self.settle(inode, &state);
     }
 
-    /// Drops what is pending: the oldest slice cannot be stored, and the file shall hold a prefix
-    /// of what was written.
-    fn fail(&self, inode: &Arc<Inode>, error: VfsError) {
+    fn count_commit(&self, slices: usize) {
+        self.stats.commits.fetch_add(1, Relaxed);
+        let slices = slices as u64;
+        self.stats.committed_slices.fetch_add(slices, Relaxed);
+    }
+
+    /// Drops what is pending but for what was kept of it: the oldest slice cannot be stored, and the file
+    /// shall hold a prefix of what was written.
+    fn fail(&self, inode: &Arc<Inode>, kept: Option<Kept>, error: VfsError) {
         let mut state = inode.lock();
-        let lost_bytes = state.pending.drop_all();
+        let mut kept_bytes = 0;
+        if let Some(Kept { attr, fitting }) = kept {
+            kept_bytes = u64::from(fitting.bytes);
+            self.count_commit(fitting.slices + usize::from(fitting.bytes > 0));
+            state.learn(attr);
+            state.pending.committed(fitting.slices);
+        }
+        let lost_bytes = state.pending.drop_all().saturating_sub(kept_bytes);
         tracing::error!(ino = inode.ino.0, lost_bytes, %error, "written data cannot be stored");
         self.stats.lost_bytes.fetch_add(lost_bytes, Relaxed);
         self.stats.note_error(&error);
@@ -267,6 +397,12 @@ impl Batch {
             _ => false,
         }
     }
+}
+
+/// Whether a limit of space is in the way, or so it seems: nodes that are short of space say the same.
+fn is_past_a_limit(error: &VfsError) -> bool {
+    let past = [Refusal::OverQuota, Refusal::NoSpace].map(VfsError::Refused);
+    past.contains(error)
 }
 
 /// This machine's clock.

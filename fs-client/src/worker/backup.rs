@@ -125,7 +125,7 @@ impl Backups {
         at: Timestamp,
         lease: Duration,
     ) -> Result<NewBackup, BackupError> {
-        let made = self.offer.hold(lease, self.make(at)).await?;
+        let made = self.offer.hold(lease, self.make(at)).await??;
         failpoint::pass(Point::BackupPruned);
         self.offer.finish(made.clone()).await?;
         failpoint::pass(Point::BackupTold);

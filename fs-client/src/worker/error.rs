@@ -1,9 +1,19 @@
-//! Why a backup was not made.
+//! Why a task was not done.
 
 use crate::vfs::VfsError;
 use chunk_store::ObjectError;
 use meta_client::DumpError;
 use std::io;
+
+/// The task is another mount's, because this one was silent about it for too long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct ClaimLost;
+
+impl From<ClaimLost> for BackupError {
+    fn from(ClaimLost: ClaimLost) -> Self {
+        Self::Lost
+    }
+}
 
 /// Why a backup was not made. All of it may pass; none of it hurts the mount.
 #[derive(Debug, thiserror::Error)]

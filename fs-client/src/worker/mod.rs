@@ -5,16 +5,21 @@
 //! falls silent has its task taken over by another one. Nothing here ever holds up the mount: what
 //! fails is logged, given back, and tried again later.
 //!
-//! So far there is one task, the backup of the volume's metadata: start reading at `backup.rs`.
+//! There are two tasks, which go on beside each other: the backup of the volume's metadata (`backup.rs`),
+//! and compaction, few slices in the place of many (`compact.rs`).
 
 mod backup;
+mod compact;
 mod error;
+mod looks;
 mod offer;
 mod pace;
 mod retention;
 mod runner;
+mod set_aside;
 mod source;
 
+pub use compact::{COMPACT_INTERVAL, COMPACTION_LIMITS};
 pub use error::BackupError;
 pub use retention::expired;
 pub use runner::{Worker, WorkerParts};

@@ -1,6 +1,7 @@
 //! A mount's offer to do a task, and what follows of it at the engine.
 
 use super::BackupError;
+use super::error::ClaimLost;
 use crate::vfs::{MetaApi, VfsError};
 use meta_core::attr::Caller;
 use meta_core::command::Operation;
@@ -65,8 +66,8 @@ impl Offer {
     pub(super) async fn hold<T>(
         &self,
         lease: Duration,
-        work: impl Future<Output = Result<T, BackupError>>,
-    ) -> Result<T, BackupError> {
+        work: impl Future<Output = T>,
+    ) -> Result<T, ClaimLost> {
         let done = CancellationToken::new();
         let mut renewing = std::pin::pin!(self.renew(lease / RENEWALS, &done));
         let mut work = std::pin::pin!(work);
@@ -75,9 +76,9 @@ impl Offer {
                 done.cancel();
                 // One that is on its way must not come after what follows.
                 let _had_or_lost = renewing.await;
-                made
+                Ok(made)
             }
-            () = &mut renewing => Err(BackupError::Lost),
+            () = &mut renewing => Err(ClaimLost),
         }
     }
 

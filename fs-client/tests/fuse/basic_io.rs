@@ -202,7 +202,7 @@ fn files_are_copied_by_the_kernel_where_it_wants_a_copy() {
     let Some(mount) = mounted() else { return };
     let data = pattern(300_000);
     fs::write(mount.path("from"), &data).expect("a write");
-    // Uses copy_file_range, which this file system leaves to the kernel.
+    // Uses copy_file_range, which copies no data where the volume shares slices.
     assert_eq!(
         fs::copy(mount.path("from"), mount.path("to")).expect("a copy"),
         300_000

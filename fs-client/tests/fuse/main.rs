@@ -4,10 +4,12 @@
 #[path = "../twin/mod.rs"]
 mod twin;
 
+mod access_times;
 mod acl;
 mod append;
 mod basic_io;
 mod consistency;
+mod copy_range;
 mod df;
 mod ending;
 mod interrupt;

@@ -1,6 +1,6 @@
 //! Limits as programs meet them.
 
-use crate::mounted::{Mounted, World, mounted, possible};
+use crate::mounted::{Mounted, World, mounted, possible, until};
 use fs_client::mount::MountOptions;
 use meta_core::attr::Caller;
 use meta_core::command::CommandBody;
@@ -13,6 +13,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, chown, symlink};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 fn limit(mount: &Mounted, subject: Subject, bytes: Option<u64>, inodes: Option<u64>) {
@@ -67,6 +68,47 @@ fn writes_stop_at_a_directory_s_limit_and_go_on_below_it() {
     let grown = file.set_len(101 << 10);
     assert_eq!(kind(grown), Some(ErrorKind::QuotaExceeded), "a hole counts");
     store(&mut file, &[4; 90 << 10]).expect("it fits");
+}
+
+#[test]
+fn a_large_write_is_stored_up_to_the_limit() {
+    let Some(mount) = mounted() else { return };
+    fs::create_dir(mount.path("dir")).expect("a directory");
+    limit_directory(&mount, &mount.path("dir"), Some(2 << 20), None);
+    let data: Vec<u8> = (0..6_u32 << 20).map(|at| (at / 7) as u8).collect();
+    let path = mount.path("dir/file");
+    let mut file = File::create(&path).expect("a file");
+    let past = store(&mut file, &data);
+    assert_eq!(kind(past), Some(ErrorKind::QuotaExceeded));
+    drop(file);
+    assert_eq!(fs::metadata(&path).expect("stat").len(), 2 << 20);
+    assert!(fs::read(&path).expect("a read") == data[..2 << 20]);
+    fs::remove_file(&path).expect("unlink");
+    let append = OpenOptions::new().create(true).append(true).open(&path);
+    let mut file = append.expect("a file");
+    store(&mut file, &data[..100]).expect("it fits");
+    let past = store(&mut file, &data[100..]);
+    assert_eq!(kind(past), Some(ErrorKind::QuotaExceeded));
+    drop(file);
+    assert!(fs::read(&path).expect("a read") == data[..2 << 20]);
+}
+
+#[test]
+fn what_a_close_was_told_the_unmount_does_not_tell_again() {
+    let Some(mount) = mounted() else { return };
+    fs::create_dir(mount.path("dir")).expect("a directory");
+    limit_directory(&mount, &mount.path("dir"), Some(1 << 20), None);
+    let path = mount.path("dir/file");
+    let mut program = Command::new("dd");
+    let to = format!("of={}", path.display());
+    program.args(["if=/dev/zero", &to, "bs=1M", "count=3"]);
+    let output = program.output().expect("dd");
+    assert!(!output.status.success(), "its close was told: {output:?}");
+    // The kernel tells a moment later that the last descriptor is closed.
+    until("the file to be let go", || mount.vfs.open_handles() == 0);
+    assert_eq!(fs::metadata(&path).expect("stat").len(), 1 << 20);
+    // Its end fails otherwise.
+    mount.vfs.stored().expect("nothing that nobody knows");
 }
 
 #[test]

@@ -85,6 +85,11 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn new() -> Arc<Self> {
+        Self::at_level(LEVEL_MAX)
+    }
+
+    /// Its volume is of this level.
+    pub(crate) fn at_level(level: Level) -> Arc<Self> {
         let engine = Self {
             state: Mutex::new(State {
                 kv: MemKv::default(),
@@ -108,7 +113,6 @@ impl Engine {
             Outcome::Done(Success::Volume(volume)) => engine.state.lock().volume = volume,
             other => panic!("no volume: {other:?}"),
         }
-        let level = LEVEL_MAX;
         engine.command(engine.volume(), CommandBody::RaiseLevel { level });
         Arc::new(engine)
     }

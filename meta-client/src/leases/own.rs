@@ -51,7 +51,8 @@ impl OwnChange {
         // is known from what the leader tells alone.
         if let Success::Attr(attr)
         | Success::Appended { attr, .. }
-        | Success::Fallocated { attr, .. } = success
+        | Success::Fallocated { attr, .. }
+        | Success::Copied { attr, .. } = success
             && attr.kind != FileKind::Directory
         {
             self.learn_attr(&mut state, attr);

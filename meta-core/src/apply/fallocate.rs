@@ -17,6 +17,7 @@ use crate::limits::{
 };
 use crate::outcome::{Fatal, Refusal, Stop, Success};
 use crate::row::{Hole, SliceRow};
+use crate::tables::Tables;
 use crate::txn::Txn;
 use std::ops::ControlFlow;
 
@@ -73,26 +74,27 @@ fn checked_end(asked: &Fallocate) -> Result<u64, Refusal> {
 }
 
 /// One command's way through the chunks of a file.
-struct Digging<'t, 'p, B> {
-    txn: &'t mut Txn<'p, B>,
-    ino: Ino,
-    order: SliceOrder,
+pub(super) struct Digging<'t, 'p, B> {
+    pub(super) txn: &'t mut Txn<'p, B>,
+    pub(super) ino: Ino,
+    pub(super) order: SliceOrder,
     /// Bytes of checksums that were written anew: a mirror takes the record in one command.
-    bytes: usize,
+    pub(super) bytes: usize,
     /// Rows that were looked at.
-    rows: usize,
+    pub(super) rows: usize,
     /// Whether a hole needed a row.
-    holes: bool,
+    pub(super) holes: bool,
 }
 
 impl<B: KvRead> Digging<'_, '_, B> {
     /// Goes through the chunks with data in a range. Gives where the next command goes on, if this one
     /// could not come to the end.
-    fn range(&mut self, begin: u64, end: u64) -> Result<Option<u64>, Stop> {
+    pub(super) fn range(&mut self, begin: u64, end: u64) -> Result<Option<u64>, Stop> {
         let mut at = begin;
         let mut chunks = 0;
         while at < end {
-            let Some(chunk) = self.next_chunk(setattr::chunk_of(at)?, end)? else {
+            let tables = self.txn.tables();
+            let Some(chunk) = next_chunk(tables, self.ino, setattr::chunk_of(at)?, end)? else {
                 return Ok(None);
             };
             let first = u64::from(chunk.0) * CHUNK_BYTES;
@@ -109,26 +111,6 @@ impl<B: KvRead> Digging<'_, '_, B> {
             at = stop;
         }
         Ok(None)
-    }
-
-    /// The first chunk from one on that has a slice and begins before a file offset.
-    fn next_chunk(&self, from: ChunkIndex, end: u64) -> Result<Option<ChunkIndex>, Stop> {
-        let volume = self.txn.volume();
-        let begin = key::slice(volume, self.ino, from, SliceOrder(0));
-        let last = setattr::chunk_of(end - 1)?;
-        let behind = last.0.checked_add(1).map(ChunkIndex);
-        let end = behind.map_or_else(
-            || key::prefix_end(&key::by_ino(volume, Table::Slice, self.ino)),
-            |behind| key::slice(volume, self.ino, behind, SliceOrder(0)),
-        );
-        let mut found = None;
-        self.txn
-            .tables()
-            .scan(Family::State, &begin, &end, |key, _| {
-                found = Some(place(key)?.0);
-                Ok(ControlFlow::Break(()))
-            })?;
-        Ok(found)
     }
 
     /// Makes `begin..end` of a chunk a hole.
@@ -210,6 +192,29 @@ impl<B: KvRead> Digging<'_, '_, B> {
         self.txn.put(key, &left);
         Ok(false)
     }
+}
+
+/// The first chunk from one on that has a slice and begins before a file offset.
+pub(super) fn next_chunk<K: KvRead>(
+    tables: Tables<'_, K>,
+    ino: Ino,
+    from: ChunkIndex,
+    end: u64,
+) -> Result<Option<ChunkIndex>, Fatal> {
+    let volume = tables.volume();
+    let begin = key::slice(volume, ino, from, SliceOrder(0));
+    let last = setattr::chunk_of(end - 1)?;
+    let behind = last.0.checked_add(1).map(ChunkIndex);
+    let end = behind.map_or_else(
+        || key::prefix_end(&key::by_ino(volume, Table::Slice, ino)),
+        |behind| key::slice(volume, ino, behind, SliceOrder(0)),
+    );
+    let mut found = None;
+    tables.scan(Family::State, &begin, &end, |key, _| {
+        found = Some(place(key)?.0);
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(found)
 }
 
 /// The part of a slice's key up to its chunk.

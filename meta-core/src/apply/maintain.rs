@@ -1,12 +1,12 @@
 //! Work that the leader proposes by itself, in bounded steps: what nobody can reach any more
 //! goes, and its slices wait for the deletion of their blocks.
 
-use super::{Done, setattr};
+use super::{Done, setattr, shared};
 use crate::attr::FileKind;
 use crate::ids::{ChunkIndex, Ino, Seq, SliceId, SliceOrder};
 use crate::key::{self, Ids, PREFIX_BYTES, Table};
 use crate::kv::{Family, KvRead};
-use crate::limits::{CHUNK_BYTES, MAINTENANCE_ROWS_MAX, MIRROR_BYTES_MAX};
+use crate::limits::{CHUNK_BYTES, COMPACT_LOOK_EVERY, MAINTENANCE_ROWS_MAX, MIRROR_BYTES_MAX};
 use crate::outcome::{Fatal, Refusal, Stop, Success};
 use crate::read::records_begin;
 use crate::row::{Blob, Cut, Head, PendingDelete, SliceRow};
@@ -114,6 +114,9 @@ fn reap_rows<B: KvRead>(
         if inode.holes {
             left -= delete_rows(txn, &key::by_ino(volume, Table::Hole, ino), left)?;
         }
+        if inode.next >= COMPACT_LOOK_EVERY {
+            left -= delete_rows(txn, &key::by_ino(volume, Table::Compactable, ino), left)?;
+        }
     }
     if look != (Look::ForPossible { xattrs: false }) {
         left -= delete_rows(txn, &key::by_ino(volume, Table::Xattr, ino), left)?;
@@ -186,22 +189,15 @@ pub(super) fn delete_slice<B: KvRead>(
     key: Vec<u8>,
     row: &SliceRow,
 ) -> Result<(), Fatal> {
-    let (chunk, order) = place(&key)?;
+    let at = place(&key)?;
     txn.delete(key);
-    // Only an appended slice has two rows: neighbours in chunk, equal in order.
-    let neighbours = [chunk.0.checked_sub(1), chunk.0.checked_add(1)];
-    for neighbour in neighbours
-        .into_iter()
-        .flatten()
-        .filter(|_| row.len != row.size)
-    {
-        let key = key::slice(txn.volume(), ino, ChunkIndex(neighbour), order);
-        let sibling: Option<SliceRow> = txn.tables().row(&key)?;
-        if sibling.is_some_and(|sibling| sibling.id == row.id) {
-            return Ok(());
-        }
+    let is_shown = match shared::release(txn, row.id)? {
+        Some(is_shown) => is_shown,
+        None => row.len != row.size && shared::has_sibling(txn, ino, at, row.id)?,
+    };
+    if !is_shown {
+        pend(txn, row.id, row.size);
     }
-    pend(txn, row.id, row.size);
     Ok(())
 }
 

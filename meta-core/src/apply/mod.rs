@@ -1,6 +1,9 @@
 //! What each command does. One file per family of operations; all checks are here.
 
+mod accessed;
 mod acl;
+mod compact;
+mod copy;
 mod create;
 pub(crate) mod fallocate;
 mod lock;
@@ -14,6 +17,7 @@ mod rename;
 pub(crate) mod restore;
 mod session;
 mod setattr;
+pub(crate) mod shared;
 mod task;
 pub(crate) mod trash;
 pub(crate) mod volume;
@@ -72,6 +76,9 @@ pub(crate) fn operation<B: KvRead>(txn: &mut Txn<'_, B>, request: &Request) -> D
         Operation::Commit(commit) => write::commit(txn, request.session, caller, commit),
         Operation::Append(append) => write::append(txn, request.session, caller, append),
         Operation::Fallocate(asked) => fallocate::fallocate(txn, caller, asked),
+        Operation::CopyRange(asked) => copy::copy_range(txn, caller, asked),
+        Operation::Compact(asked) => compact::compact(txn, request.session, caller, asked),
+        Operation::Accessed { files } => accessed::accessed(txn, files),
         Operation::SetXattr {
             ino,
             name,

@@ -5,10 +5,12 @@
 //! scan of all files would find. A file counts in all directories above its first name, and for its owner
 //! and group; without a name it counts for the volume alone.
 
+mod above;
+
 use super::Done;
 use super::maintain::step;
 use crate::attr::{Caller, FileKind};
-use crate::ids::{Ino, Level};
+use crate::ids::{Ino, Level, VolumeId};
 use crate::key::{self, Table};
 use crate::kv::KvRead;
 use crate::limits::{COUNT_FILES_MAX, COUNT_STEPS_MAX, TOTALS_DEPTH_MAX, TOTALS_ROWS_MAX};
@@ -18,7 +20,8 @@ use crate::row::{Inode, QuotaState, Totals};
 use crate::seeded::{Bug, has};
 use crate::tables::{Tables, last_id};
 use crate::txn::{InodeChange, Txn};
-use std::collections::{BTreeMap, BTreeSet};
+use above::Above;
+use std::collections::BTreeMap;
 
 /// The level from which there are totals and limits.
 pub(crate) const LEVEL: Level = Level(4);
@@ -120,6 +123,11 @@ impl Change {
         self.unasked.plus(other.unasked);
     }
 
+    /// Whether the row stays as it is.
+    fn is_nothing(&self) -> bool {
+        self.all == Delta::default()
+    }
+
     /// Whether it goes past a limit; what only shrinks never does.
     fn is_past(&self, limit: Limit, after: Amount) -> bool {
         let bytes = self.all.bytes - self.unasked.bytes;
@@ -164,6 +172,8 @@ pub(crate) fn charge<B: KvRead>(txn: &mut Txn<'_, B>) -> Result<(), Stop> {
 struct Charge {
     /// By the directory that holds the files.
     places: BTreeMap<Ino, Change>,
+    /// Those directories and all above them, as far as they were read.
+    above: Above,
     users: BTreeMap<u32, Change>,
     groups: BTreeMap<u32, Change>,
     /// Directories that moved, and where to.
@@ -229,29 +239,27 @@ impl Charge {
 
     /// Writes the rows, as far as directories are not deeper than they may be.
     fn settle<B: KvRead>(self, txn: &mut Txn<'_, B>, depth_max: usize) -> Result<(), Stop> {
-        let mut directories: BTreeMap<Ino, Change> = BTreeMap::new();
+        let mut above = self.above;
         for (place, change) in self.places {
+            // Files that only changed places within a directory leave all above it alone.
             if change == Change::default() {
                 continue;
             }
-            for ino in chain(txn.tables(), place, depth_max)? {
-                directories.entry(ino).or_default().plus(change);
-            }
+            above.walk(txn.tables(), place, depth_max)?;
+            above.add(place, change)?;
             // A mirror takes the record of it in one command.
-            if directories.len() > TOTALS_ROWS_MAX && depth_max <= TOTALS_DEPTH_MAX {
+            if above.len() > TOTALS_ROWS_MAX && depth_max <= TOTALS_DEPTH_MAX {
                 return Err(Refusal::LimitReached.into());
             }
         }
-        for (ino, change) in directories {
-            change_row(txn, Subject::Directory(ino), change)?;
-        }
-        let volume = txn.volume();
+        above.settle(txn)?;
         for (uid, change) in self.users {
-            change_row(txn, Subject::User(uid), change)?;
+            change_owner(txn, Subject::User(uid), change)?;
         }
         for (gid, change) in self.groups {
-            change_row(txn, Subject::Group(gid), change)?;
+            change_owner(txn, Subject::Group(gid), change)?;
         }
+        let volume = txn.volume();
         for (ino, parent) in self.moved {
             if let Some(row) = txn.tables().directory_totals(ino)? {
                 txn.put(
@@ -310,15 +318,26 @@ pub(crate) fn chain<K: KvRead + ?Sized>(
     Ok(chain)
 }
 
-fn change_row<B: KvRead>(
+/// Changes the totals of an owner.
+fn change_owner<B: KvRead>(
     txn: &mut Txn<'_, B>,
     subject: Subject,
     change: Change,
 ) -> Result<(), Stop> {
-    if change.all == Delta::default() {
+    if change.is_nothing() {
         return Ok(());
     }
-    let (own_key, mut row) = totals(txn.tables(), subject)?;
+    let (own_key, row) = totals(txn.tables(), subject)?;
+    put_changed(txn, own_key, row, change)
+}
+
+/// Writes a row as a change leaves it, unless that is past the row's limit.
+fn put_changed<B: KvRead>(
+    txn: &mut Txn<'_, B>,
+    own_key: Vec<u8>,
+    mut row: Totals,
+    change: Change,
+) -> Result<(), Stop> {
     row.amount = change.all.apply(row.amount)?;
     if change.is_past(row.limit, row.amount) {
         return Err(Refusal::OverQuota.into());
@@ -332,12 +351,7 @@ fn totals<K: KvRead + ?Sized>(
     tables: Tables<'_, K>,
     subject: Subject,
 ) -> Result<(Vec<u8>, Totals), Fatal> {
-    let own_key = match subject {
-        Subject::Volume => return Err(Fatal::Invariant("the volume has no row of totals")),
-        Subject::Directory(ino) => key::directory_totals(tables.volume(), ino),
-        Subject::User(uid) => key::user_totals(tables.volume(), uid),
-        Subject::Group(gid) => key::group_totals(tables.volume(), gid),
-    };
+    let own_key = totals_key(tables.volume(), subject)?;
     let row = match (tables.row(&own_key)?, subject) {
         (Some(row), _) => row,
         (None, Subject::Directory(ino)) => Totals {
@@ -349,24 +363,21 @@ fn totals<K: KvRead + ?Sized>(
     Ok((own_key, row))
 }
 
+fn totals_key(volume: VolumeId, subject: Subject) -> Result<Vec<u8>, Fatal> {
+    match subject {
+        Subject::Volume => Err(Fatal::Invariant("the volume has no row of totals")),
+        Subject::Directory(ino) => Ok(key::directory_totals(volume, ino)),
+        Subject::User(uid) => Ok(key::user_totals(volume, uid)),
+        Subject::Group(gid) => Ok(key::group_totals(volume, gid)),
+    }
+}
+
 fn put_totals<B: KvRead>(txn: &mut Txn<'_, B>, own_key: Vec<u8>, row: &Totals) {
     if row.amount == Amount::default() && row.limit.is_none() {
         txn.delete(own_key);
     } else {
         txn.put(own_key, row);
     }
-}
-
-/// The directories with a limit that a file in `parent` counts in.
-fn limited<B: KvRead>(txn: &Txn<'_, B>, parent: Ino) -> Result<BTreeSet<Ino>, Stop> {
-    let mut limited = BTreeSet::new();
-    for ino in chain(txn.tables(), parent, TOTALS_DEPTH_MAX)? {
-        let row = txn.tables().directory_totals(ino)?;
-        if row.is_some_and(|row| !row.limit.is_none()) {
-            limited.insert(ino);
-        }
-    }
-    Ok(limited)
 }
 
 /// Refuses a name of a file with others in another place where other limits hold than in this one: it would
@@ -384,7 +395,10 @@ pub(super) fn check_further_name<B: KvRead>(
     if state.limited_directories == 0 {
         return chain(txn.tables(), to, TOTALS_DEPTH_MAX).map(drop);
     }
-    if limited(txn, from)? == limited(txn, to)? {
+    let mut above = Above::default();
+    above.walk(txn.tables(), from, TOTALS_DEPTH_MAX)?;
+    above.walk(txn.tables(), to, TOTALS_DEPTH_MAX)?;
+    if above.limited(from)? == above.limited(to)? {
         Ok(())
     } else {
         Err(Refusal::CrossesQuota.into())
@@ -439,7 +453,7 @@ fn put_limit<B: KvRead>(
     row: Totals,
     limit: Limit,
 ) -> Result<(), Fatal> {
-    let (own_key, _) = totals(txn.tables(), subject)?;
+    let own_key = totals_key(txn.volume(), subject)?;
     put_totals(txn, own_key, &Totals { limit, ..row });
     let mark = key::limited(txn.volume(), subject);
     if limit.is_none() {
@@ -524,8 +538,10 @@ fn count_from<B: KvRead>(
         let change = Change { all, unasked: all };
         match counting {
             Counting::Places => {
+                // What was read for one file is not read again for the next. All that lies above it counts
+                // all the same: every node, of whatever build, must stop at the same file.
                 if !work.places.contains_key(&share.parent) {
-                    steps += chain(txn.tables(), share.parent, usize::MAX)?.len();
+                    steps += work.above.walk(txn.tables(), share.parent, usize::MAX)?;
                 }
                 work.places.entry(share.parent).or_default().plus(change);
             }

@@ -57,6 +57,8 @@ pub(super) fn claim<B: KvRead>(
 fn last_done<B: KvRead>(txn: &Txn<'_, B>, task: Task) -> Result<Timestamp, Fatal> {
     let tables = txn.tables();
     let done: Option<Timestamp> = match task {
+        // There is something to do, or the session finds out that there is not.
+        Task::Compact => Some(Timestamp::default()),
         Task::Backup => {
             let last: Option<Backup> = tables.row(&key::single(txn.volume(), Table::Backup))?;
             last.map(|last| last.finished)

@@ -1,6 +1,6 @@
 //! Uploaded slices become part of files.
 
-use super::{Done, session, setattr, xattr};
+use super::{Done, compact, session, setattr, xattr};
 use crate::access;
 use crate::attr::{Caller, FileKind};
 use crate::command::{Append, AppendSlice, Commit, NewSlice};
@@ -40,6 +40,7 @@ pub(super) fn commit<B: KvRead>(
             key::slice(txn.volume(), commit.ino, slice.chunk, order),
             &row,
         );
+        compact::note_slice(txn, commit.ino, slice.chunk, order)?;
     }
     setattr::resize(txn, commit.ino, &mut inode, length)?;
     inode.mtime = mtime;
@@ -92,7 +93,7 @@ fn check_slice(len: u32, frame_crcs: &[u32]) -> Result<(), Refusal> {
 }
 
 /// Where in the file a slice ends.
-fn checked_end(slice: &NewSlice) -> Result<u64, Refusal> {
+pub(super) fn checked_end(slice: &NewSlice) -> Result<u64, Refusal> {
     check_slice(slice.len, &slice.frame_crcs)?;
     let end = u64::from(slice.at) + u64::from(slice.len);
     if end > CHUNK_BYTES {
@@ -135,10 +136,9 @@ fn place<B: KvRead>(
             at: within,
             frame_crcs: slice.frame_crcs.clone(),
         };
-        txn.put(
-            key::slice(txn.volume(), ino, setattr::chunk_of(at)?, order),
-            &row,
-        );
+        let chunk = setattr::chunk_of(at)?;
+        txn.put(key::slice(txn.volume(), ino, chunk, order), &row);
+        compact::note_slice(txn, ino, chunk, order)?;
         off += len;
     }
     Ok(end)

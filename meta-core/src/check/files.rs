@@ -1,4 +1,5 @@
-//! Rules of data and totals: a slice belongs to one place, and the counters are sums of rows.
+//! Rules of data and totals: a slice belongs to one place or says to how many, and the counters are sums of
+//! rows.
 
 use super::{Found, Rows, totals};
 use crate::attr::FileKind;
@@ -78,13 +79,26 @@ fn check_slices(rows: &Rows, counters: &Counters, found: &mut Found) {
             format!("slice {} is in use and waits for its deletion", row.id)
         });
     }
+    for (id, shown) in &rows.shared {
+        found.unless(uses.contains_key(id), || {
+            format!("slice {id} should lie in {shown} places, and lies in none")
+        });
+    }
     for (id, places) in uses {
         let alone = match places.as_slice() {
             [_] => true,
             [one, other] => (one.0, one.1.saturating_add(1), one.2) == *other,
             _ => false,
         };
-        found.unless(alone, || format!("slice {id} lies in several places"));
+        match rows.shared.get(&id) {
+            None => found.unless(alone, || format!("slice {id} lies in several places")),
+            Some(shown) => found.unless(*shown == places.len() as u64, || {
+                format!(
+                    "slice {id} should lie in {shown} places, and lies in {}",
+                    places.len()
+                )
+            }),
+        }
     }
 }
 

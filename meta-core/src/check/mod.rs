@@ -19,7 +19,8 @@ use crate::key::{TOTALS_OF_DIRECTORY, TOTALS_OF_GROUP, TOTALS_OF_USER};
 use crate::kv::{Family, KvRead};
 use crate::outcome::{Fatal, hex};
 use crate::row::{
-    Blob, Counters, Cut, Dentry, Head, Hole, Inode, Named, PendingDelete, Row, SliceRow,
+    Blob, Counters, Cut, Dentry, Head, Hole, Inode, Named, PendingDelete, Row, SharedSlice,
+    SliceRow,
 };
 use crate::row::{Totals, TrashTotals, Trashed};
 use crate::tables::{Tables, last_id};
@@ -83,6 +84,8 @@ struct Rows {
     /// By file and name.
     acls: BTreeMap<(Ino, Vec<u8>), Vec<u8>>,
     pending: BTreeMap<u64, PendingDelete>,
+    /// Rows that show each shared slice.
+    shared: BTreeMap<u64, u64>,
     trash: BTreeMap<Ino, Trashed>,
     /// Whole keys.
     trash_marks: BTreeSet<Vec<u8>>,
@@ -178,6 +181,10 @@ impl Rows {
             (tag, Some(id)) if tag == Table::PendingDelete as u8 => {
                 self.pending
                     .insert(id.0, PendingDelete::decode(key, bytes)?);
+            }
+            (tag, Some(id)) if tag == Table::SharedSlice as u8 => {
+                let row = SharedSlice::decode(key, bytes)?;
+                self.shared.insert(id.0, row.rows);
             }
             _ => {}
         }

@@ -1,24 +1,22 @@
 //! Questions about files.
 
 use super::cached::may_open;
-use super::trash;
+use super::{slices, trash};
 use crate::access::{self, EXECUTE};
-use crate::apply::{GOING, clipped, xattr};
+use crate::apply::xattr;
 use crate::attr::{Caller, FileKind};
-use crate::ids::{ChunkIndex, DentryNumber, Ino, SliceOrder};
+use crate::ids::{DentryNumber, Ino};
 use crate::key::{self, Ids, Key, PREFIX_BYTES, Table};
 use crate::kv::{Family, KvRead};
-use crate::limits::{
-    DEPTH_MAX, GET_ATTRS_MAX, PAGE_BYTES_MAX, READ_SLICES_MAX, READDIR_ENTRIES_MAX,
-};
+use crate::limits::{DEPTH_MAX, GET_ATTRS_MAX, PAGE_BYTES_MAX, READDIR_ENTRIES_MAX};
 use crate::lock::GetLock;
 use crate::name::Name;
 use crate::outcome::{Fatal, Refusal, Stop};
 use crate::path::{Resolve, Walk};
-use crate::query::{Answer, DirEntry, QueryBody, Slice, SliceCursor};
-use crate::row::{Blob, Hole, Named, Row, SliceRow};
-use crate::tables::{Tables, cut_at, last_id};
-use std::ops::{ControlFlow, Range};
+use crate::query::{Answer, DirEntry, QueryBody};
+use crate::row::{Blob, Named, Row};
+use crate::tables::{Tables, last_id};
+use std::ops::ControlFlow;
 
 /// Bytes that an entry or a slice takes in a page beside its name or its crcs, roughly.
 const ITEM_BYTES: usize = 128;
@@ -56,7 +54,7 @@ pub(super) fn answer<K: KvRead>(
             with_attrs,
         } => read_dir(tables, *ino, *after, *entries_max, *with_attrs),
         QueryBody::ReadLink { ino } => read_link(tables, *ino),
-        QueryBody::ReadSlices { ino, from, end } => read_slices(tables, *ino, *from, *end),
+        QueryBody::ReadSlices { ino, from, end } => slices::read_slices(tables, *ino, *from, *end),
         QueryBody::GetXattr { ino, name } => get_xattr(tables, caller, *ino, name),
         QueryBody::ListXattr { ino } => list_xattr(tables, caller, *ino),
         QueryBody::PathOf { ino } => path_of(tables, *ino),
@@ -75,6 +73,8 @@ pub(super) fn answer<K: KvRead>(
         | QueryBody::Amounts { .. }
         | QueryBody::Limits { .. }
         | QueryBody::Space { .. }
+        | QueryBody::Compactable { .. }
+        | QueryBody::PlanCompaction { .. }
         | QueryBody::Volumes { .. } => Err(Refusal::InvalidArgument.into()),
     }
 }
@@ -182,128 +182,6 @@ fn read_link<K: KvRead>(tables: Tables<'_, K>, ino: Ino) -> Result<Answer, Stop>
         .row(&key)?
         .ok_or(Fatal::Invariant("a symlink without a target"))?;
     Ok(Answer::Bytes(target.0))
-}
-
-fn read_slices<K: KvRead>(
-    tables: Tables<'_, K>,
-    ino: Ino,
-    from: SliceCursor,
-    end: ChunkIndex,
-) -> Result<Answer, Stop> {
-    let inode = tables.inode(ino)?;
-    if inode.kind != FileKind::Regular {
-        return Err(Refusal::InvalidArgument.into());
-    }
-    let volume = tables.volume();
-    if inode.nlink == 0 {
-        // Read at a mirror, a file may go while somebody holds it.
-        let orphan = key::by_ino(volume, Table::Orphan, ino);
-        let going = tables.row::<Blob>(&orphan)?;
-        if going.is_some_and(|Blob(said)| said == GOING) {
-            return Err(Refusal::Stale.into());
-        }
-    }
-    let cuts = tables.cuts(ino)?;
-    let begin = key::slice(volume, ino, from.chunk, from.order);
-    let end = key::slice(volume, ino, end, SliceOrder(0));
-    let mut slices = Vec::new();
-    let mut bytes = 0;
-    let mut seen = 0;
-    let mut next = None;
-    let mut holes = Holes::default();
-    tables.scan(Family::State, &begin, &end, |key, row| {
-        let (chunk, order) = slice_place(key)?;
-        if inode.holes {
-            holes.enter(tables, ino, chunk)?;
-        }
-        if seen == READ_SLICES_MAX || bytes >= PAGE_BYTES_MAX {
-            next = Some(SliceCursor { chunk, order });
-            return Ok(ControlFlow::Break(()));
-        }
-        seen += 1;
-        let row = SliceRow::decode(key, row)?;
-        let len = clipped(chunk, &row, cut_at(&cuts, order.0));
-        for run in holes.visible(row.at..row.at.saturating_add(len), order) {
-            bytes += row.frame_crcs.len() * size_of::<u32>() + ITEM_BYTES;
-            slices.push(part(chunk, order, run, &row));
-        }
-        Ok(ControlFlow::Continue(()))
-    })?;
-    Ok(Answer::Slices {
-        attr: inode.attr(ino),
-        slices,
-        next,
-    })
-}
-
-/// The part of a slice that shows in `run` of the chunk.
-fn part(chunk: ChunkIndex, order: SliceOrder, run: Range<u32>, row: &SliceRow) -> Slice {
-    Slice {
-        chunk,
-        order,
-        id: row.id,
-        size: row.size,
-        off: row.off.saturating_add(run.start - row.at),
-        len: run.end - run.start,
-        at: run.start,
-        frame_crcs: row.frame_crcs.clone(),
-    }
-}
-
-/// The holes of the chunk that a reading has come to.
-#[derive(Default)]
-struct Holes {
-    chunk: Option<ChunkIndex>,
-    rows: Vec<(SliceOrder, Hole)>,
-}
-
-impl Holes {
-    fn enter<K: KvRead>(
-        &mut self,
-        tables: Tables<'_, K>,
-        ino: Ino,
-        chunk: ChunkIndex,
-    ) -> Result<(), Fatal> {
-        if self.chunk == Some(chunk) {
-            return Ok(());
-        }
-        let rows = tables.holes(ino, chunk)?.into_iter();
-        let rows = rows.map(|(key, hole)| Ok((SliceOrder(last_id(&key)?), hole)));
-        self.rows = rows.collect::<Result<_, Fatal>>()?;
-        // What is asked for first is found first.
-        self.rows.sort_unstable_by_key(|(_, hole)| hole.at);
-        self.chunk = Some(chunk);
-        Ok(())
-    }
-
-    /// The runs of `range` in which a slice of `order` shows, by rising place.
-    fn visible(&self, range: Range<u32>, order: SliceOrder) -> Vec<Range<u32>> {
-        let mut runs = Vec::new();
-        let mut at = range.start;
-        for (_, hole) in self.rows.iter().filter(|(later, _)| *later > order) {
-            if hole.at >= range.end {
-                break;
-            }
-            if hole.at > at {
-                runs.push(at..hole.at);
-            }
-            at = at.max(hole.end());
-        }
-        if at < range.end {
-            runs.push(at..range.end);
-        }
-        runs
-    }
-}
-
-fn slice_place(key: &[u8]) -> Result<(ChunkIndex, SliceOrder), Fatal> {
-    let mut ids = Ids(key
-        .get(PREFIX_BYTES + size_of::<u64>()..)
-        .unwrap_or_default());
-    match (ids.u32(), ids.u64()) {
-        (Some(chunk), Some(order)) => Ok((ChunkIndex(chunk), SliceOrder(order))),
-        _ => Err(Fatal::Invariant("a key is too short")),
-    }
 }
 
 fn get_xattr<K: KvRead>(

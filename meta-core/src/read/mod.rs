@@ -5,6 +5,7 @@ mod cluster;
 mod file;
 pub(crate) mod quota;
 mod rows;
+mod slices;
 mod trash;
 
 pub use cached::{attr_of, leads_to, may_get_xattr, may_open, may_search, with_xattrs};
@@ -14,6 +15,7 @@ pub use cluster::{
 };
 pub(crate) use cluster::{records_begin, volume_ids};
 pub use rows::{RowsHash, SnapshotHead, SnapshotPage, rows_hash, snapshot_head, snapshot_page};
+pub(crate) use slices::{Cuts, barriers, chunk_slices, stored_slice};
 
 use crate::ids::VolumeId;
 use crate::kv::KvRead;
@@ -62,6 +64,12 @@ pub fn answer<K: KvRead>(view: &K, query: &Query) -> Result<(Token, Answer), Sto
             quota::limits(tables, &query.caller, *after, *count_max)?
         }
         QueryBody::Space { ino } => quota::space(tables, *ino)?,
+        QueryBody::Compactable { after, count_max } => {
+            slices::compactable(tables, &query.caller, *after, *count_max)?
+        }
+        QueryBody::PlanCompaction { ino, chunk, effort } => {
+            slices::plan_compaction(tables, &query.caller, (*ino, *chunk), *effort)?
+        }
         body => file::answer(tables, &query.caller, body)?,
     };
     Ok((head.token, answer))

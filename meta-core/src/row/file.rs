@@ -237,6 +237,38 @@ impl Row for Hole {
     }
 }
 
+/// A slice that more than one row of a file's data shows, or once did. Of a slice without this row there is
+/// one, or two beside each other where it was appended over the border of two chunks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SharedSlice {
+    /// Rows that show the slice, at least 1. With the last of them this one goes.
+    pub rows: u64,
+}
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawSharedSlice {
+    rows: U64,
+}
+
+impl Row for SharedSlice {
+    const WHAT: &'static str = "shared slice";
+
+    fn encode(&self, key: &[u8]) -> Vec<u8> {
+        let raw = RawSharedSlice {
+            rows: self.rows.into(),
+        };
+        seal(key, raw.as_bytes(), &[])
+    }
+
+    fn decode(key: &[u8], bytes: &[u8]) -> Result<Self, Fatal> {
+        let raw: &RawSharedSlice = open_exact(Self::WHAT, key, bytes)?;
+        Ok(Self {
+            rows: raw.rows.get(),
+        })
+    }
+}
+
 /// A slice that no file uses any more; its blocks wait for their deletion.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PendingDelete {

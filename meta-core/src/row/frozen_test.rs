@@ -180,6 +180,8 @@ fn rows_of_files_are_frozen() {
         &pending,
         PENDING_DELETE,
     );
+    let shared = SharedSlice { rows: 3 };
+    frozen(&key::shared_slice(V, SliceId(5)), &shared, SHARED_SLICE);
     frozen(
         &key::by_ino(V, Table::Symlink, Ino(3)),
         &Blob(b"target".to_vec()),
@@ -404,6 +406,7 @@ const NAMED: &str = "010203000000000000006e616d65441ba47e";
 const SLICE: &str = "010500000000000000a086010001000000b882010008000000efbeadde010000001e9b2945";
 const CUT: &str = "014d00000000000000010000000200000000000000a79b13b5";
 const PENDING_DELETE: &str = "01a08601000605040302010000ffc99a3b2d2ee65e";
+const SHARED_SLICE: &str = "010300000000000000df38b2cb";
 const BLOB: &str = "0174617267657444bbf801";
 const EMPTY: &str = "01b291d27a";
 const COUNTERS: &str = "010100000000000000020000000000000003000000000000000400000000000000050000000000000006000000000000000700000000000000a3440418";

@@ -12,7 +12,7 @@ mod totals;
 mod trash;
 mod volume;
 
-pub use file::{Cut, Dentry, Hole, Named, PendingDelete, SliceRow};
+pub use file::{Cut, Dentry, Hole, Named, PendingDelete, SharedSlice, SliceRow};
 pub use inode::Inode;
 pub use local::{Cluster, Grant, Session, SessionRef, Slot, VolumeRef};
 pub use lock::{LockRow, SessionLocks, WaitPlace, Waiter};

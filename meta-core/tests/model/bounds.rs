@@ -326,7 +326,7 @@ fn dig(engine: &mut Engine, ino: Ino, offset: u64, len: u64) -> Outcome {
     engine.request(&Caller::root(), asked).1
 }
 
-fn rows_of(engine: &Engine, table: Table) -> usize {
+pub(crate) fn rows_of(engine: &Engine, table: Table) -> usize {
     let rows = engine.kv.rows(Family::State).keys();
     rows.filter(|key| key.get(4) == Some(&(table as u8)))
         .count()

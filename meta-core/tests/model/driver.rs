@@ -5,6 +5,7 @@ use crate::engine::Engine;
 use crate::filesystem::{Before, Byte, Change, Errno, FileSystem, Id, New, Node, Over};
 use crate::operation::{Op, Pick, callers, names, xattr_names};
 use crate::quota::Limits;
+use crate::references::Moved;
 use meta_core::attr::{Caller, FileKind, Timestamp};
 use meta_core::check;
 use meta_core::command::{
@@ -27,6 +28,8 @@ pub(crate) struct Driver {
     pub(crate) seen: BTreeSet<String>,
     /// What is limited, if anything may be.
     pub(crate) limits: Option<Limits>,
+    /// What bytes of slices that compaction wrote were before.
+    pub(crate) moved: Moved,
 }
 
 /// What the engine's refusals are called elsewhere.
@@ -73,6 +76,7 @@ impl Driver {
             inos: vec![Ino::ROOT],
             seen: BTreeSet::new(),
             limits: None,
+            moved: Moved::new(),
         }
     }
 
@@ -157,6 +161,7 @@ impl Driver {
             Op::Touch(file, at) => self.touch(caller, file, *at),
             Op::Write(file, offset, len) => self.write(caller, file, *offset, *len),
             Op::Hole(file, offset, len, zero) => self.hole(caller, file, (*offset, *len), *zero),
+            Op::Copy(_) | Op::Compact(..) | Op::Access(..) => self.references(caller, op),
             Op::SetXattr(..) | Op::RemoveXattr(..) => self.change_xattr(caller, op),
             Op::SetAcl(file, default, entries) => {
                 self.set_acl(caller, file, *default, entries.as_deref())
@@ -725,7 +730,10 @@ impl Driver {
             for slice in slices {
                 let begin = u64::from(slice.chunk.0) * CHUNK_BYTES + u64::from(slice.at);
                 let placed = (0..slice.len).map(|n| (begin + u64::from(n), slice.off + n));
-                bytes.extend(placed.map(|(place, at)| (place, (slice.id.0, at))));
+                bytes.extend(placed.map(|(place, at)| {
+                    let byte = (slice.id.0, at);
+                    (place, self.moved.get(&byte).copied().unwrap_or(byte))
+                }));
             }
             from = next;
         }

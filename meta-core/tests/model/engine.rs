@@ -24,6 +24,7 @@ pub(crate) struct Engine {
     pub(crate) log: Vec<(Command, Reply)>,
     /// Sends each request of a session a second time.
     pub(crate) sends_twice: bool,
+    pub(crate) level: Level,
 }
 
 impl Engine {
@@ -48,6 +49,7 @@ impl Engine {
             granted: Vec::new(),
             log: Vec::new(),
             sends_twice: false,
+            level: Level(1),
         };
         let cluster = Uuid([1; 16]);
         engine.run(CommandBody::InitCluster { cluster });
@@ -80,6 +82,9 @@ impl Engine {
 
     pub(crate) fn run(&mut self, body: CommandBody) -> Reply {
         self.clock += 1;
+        if let CommandBody::RaiseLevel { level } = body {
+            self.level = level;
+        }
         // Now and then a leader's clock is behind that of the one before.
         let behind = if self.clock % 7 == 0 { 5 } else { 0 };
         let command = Command {

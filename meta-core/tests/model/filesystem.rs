@@ -76,14 +76,14 @@ impl Node {
         caller.uid == 0 || caller.uid == self.uid
     }
 
-    fn lose_privilege(&mut self) {
+    pub(crate) fn lose_privilege(&mut self) {
         self.mode &= !0o4000;
         if self.mode & 0o010 != 0 {
             self.mode &= !0o2000;
         }
     }
 
-    fn changed(&mut self, now: Timestamp) {
+    pub(crate) fn changed(&mut self, now: Timestamp) {
         self.mtime = now;
         self.ctime = now;
     }

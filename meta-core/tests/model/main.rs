@@ -12,6 +12,7 @@ mod locks;
 mod operation;
 mod paths;
 mod quota;
+mod references;
 mod trash;
 
 use driver::Driver;
@@ -187,7 +188,7 @@ proptest! {
 fn random_calls_meet_what_they_should() {
     let mut runner = TestRunner::deterministic();
     let mut seen = BTreeSet::new();
-    for _run in 0..250 {
+    for _run in 0..400 {
         let calls = operation::calls(100).new_tree(&mut runner).expect("calls");
         let mut driver = Driver::new();
         driver.run(&calls.current());
@@ -206,8 +207,11 @@ fn random_calls_meet_what_they_should() {
         seen.extend(driver.seen);
     }
     let expected = [
+        "Access ok",
         "Chmod EPERM ok",
         "Chown EDQUOT EPERM ok",
+        "Compact nothing ok",
+        "Copy EDQUOT EFBIG EINVAL EISDIR ESTALE ok",
         "Create EDQUOT ENOSPC EACCES EEXIST EISDIR ENAMETOOLONG ENOENT ENOTDIR EPERM ESTALE ok",
         "GetXattr EACCES ENODATA EOPNOTSUPP ok",
         "Hole EDQUOT EFBIG EINVAL EISDIR ESTALE ok",

@@ -2,6 +2,7 @@
 
 use crate::acl::{Entry, entries};
 use crate::filesystem::{Before, New, Over};
+use crate::references::Ranges;
 use meta_core::attr::{Caller, FileKind};
 use proptest::prelude::*;
 
@@ -50,6 +51,12 @@ pub(crate) enum Op {
     Write(Pick, Option<u64>, u32),
     /// Offset, length, and whether the file gets as long.
     Hole(Pick, u64, u64, bool),
+    /// Makes a range of a file what a range of a file is.
+    Copy(Ranges),
+    /// Makes slices of a file fewer; all that can be, or where it pays.
+    Compact(Pick, bool),
+    /// Tells that a file was read: seconds, or later than now.
+    Access(Pick, Option<u8>),
     SetXattr(Pick, usize, u8, Before),
     RemoveXattr(Pick, usize),
     GetXattr(Pick, usize),
@@ -201,6 +208,10 @@ fn filing() -> impl Strategy<Value = Op> {
             .prop_map(|(file, at, len)| Op::Write(file, at, len)),
         3 => (pick(), offset(), hole_len(), any::<bool>())
             .prop_map(|(file, at, len, zero)| Op::Hole(file, at, len, zero)),
+        4 => ((pick(), offset()), (pick(), offset()), hole_len())
+            .prop_map(|(from, to, len)| Op::Copy(Ranges { from, to, len })),
+        2 => (pick(), any::<bool>()).prop_map(|(file, all)| Op::Compact(file, all)),
+        1 => (pick(), prop::option::of(any::<u8>())).prop_map(|(file, at)| Op::Access(file, at)),
         2 => (pick(), xattr(), any::<u8>(), before)
             .prop_map(|(file, name, value, before)| Op::SetXattr(file, name, value, before)),
         1 => (pick(), xattr()).prop_map(|(file, name)| Op::RemoveXattr(file, name)),

@@ -630,6 +630,8 @@ fn is_point(body: &QueryBody) -> bool {
         | QueryBody::Amounts { .. }
         | QueryBody::Limits { .. }
         | QueryBody::Space { .. }
+        | QueryBody::Compactable { .. }
+        | QueryBody::PlanCompaction { .. }
         // A file may have thousands of locks.
         | QueryBody::GetLock(_)
         | QueryBody::ReadDir { .. }

@@ -164,7 +164,8 @@ impl ClientStream {
                 | v1::Feature::Paths as u64
                 | v1::Feature::Locks as u64
                 | v1::Feature::Trash as u64
-                | v1::Feature::Quotas as u64,
+                | v1::Feature::Quotas as u64
+                | v1::Feature::Compaction as u64,
         };
         self.tell(first.id, Tell::Hello(reply)).await
     }
@@ -384,6 +385,8 @@ fn may_be_large(body: &QueryBody) -> bool {
         | QueryBody::Trash(_)
         | QueryBody::Amounts { .. }
         | QueryBody::Limits { .. }
+        | QueryBody::Compactable { .. }
+        | QueryBody::PlanCompaction { .. }
         | QueryBody::PathOf { .. } => true,
         QueryBody::Lookup { .. }
         | QueryBody::GetAttr { .. }

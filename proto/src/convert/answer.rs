@@ -2,7 +2,9 @@
 
 use super::operation::FRAME_CRCS_MAX;
 use super::types::{file_kind, refusal};
-use super::{Convert, bounded, list, maybe, name, narrow, need, quota, sixteen, text, within};
+use super::{
+    Convert, bounded, compaction, list, maybe, name, narrow, need, quota, sixteen, text, within,
+};
 use crate::error::ConvertError;
 use crate::v1::{self, query_answer};
 use meta_core::ids::{
@@ -10,9 +12,9 @@ use meta_core::ids::{
     VolumeId,
 };
 use meta_core::limits::{
-    DEPTH_MAX, FOLLOWERS_MAX, GET_ATTRS_MAX, MESSAGE_BYTES_MAX, READ_SLICES_MAX,
-    READDIR_ENTRIES_MAX, SESSION_INFO_BYTES_MAX, STORAGE_BYTES_MAX, VOLUME_NAME_BYTES_MAX,
-    XATTR_LIST_BYTES_MAX, XATTR_VALUE_BYTES_MAX,
+    COMPACT_ROWS_MAX, COMPACTABLE_PAGE_MAX, DEPTH_MAX, FOLLOWERS_MAX, GET_ATTRS_MAX,
+    MESSAGE_BYTES_MAX, READ_SLICES_MAX, READDIR_ENTRIES_MAX, SESSION_INFO_BYTES_MAX,
+    STORAGE_BYTES_MAX, VOLUME_NAME_BYTES_MAX, XATTR_LIST_BYTES_MAX, XATTR_VALUE_BYTES_MAX,
 };
 use meta_core::name::Name;
 use meta_core::outcome::{Refusal, Token};
@@ -106,6 +108,8 @@ impl From<&Answer> for v1::Answer {
             Answer::Amounts(amounts) => Message::Amounts(quota::amounts(amounts)),
             Answer::Limits { limits, end } => Message::Limits(quota::limits(limits, *end)),
             Answer::Space(space) => Message::Space((*space).into()),
+            Answer::Chunks(chunks) => Message::Chunks(compaction::chunks(chunks)),
+            Answer::Compaction(slices) => Message::Compaction(compaction::compaction(slices)),
             Answer::Lock(held) => Message::Lock(v1::FoundLock {
                 held: held.map(Into::into),
             }),
@@ -129,6 +133,13 @@ impl Convert<Answer> for v1::Answer {
                 Message::Amounts(m) => m.convert()?,
                 Message::Limits(m) => m.convert()?,
                 Message::Space(m) => Answer::Space(m.convert()?),
+                Message::Chunks(m) => {
+                    let max = COMPACTABLE_PAGE_MAX as usize;
+                    Answer::Chunks(list(m.chunks, "Chunks.chunks", max)?)
+                }
+                Message::Compaction(m) => {
+                    Answer::Compaction(list(m.slices, "Compaction.slices", COMPACT_ROWS_MAX)?)
+                }
                 Message::Attr(m) => Answer::Attr(m.convert()?),
                 Message::Entries(m) => Answer::Entries {
                     parent: Ino(m.parent),

@@ -5,6 +5,7 @@
 
 mod answer;
 mod command;
+mod compaction;
 mod lock;
 mod mirror;
 mod operation;

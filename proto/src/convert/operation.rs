@@ -1,5 +1,6 @@
 //! The operations of sessions.
 
+use super::compaction;
 use super::lock::lock_kind;
 use super::task::task;
 use super::trash;
@@ -52,6 +53,14 @@ impl Convert<Request> for v1::Request {
     }
 }
 
+fn link(ino: Ino, parent: Ino, name: &Name) -> v1::Link {
+    v1::Link {
+        ino: ino.0,
+        parent: parent.0,
+        name: name.as_bytes().to_vec(),
+    }
+}
+
 fn unlink(parent: &Ino, name: &Name) -> v1::Unlink {
     v1::Unlink {
         parent: parent.0,
@@ -80,11 +89,7 @@ impl From<&Operation> for request::Operation {
     fn from(word: &Operation) -> Self {
         match word {
             Operation::Create(create) => Self::Create(create.into()),
-            Operation::Link { ino, parent, name } => Self::Link(v1::Link {
-                ino: ino.0,
-                parent: parent.0,
-                name: name.as_bytes().to_vec(),
-            }),
+            Operation::Link { ino, parent, name } => Self::Link(link(*ino, *parent, name)),
             Operation::Unlink { parent, name } => Self::Unlink(unlink(parent, name)),
             Operation::Rmdir { parent, name } => Self::Rmdir(unlink(parent, name)),
             Operation::RemoveEntries {
@@ -111,6 +116,9 @@ impl From<&Operation> for request::Operation {
             Operation::Commit(commit) => Self::Commit(commit.into()),
             Operation::Append(append) => Self::Append(append.into()),
             Operation::Fallocate(asked) => Self::Fallocate(asked.into()),
+            Operation::CopyRange(asked) => Self::CopyRange(asked.into()),
+            Operation::Compact(compact) => Self::Compact(compact.into()),
+            Operation::Accessed { files } => Self::Accessed(compaction::accessed(files)),
             Operation::SetXattr {
                 ino,
                 name,
@@ -172,6 +180,9 @@ impl Convert<Operation> for request::Operation {
             Self::Commit(m) => Operation::Commit(m.convert()?),
             Self::Append(m) => Operation::Append(m.convert()?),
             Self::Fallocate(m) => Operation::Fallocate(m.convert()?),
+            Self::CopyRange(m) => Operation::CopyRange(m.convert()?),
+            Self::Compact(m) => Operation::Compact(m.convert()?),
+            Self::Accessed(m) => m.convert()?,
             Self::SetXattr(m) => m.convert()?,
             Self::RemoveXattr(m) => Operation::RemoveXattr {
                 ino: Ino(m.ino),

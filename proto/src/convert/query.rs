@@ -1,6 +1,6 @@
 //! Queries.
 
-use super::{Convert, bounded, name, narrow, need, quota, text, within};
+use super::{Convert, bounded, compaction, name, narrow, need, quota, text, within};
 use crate::error::ConvertError;
 use crate::v1::{self, query::Body};
 use meta_core::ids::{ChunkIndex, DentryNumber, Ino, SessionId, SliceOrder, VolumeId};
@@ -86,6 +86,13 @@ impl From<&QueryBody> for Body {
                 Self::Limits(quota::ask_limits(*after, *count_max))
             }
             QueryBody::Space { ino } => Self::Space(v1::GetAttr { ino: ino.0 }),
+            QueryBody::Compactable { after, count_max } => Self::Compactable(v1::AskCompactable {
+                after: Some(compaction::chunk_place(*after)),
+                count_max: *count_max,
+            }),
+            QueryBody::PlanCompaction { ino, chunk, effort } => {
+                Self::PlanCompaction(compaction::plan_compaction(*ino, *chunk, *effort))
+            }
             QueryBody::GetLock(asked) => Self::GetLock(asked.into()),
             QueryBody::PathOf { ino } => Self::PathOf(v1::PathOf { ino: ino.0 }),
             QueryBody::FindVolume { name } => {
@@ -148,6 +155,8 @@ impl Convert<QueryBody> for Body {
             }
             Self::Limits(m) => m.convert()?,
             Self::Space(m) => QueryBody::Space { ino: Ino(m.ino) },
+            Self::Compactable(m) => m.convert()?,
+            Self::PlanCompaction(m) => m.convert()?,
             Self::GetLock(m) => QueryBody::GetLock(m.convert()?),
             Self::PathOf(m) => QueryBody::PathOf { ino: Ino(m.ino) },
             Self::FindVolume(m) => QueryBody::FindVolume {

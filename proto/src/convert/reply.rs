@@ -103,6 +103,10 @@ impl From<&Success> for v1::Success {
                 next: *next,
                 attr: Some(attr.into()),
             }),
+            Success::Copied { len, attr } => success::Success::Copied(v1::Copied {
+                len: *len,
+                attr: Some(attr.into()),
+            }),
             Success::Granted { first, count } => success::Success::Granted(v1::Granted {
                 first: first.0,
                 count: *count,
@@ -173,6 +177,10 @@ impl Convert<Success> for v1::Success {
                 success::Success::Fallocated(m) => Success::Fallocated {
                     next: m.next,
                     attr: need(m.attr, "Fallocated.attr")?,
+                },
+                success::Success::Copied(m) => Success::Copied {
+                    len: m.len,
+                    attr: need(m.attr, "Copied.attr")?,
                 },
                 success::Success::Granted(m) => Success::Granted {
                     first: SliceId(m.first),

@@ -11,6 +11,7 @@ impl From<Task> for v1::Task {
     fn from(word: Task) -> Self {
         match word {
             Task::Backup => Self::Backup,
+            Task::Compact => Self::Compact,
         }
     }
 }

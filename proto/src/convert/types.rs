@@ -88,6 +88,7 @@ impl From<Refusal> for v1::Refusal {
             Refusal::OverQuota => Self::OverQuota,
             Refusal::CrossesQuota => Self::CrossesQuota,
             Refusal::BeingCounted => Self::BeingCounted,
+            Refusal::Changed => Self::Changed,
         }
     }
 }

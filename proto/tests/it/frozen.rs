@@ -6,12 +6,13 @@ use meta_core::attr::{Attr, Caller, FileKind, Timestamp};
 use meta_core::changelog::{Record, RecordKind, RowChange, SealedRecord};
 use meta_core::codec::Codec;
 use meta_core::command::{
-    Append, AppendSlice, Command, CommandBody, Commit, Create, CreateMirror, CreateVolume,
-    Existing, Fallocate, FallocateMode, LoadRows, MirrorStep, NewNode, NewSlice, Operation,
-    RenameMode, Request, SetAttr, SetTime, XattrMode,
+    Append, AppendSlice, Command, CommandBody, Commit, CopyRange, Create, CreateMirror,
+    CreateVolume, Existing, Fallocate, FallocateMode, LoadRows, MirrorStep, NewNode, NewSlice,
+    Operation, RenameMode, Request, SetAttr, SetTime, XattrMode,
 };
+use meta_core::compaction::Compact;
 use meta_core::ids::{
-    ChunkIndex, Epoch, Ino, Level, Seq, SessionId, SliceId, SlotIndex, Uuid, VolumeId,
+    ChunkIndex, Epoch, Ino, Level, Seq, SessionId, SliceId, SliceOrder, SlotIndex, Uuid, VolumeId,
 };
 use meta_core::lock::{
     LockKind, LockMode, LockRange, LockRequest, LockState, UnlockRequest, Woken,
@@ -333,6 +334,50 @@ fn holes_are_frozen() {
         };
         check_operation(what, Operation::Fallocate(asked));
     }
+}
+
+#[test]
+fn what_shares_slices_is_frozen() {
+    let asked = CopyRange {
+        from: Ino(9),
+        offset: 4096,
+        to: Ino(300),
+        to_offset: 1 << 40,
+        len: 1 << 33,
+    };
+    check_operation("copy range", Operation::CopyRange(asked));
+    let copied = Success::Copied {
+        len: 1 << 33,
+        attr: attr(),
+    };
+    check_reply("copied", Outcome::Done(copied));
+    let compact = |slices| Compact {
+        ino: Ino(9),
+        chunk: ChunkIndex(2),
+        first: SliceOrder(3),
+        last: SliceOrder(400),
+        seen: 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10,
+        slices,
+    };
+    let slice = NewSlice {
+        chunk: ChunkIndex(2),
+        at: 77,
+        id: SliceId(1 << 50),
+        len: 70_000,
+        frame_crcs: vec![1, 0xdead_beef],
+    };
+    check_operation("compact", Operation::Compact(compact(vec![slice])));
+    check_operation("compact nothing", Operation::Compact(compact(Vec::new())));
+    check_reply("changed", Outcome::Refused(Refusal::Changed));
+    let files = vec![(Ino(9), STAMP), (Ino(300), EARLY)];
+    check_operation("accessed", Operation::Accessed { files });
+    let task = Task::Compact;
+    let claim = Operation::ClaimTask {
+        task,
+        interval_ms: 1,
+    };
+    check_operation("claim compaction", claim);
+    check_operation("release compaction", Operation::ReleaseTask { task });
 }
 
 #[test]

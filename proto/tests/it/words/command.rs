@@ -3,10 +3,12 @@
 use super::{bytes, caller, crcs, ino, kind, name, timestamp, uuid};
 use super::{limit, lock_kind, lock_mode, lock_range, subject};
 use meta_core::command::{
-    Append, AppendSlice, Command, CommandBody, Commit, Create, CreateVolume, Existing, Fallocate,
-    FallocateMode, NewNode, NewSlice, Operation, RenameMode, Request, SetAttr, SetTime, XattrMode,
+    Append, AppendSlice, Command, CommandBody, Commit, CopyRange, Create, CreateVolume, Existing,
+    Fallocate, FallocateMode, NewNode, NewSlice, Operation, RenameMode, Request, SetAttr, SetTime,
+    XattrMode,
 };
-use meta_core::ids::{ChunkIndex, Level, Seq, SessionId, SliceId, SlotIndex, VolumeId};
+use meta_core::compaction::Compact;
+use meta_core::ids::{ChunkIndex, Level, Seq, SessionId, SliceId, SliceOrder, SlotIndex, VolumeId};
 use meta_core::limits;
 use meta_core::lock::{LockRequest, UnlockRequest};
 use meta_core::task::Task;
@@ -103,6 +105,10 @@ fn operation() -> impl Strategy<Value = Operation> {
                 mode,
             })
         }),
+        copy_range().prop_map(Operation::CopyRange),
+        compact().prop_map(Operation::Compact),
+        prop::collection::vec((ino(), timestamp()), 0..5)
+            .prop_map(|files| Operation::Accessed { files }),
         (ino(), bytes(255), bytes(300), xattr_mode()).prop_map(|(ino, name, value, mode)| {
             Operation::SetXattr {
                 ino,
@@ -113,11 +119,9 @@ fn operation() -> impl Strategy<Value = Operation> {
         }),
         (ino(), bytes(255)).prop_map(|(ino, name)| Operation::RemoveXattr { ino, name }),
         (0..=limits::GRANT_SLICES_MAX).prop_map(|count| Operation::GrantSlices { count }),
-        any::<u64>().prop_map(|interval_ms| Operation::ClaimTask {
-            task: Task::Backup,
-            interval_ms
-        }),
-        Just(Operation::ReleaseTask { task: Task::Backup }),
+        (task(), any::<u64>())
+            .prop_map(|(task, interval_ms)| Operation::ClaimTask { task, interval_ms }),
+        task().prop_map(|task| Operation::ReleaseTask { task }),
         super::backup().prop_map(Operation::FinishBackup),
         lock().prop_map(Operation::Lock),
         (ino(), lock_kind(), any::<u64>(), lock_range()).prop_map(|(ino, kind, owner, range)| {
@@ -225,7 +229,7 @@ fn set_attr() -> impl Strategy<Value = SetAttr> {
     )
 }
 
-fn commit() -> impl Strategy<Value = Commit> {
+fn new_slices() -> impl Strategy<Value = Vec<NewSlice>> {
     let slice =
         (any::<(u32, u32, u64, u32)>(), crcs()).prop_map(|((chunk, at, id, len), frame_crcs)| {
             NewSlice {
@@ -236,12 +240,44 @@ fn commit() -> impl Strategy<Value = Commit> {
                 frame_crcs,
             }
         });
-    let slices = prop::collection::vec(slice, 0..4);
-    (ino(), slices, prop::option::of(timestamp())).prop_map(|(ino, slices, mtime)| Commit {
+    prop::collection::vec(slice, 0..4)
+}
+
+fn commit() -> impl Strategy<Value = Commit> {
+    (ino(), new_slices(), prop::option::of(timestamp())).prop_map(|(ino, slices, mtime)| Commit {
         ino,
         slices,
         mtime,
     })
+}
+
+fn task() -> impl Strategy<Value = Task> {
+    prop::sample::select(Task::ALL.to_vec())
+}
+
+fn copy_range() -> impl Strategy<Value = CopyRange> {
+    (ino(), ino(), any::<(u64, u64, u64)>()).prop_map(|(from, to, (offset, to_offset, len))| {
+        CopyRange {
+            from,
+            offset,
+            to,
+            to_offset,
+            len,
+        }
+    })
+}
+
+fn compact() -> impl Strategy<Value = Compact> {
+    (ino(), any::<(u32, u64, u64, u128)>(), new_slices()).prop_map(
+        |(ino, (chunk, first, last, seen), slices)| Compact {
+            ino,
+            chunk: ChunkIndex(chunk),
+            first: SliceOrder(first),
+            last: SliceOrder(last),
+            seen,
+            slices,
+        },
+    )
 }
 
 fn append() -> impl Strategy<Value = Append> {

@@ -3,6 +3,7 @@
 use super::{attr, bytes, caller, crcs, ino, kind, name, refusal, timestamp, token, uuid};
 use super::{limit, lock_mode, lock_owner, lock_range, subject};
 use meta_core::attr::Attr;
+use meta_core::compaction::Effort;
 use meta_core::ids::{
     ChunkIndex, DentryNumber, Epoch, Level, Seq, SessionId, SliceId, SliceOrder, VolumeId,
 };
@@ -72,6 +73,19 @@ fn on_files() -> impl Strategy<Value = QueryBody> {
         (prop::option::of(subject()), 0..=LIMITS_PAGE_MAX)
             .prop_map(|(after, count_max)| QueryBody::Limits { after, count_max }),
         ino().prop_map(|ino| QueryBody::Space { ino }),
+        (ino(), any::<u32>(), any::<u32>()).prop_map(|(ino, chunk, count_max)| {
+            QueryBody::Compactable {
+                after: (ino, ChunkIndex(chunk)),
+                count_max,
+            }
+        }),
+        (ino(), any::<u32>(), any::<bool>()).prop_map(|(ino, chunk, all)| {
+            QueryBody::PlanCompaction {
+                ino,
+                chunk: ChunkIndex(chunk),
+                effort: if all { Effort::All } else { Effort::Enough },
+            }
+        }),
         (ino(), lock_owner(), lock_range(), lock_mode()).prop_map(|(ino, owner, range, mode)| {
             QueryBody::GetLock(GetLock {
                 ino,
@@ -218,6 +232,9 @@ pub(crate) fn answer() -> impl Strategy<Value = Answer> {
         .prop_map(Answer::Amounts),
         (prop::collection::vec(usage(), 0..5), any::<bool>())
             .prop_map(|(limits, end)| Answer::Limits { limits, end }),
+        prop::collection::vec((ino(), any::<u32>().prop_map(ChunkIndex)), 0..5)
+            .prop_map(Answer::Chunks),
+        prop::collection::vec(slice(), 0..4).prop_map(Answer::Compaction),
         (room(), room()).prop_map(|(bytes, inodes)| Answer::Space(Space { bytes, inodes })),
     ]
 }

@@ -41,6 +41,7 @@ fn success() -> impl Strategy<Value = Success> {
             .prop_map(|(ino, replaced)| Success::Renamed { ino, replaced }),
         (any::<u64>(), attr()).prop_map(|(offset, attr)| Success::Appended { offset, attr }),
         (any::<u64>(), attr()).prop_map(|(next, attr)| Success::Fallocated { next, attr }),
+        (any::<u64>(), attr()).prop_map(|(len, attr)| Success::Copied { len, attr }),
         any::<(u64, u32)>().prop_map(|(first, count)| Success::Granted {
             first: SliceId(first),
             count
