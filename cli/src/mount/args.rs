@@ -233,15 +233,19 @@ mod tests {
                 _ => None,
             }
         };
-        let interval = |words: &[&str]| asked(words).expect("taken").expect("fits").backup_meta;
+        let options = |words: &[&str]| asked(words).expect("taken").expect("fits");
+        let interval = |words: &[&str]| options(words).backup_meta;
+        // Without backups it still compacts.
+        let worker = |words: &[&str]| options(words).worker;
         assert_eq!(interval(&[]), Some(Duration::from_secs(3600)));
         assert_eq!(
             interval(&["--backup-meta", "2s"]),
             Some(Duration::from_secs(2))
         );
         assert_eq!(interval(&["--backup-meta", "0"]), None);
-        assert_eq!(interval(&["--no-worker"]), None);
-        assert_eq!(interval(&["--no-worker", "--backup-meta", "5m"]), None);
+        assert!(worker(&[]) && worker(&["--backup-meta", "0"]));
+        assert!(!worker(&["--no-worker"]));
+        assert!(!worker(&["--no-worker", "--backup-meta", "5m"]));
         for wrong in ["10ms", "x", "-1s"] {
             assert!(asked(&["--backup-meta", wrong]).is_none(), "{wrong}");
         }
