@@ -5,9 +5,10 @@ use jepsen::fuse::skip_unless_fuse;
 use jepsen::mount::Mount;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -82,6 +83,51 @@ fn append_from_both_sides(left: &Path, right: &Path) {
         fs::read_to_string(right.join("log")).expect("readable"),
         expected
     );
+}
+
+/// The file is open at both mounts all the time, and each has the other's pages before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_mount_stored_the_other_reads_through_what_it_has_open() {
+    if skip_unless_fuse("what_one_mount_stored_the_other_reads_through_what_it_has_open") {
+        return;
+    }
+    let cluster = one_node("open").await;
+    let (left, right) = (mount(&cluster, "left"), mount(&cluster, "right"));
+    fs::write(left.path().join("file"), vec![0; 20_000]).expect("written");
+    let open = |mount: &Mount| {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        options.open(mount.path().join("file")).expect("opened")
+    };
+    let files = [open(&left), open(&right)];
+    for round in 1..60_u8 {
+        let side = usize::from(round % 2);
+        let (writer, reader) = (&files[side], &files[1 - side]);
+        // Of the same length each time, and with the time set back: only the bytes tell.
+        writer
+            .write_all_at(&[round; 10_000], 5_000)
+            .expect("written");
+        writer.sync_data().expect("synced");
+        let times = fs::FileTimes::new().set_modified(SystemTime::UNIX_EPOCH);
+        writer.set_times(times).expect("times set");
+        for file in [reader, writer] {
+            let mut bytes = vec![0; 20_000];
+            file.read_exact_at(&mut bytes, 0).expect("read");
+            let (begin, rest) = bytes.split_at(5_000);
+            let (middle, end) = rest.split_at(10_000);
+            assert!(middle.iter().all(|byte| *byte == round), "round {round}");
+            assert!(begin.iter().chain(end).all(|byte| *byte == 0));
+        }
+    }
+    let length = 30_000;
+    files[0].set_len(length).expect("longer");
+    assert_eq!(files[1].metadata().expect("stat").len(), length);
+    let mut bytes = vec![1; 10_000];
+    files[1].read_exact_at(&mut bytes, 20_000).expect("read");
+    assert!(bytes.iter().all(|byte| *byte == 0));
+    drop(files);
+    left.unmount().expect("unmounted");
+    right.unmount().expect("unmounted");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

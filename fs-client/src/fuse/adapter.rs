@@ -10,7 +10,7 @@ use super::root::Root;
 use super::shows::Shows;
 use super::squash::Squash;
 use super::virtual_files::{About, VirtualFile, VirtualFiles};
-use crate::vfs::{OpenHow, Vfs};
+use crate::vfs::{HandleId, OpenHow, Vfs};
 use fuser::{
     FileHandle, FopenFlags, INodeNo, ReplyAttr, ReplyEmpty, ReplyEntry, ReplyOpen, Request,
 };
@@ -144,6 +144,17 @@ impl Adapter {
         flags
     }
 
+    /// What the kernel may keep of a file's bytes after a reply.
+    pub(super) fn kept(&self, file: Ino, handle: FileHandle) -> KeptPages {
+        KeptPages {
+            shows: self.shows.clone(),
+            vfs: self.vfs.clone(),
+            runtime: self.runtime.clone(),
+            file: self.root.kernel(file),
+            handle: HandleId(handle.0),
+        }
+    }
+
     pub(super) fn open_virtual(
         &self,
         request: &Request,
@@ -159,5 +170,26 @@ impl Adapter {
         let handle = self.virtuals.open(file, &self.vfs);
         let flags = FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH;
         reply.opened(FileHandle(handle), flags);
+    }
+}
+
+/// Pages that the kernel has got with a reply.
+pub(super) struct KeptPages {
+    shows: Shows,
+    vfs: Vfs,
+    runtime: Handle,
+    file: INodeNo,
+    handle: HandleId,
+}
+
+impl KeptPages {
+    /// After the reply: has them dropped, if nothing tells when they are old, or it was told before they
+    /// were with the kernel.
+    pub(super) fn settle(self) {
+        if self.vfs.tells_of_changes(self.handle) {
+            return;
+        }
+        self.runtime
+            .spawn(async move { self.shows.drop_pages(self.file).await });
     }
 }

@@ -381,8 +381,12 @@ impl Filesystem for Adapter {
         }
         let call = self.call(Op::Read, request, format_args!("{file},{size},{offset}"));
         let vfs = self.vfs.clone();
+        let kept = self.kept(file, handle);
         let work = async move { vfs.read(HandleId(handle.0), offset, size).await };
-        self.serve(call, reply, work, |reply, bytes| reply.data(&bytes));
+        self.serve(call, reply, work, move |reply, bytes| {
+            reply.data(&bytes);
+            kept.settle();
+        });
     }
 
     fn write(
@@ -426,7 +430,11 @@ impl Filesystem for Adapter {
             vfs.write(HandleId(handle.0), &caller, offset, data, how)
                 .await
         };
-        self.serve(call, reply, work, move |reply, ()| reply.written(size));
+        let kept = self.kept(file, handle);
+        self.serve(call, reply, work, move |reply, ()| {
+            reply.written(size);
+            kept.settle();
+        });
     }
 
     fn flush(

@@ -3,7 +3,7 @@
 use super::adapter::FILE_ATTR_TTL;
 use super::kept_acls::{Kept, KeptAcls};
 use super::root::Root;
-use crate::vfs::Vfs;
+use crate::vfs::{OpenFiles, Vfs};
 use fuser::{INodeNo, Notifier};
 use meta_client::{Forgets, Forgotten, HandedOn};
 use meta_core::acl::AclKind;
@@ -166,6 +166,7 @@ impl Shows {
         Arc::new(Kernel {
             notifier,
             root: self.root,
+            open: self.vfs.open_files(),
             answering: Arc::clone(&self.answering),
         })
     }
@@ -182,6 +183,7 @@ fn forget_acls(notifier: &Notifier, file: INodeNo) {
 struct Kernel {
     notifier: Notifier,
     root: Root,
+    open: OpenFiles,
     answering: Arc<RwLock<()>>,
 }
 
@@ -192,12 +194,18 @@ impl fmt::Debug for Kernel {
 }
 
 impl Kernel {
-    fn tell(notifier: &Notifier, root: Root, files: Vec<Forgotten>) -> io::Result<()> {
+    fn tell(
+        notifier: &Notifier,
+        root: Root,
+        open: &OpenFiles,
+        files: Vec<Forgotten>,
+    ) -> io::Result<()> {
         for Forgotten { ino, attr, names } in files {
+            // Pages of what is not open are compared when it is opened.
+            let from = if open.has(ino) { 0 } else { -1 };
             let ino = root.kernel(ino);
             if attr {
-                // Only the attributes: pages are compared when the file is opened.
-                notifier.inval_inode(ino, -1, 0)?;
+                notifier.inval_inode(ino, from, 0)?;
             }
             for name in names {
                 notifier.inval_entry(ino, OsStr::from_bytes(name.as_bytes()))?;
@@ -205,26 +213,49 @@ impl Kernel {
         }
         Ok(())
     }
+
+    /// Tells the kernel, and says whether it was told or is not there any more.
+    async fn told(&self, files: Vec<Forgotten>) -> bool {
+        let (notifier, answering) = (self.notifier.clone(), Arc::clone(&self.answering));
+        let (root, open) = (self.root, self.open.clone());
+        // The kernel may wait for the directory's lock, which a request of its own may hold.
+        let told = tokio::task::spawn_blocking(move || {
+            drop(answering.write());
+            Self::tell(&notifier, root, &open, files)
+        });
+        match told.await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "the kernel was not told to forget");
+                false
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the kernel is not told to forget any more");
+                true
+            }
+        }
+    }
 }
 
 #[async_trait::async_trait]
 impl Forgets for Kernel {
     async fn forget(&self, files: Vec<Forgotten>) {
-        let (notifier, answering) = (self.notifier.clone(), Arc::clone(&self.answering));
-        let root = self.root;
-        // The kernel may wait for the directory's lock, which a request of its own may hold.
-        let told = tokio::task::spawn_blocking(move || {
-            drop(answering.write());
-            Self::tell(&notifier, root, files)
-        });
-        match told.await {
-            Ok(Ok(())) => {}
+        if !self.told(files).await {
             // Then it is not shown before its time is over.
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "the kernel was not told to forget");
-                std::future::pending::<()>().await;
-            }
-            Err(error) => tracing::debug!(%error, "the kernel is not told to forget any more"),
+            std::future::pending::<()>().await;
         }
+    }
+
+    fn changes(&self, ino: Ino) -> bool {
+        self.open.changes(ino)
+    }
+
+    async fn forget_contents(&self) {
+        let files = self.open.all_change().into_iter().map(|ino| Forgotten {
+            ino,
+            attr: true,
+            names: Vec::new(),
+        });
+        self.told(files.collect()).await;
     }
 }

@@ -89,7 +89,7 @@ impl Vfs {
             }
             attr => attr?,
         };
-        Ok(self.opened(attr, how, false))
+        Ok(self.opened(attr, how, false).await)
     }
 
     /// Makes a regular file and opens it, in one operation; opens the one that is there unless
@@ -128,7 +128,7 @@ impl Vfs {
         else {
             return Err(VfsError::Unexpected("a new file"));
         };
-        let mut opened = self.opened(attr, how, created);
+        let mut opened = self.opened(attr, how, created).await;
         if how.truncate && !created && opened.attr.length > 0 {
             let empty = SetAttr {
                 ino: opened.attr.ino,
@@ -147,15 +147,21 @@ impl Vfs {
         Ok(opened)
     }
 
-    fn opened(&self, attr: Attr, how: OpenHow, created: bool) -> Opened {
-        let (ino, version) = (attr.ino, attr.ctime);
+    async fn opened(&self, attr: Attr, how: OpenHow, created: bool) -> Opened {
+        let ino = attr.ino;
         let inode = self.core.inodes.open(attr);
+        // From now on it is told who else changes the file; what came before is asked for, mostly from memory.
+        if let Err(error) = self.core.refresh(&inode).await {
+            tracing::debug!(%ino, %error, "the next read asks again");
+        }
+        let version = inode.lock().known.ctime;
         if created {
             inode.bare.store(true, Relaxed);
         }
         let attr = self.core.access_times.over(inode.lock().shown());
         let seen = self.core.page_cache.get(&ino);
-        let pages_valid = seen == Some(version) && inode.is_clean();
+        let told = self.core.is_current(&inode);
+        let pages_valid = seen == Some(version) && inode.is_clean() && told;
         if !pages_valid {
             self.core.page_cache.insert(ino, version);
         }

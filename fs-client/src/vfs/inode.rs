@@ -11,7 +11,7 @@ use meta_core::outcome::Refusal;
 use parking_lot::{Mutex, MutexGuard};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
 use tokio::sync::watch;
 
@@ -24,6 +24,11 @@ pub(super) struct Inode {
     settled: watch::Sender<u64>,
     /// This mount made the file and has set no extended attribute since.
     pub(super) bare: AtomicBool,
+    /// How often it was told that somebody else changes the file.
+    pub(super) changes: AtomicU64,
+    /// Up to which of these changes the attributes are known; more than there are, before they were
+    /// asked for under this count.
+    pub(super) seen: AtomicU64,
     /// Held while a slice table is fetched, so that parallel reads ask once.
     pub(super) fetching: tokio::sync::Mutex<()>,
 }
@@ -94,6 +99,8 @@ impl Inode {
             }),
             settled: watch::Sender::new(0),
             bare: AtomicBool::new(false),
+            changes: AtomicU64::new(0),
+            seen: AtomicU64::new(u64::MAX),
             fetching: tokio::sync::Mutex::new(()),
         }
     }

@@ -90,6 +90,11 @@ impl InodeTable {
         files.get(&ino).map(|held| Arc::clone(&held.inode))
     }
 
+    /// All of them.
+    pub(super) fn open_files(&self) -> Vec<Ino> {
+        self.files.lock().keys().copied().collect()
+    }
+
     pub(super) fn mark_dirty(&self, inode: &Arc<Inode>) {
         self.dirty.lock().insert(inode.ino, Arc::clone(inode));
     }

@@ -71,6 +71,11 @@ pub trait MetaApi: Send + Sync + Debug + 'static {
         None
     }
 
+    /// Whether the engine tells before somebody else changes a file; `None` if it never does.
+    fn holds(&self, _ino: Ino) -> Option<bool> {
+        None
+    }
+
     /// The kernel shows a name at another place, after a rename.
     fn moved(&self, _parent: Ino, _name: &Name) {}
 

@@ -42,6 +42,7 @@ impl Vfs {
         if handle.inode.lock().pending.has_appends() {
             self.core.drain(&handle.inode).await;
         }
+        self.core.refresh(&handle.inode).await?;
         let asked = offset..offset.saturating_add(u64::from(len));
         let (view, sets) = {
             let state = handle.inode.lock();

@@ -95,6 +95,10 @@ impl MetaApi for MetaSession {
         Self::hand_on_acl(self, ino, kind, value)
     }
 
+    fn holds(&self, ino: Ino) -> Option<bool> {
+        Self::holds(self, ino)
+    }
+
     fn moved(&self, parent: Ino, name: &Name) {
         Self::moved(self, parent, name);
     }

@@ -4,6 +4,7 @@
 //! time, or the stream to the leader breaks. See `docs/SEMANTICS.md`, "Leases", for the promise,
 //! and `meta-server/src/leases` for the other side.
 
+mod contents;
 mod events;
 mod file;
 mod own;
@@ -70,6 +71,15 @@ pub trait Forgets: Send + Sync + Debug + 'static {
     /// Forgets what was handed on of these files and names. Until this returns, or its time is
     /// over, they do not change.
     async fn forget(&self, files: Vec<Forgotten>);
+
+    /// A file is about to change, or nothing tells of it any more. Says whether what it contains is
+    /// shown, which is for longer than attributes are: then [`Self::forget`] is asked for it.
+    fn changes(&self, _ino: Ino) -> bool {
+        false
+    }
+
+    /// Nothing tells of changes any more, of any file: forgets what they contain.
+    async fn forget_contents(&self) {}
 }
 
 /// Leases that came with an answer.
@@ -139,6 +149,8 @@ struct State {
     shown_until: Option<Instant>,
     /// Changes that may be done as long as this stream lasts, and that nobody waits for.
     doubtful: Vec<Doubtful>,
+    /// Whether leases ended without a recall, and what files contain may still be shown under them.
+    lapsed: bool,
     totals: Totals,
 }
 
@@ -165,6 +177,7 @@ impl LeaseCache {
             state.events.end(&files, &names);
         }
         state.link = Some(link);
+        self.tell_lapsed(state);
     }
 
     /// The stream broke.
@@ -173,12 +186,8 @@ impl LeaseCache {
         if state.link == Some(link) {
             state.clear();
             state.link = None;
+            self.tell_lapsed(state);
         }
-    }
-
-    /// Another session: nothing of the last one counts.
-    pub(crate) fn begin_anew(&self) {
-        self.state.lock().clear();
     }
 
     /// A question begins.
@@ -215,6 +224,7 @@ impl LeaseCache {
             state.learn(begun, body, answer, granted.grant);
             state.bound();
         }
+        self.tell_lapsed(state);
     }
 
     /// Says how long somebody else may show an answer: not at all what is not leased as it is.
@@ -287,6 +297,7 @@ impl LeaseCache {
         } else {
             state.clear();
         }
+        self.tell_lapsed(state);
     }
 
     /// The leases that there are: generation, if any.
@@ -299,7 +310,9 @@ impl LeaseCache {
     /// The leader asks to forget some files. Must be called in the order in which the stream
     /// brings its frames.
     pub(crate) fn recall(self: &Arc<Self>, link: &Arc<Link>, recall: v1::Recall) {
+        let forgets = self.forgets.read().clone();
         let mut forgotten = Vec::with_capacity(recall.files.len());
+        let mut changed = Vec::new();
         let mut released = Vec::new();
         let mut state = self.state.lock();
         for file in recall.files {
@@ -307,6 +320,9 @@ impl LeaseCache {
             // What is no name can be in no cache.
             let names: Vec<Name> = names.filter_map(|name| Name::new(name).ok()).collect();
             let ino = Ino(file.ino);
+            if file.all || names.is_empty() {
+                changed.push(ino);
+            }
             let (kept, shown) = state.recall(ino, file.all, &names);
             if !kept {
                 released.push(file.ino);
@@ -314,13 +330,17 @@ impl LeaseCache {
             forgotten.extend(shown);
         }
         drop(state);
+        if let Some(forgets) = &forgets {
+            changed.retain(|ino| forgets.changes(*ino));
+            contents::add(&mut forgotten, &changed);
+        }
         self.recalls.fetch_add(1, Ordering::Relaxed);
         let answer = v1::Recalled {
             session: recall.session,
             number: recall.number,
             released,
         };
-        let (forgets, link) = (self.forgets.read().clone(), Arc::clone(link));
+        let link = Arc::clone(link);
         tokio::spawn(async move {
             if let Some(forgets) = forgets.filter(|_| !forgotten.is_empty()) {
                 // After that time it is not shown any more.
@@ -339,6 +359,7 @@ impl State {
     }
 
     fn clear(&mut self) {
+        self.lapsed |= !self.files.is_empty();
         self.files.clear();
         self.by_age.clear();
         self.weight = 0;

@@ -21,6 +21,20 @@ pub(crate) async fn renew_all(inner: Arc<Inner>) {
     tokio::select! {
         () = stop.cancelled() => {}
         () = rounds(&inner) => {}
+        () = expiries(&inner) => {}
+    }
+}
+
+/// Ends leases whose time is over while a renewal waits for its answer.
+async fn expiries(inner: &Inner) {
+    let Some(cache) = &inner.leases else {
+        return std::future::pending().await;
+    };
+    let mut ticks = tokio::time::interval(PERIOD / 4);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        cache.expire();
     }
 }
 

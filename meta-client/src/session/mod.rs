@@ -189,6 +189,13 @@ impl MetaSession {
         Some(leases.hand_on_acl(ino, kind, value))
     }
 
+    /// Whether this session has a lease on a file, so that who forgets is told before it changes; `None` if
+    /// the session has no leases at all.
+    pub fn holds(&self, ino: Ino) -> Option<bool> {
+        let leases = self.inner.leases.as_ref()?;
+        Some(leases.holds(ino))
+    }
+
     /// Says that somebody else shows a name at another place, after a rename.
     pub fn moved(&self, parent: Ino, name: &Name) {
         if let Some(leases) = &self.inner.leases {
