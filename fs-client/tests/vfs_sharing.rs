@@ -226,6 +226,32 @@ async fn an_unlinked_file_lives_while_it_is_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_another_mount_removed_is_not_listed() {
+    let two = Two::new();
+    let node = NewNode::Directory;
+    let made = two
+        .one
+        .make(&ROOT, Ino::ROOT, name("dir"), 0o755, node)
+        .await;
+    let ino = made.expect("a directory").ino;
+    let handle = two.one.open_directory(&ROOT, ino).await.expect("opened");
+    let begin = DentryNumber(0);
+    let listed = two.one.list(handle, begin, ListAttrs::Without).await;
+    assert!(listed.expect("an empty list").entries().is_empty());
+    let removed = two.other.rmdir(&ROOT, Ino::ROOT, name("dir")).await;
+    assert_eq!(removed, Ok(ino));
+    let listed = two.one.list(handle, begin, ListAttrs::Without).await;
+    let refused = VfsError::Refused(Refusal::NotFound);
+    assert_eq!(listed.map(drop), Err(refused));
+    two.one.close_directory(handle);
+    // What is kept as the root of a mount stays, and is empty.
+    two.one.keep_directory(ino);
+    let handle = two.one.open_directory(&ROOT, ino).await.expect("opened");
+    let listed = two.one.list(handle, begin, ListAttrs::Without).await;
+    assert!(listed.expect("an empty list").entries().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_is_held_until_its_data_is_stored_even_after_the_last_handle() {
     let engine = twin::Engine::new();
     let (vfs, session) = twin::mount(&engine, &twin::memory(), twin::options());

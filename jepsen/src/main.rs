@@ -99,6 +99,9 @@ enum Command {
         /// The second mount reads at the nearest member, in a cluster of three
         #[arg(long, requires = "pair")]
         nearest: bool,
+        /// Only prints the plan of SEED, one step a line
+        #[arg(long)]
+        show: bool,
     },
     /// Does operations as it is told on standard input: what `fuzz-mount` starts
     #[command(hide = true)]
@@ -211,6 +214,7 @@ async fn run(command: Command, network: Network) -> Result<ExitCode> {
             operations,
             pair,
             nearest,
+            show,
         } => {
             let options = FuzzOptions {
                 seed,
@@ -219,7 +223,12 @@ async fn run(command: Command, network: Network) -> Result<ExitCode> {
                 pair,
                 nearest,
             };
-            println!("{}", fuzz::run(options).await?);
+            let said = if show {
+                fuzz::shown(options)
+            } else {
+                fuzz::run(options).await?
+            };
+            println!("{said}");
             true
         }
         Command::FuzzWorker { process } => {

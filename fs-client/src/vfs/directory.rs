@@ -11,6 +11,7 @@ use super::handle::DirHandleId;
 use super::vfs_core::{Core, Vfs};
 use meta_core::attr::{Attr, Caller};
 use meta_core::ids::{DentryNumber, Ino};
+use meta_core::outcome::Refusal;
 use meta_core::query::{Answer, DirEntry, QueryBody};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -136,7 +137,7 @@ impl Vfs {
     /// Names behind the number `after`; 0 begins anew.
     ///
     /// # Errors
-    /// As the engine refuses.
+    /// As the engine refuses; [`Refusal::NotFound`] of a directory that was removed.
     pub async fn list(
         &self,
         id: DirHandleId,
@@ -194,6 +195,9 @@ impl Vfs {
                 if attrs == ListAttrs::With && entries.iter().any(bare) {
                     return Err(VfsError::Unexpected("names with attributes"));
                 }
+                if entries.is_empty() && self.is_removed(ino).await? {
+                    return Err(Refusal::NotFound.into());
+                }
                 Ok(Page {
                     after,
                     parent,
@@ -207,10 +211,23 @@ impl Vfs {
         }
     }
 
+    /// Whether an empty directory was removed while it is open, at whatever mount. The kernel knows only of
+    /// its own.
+    async fn is_removed(&self, ino: Ino) -> Result<bool, VfsError> {
+        if self.core.kept.get() == Some(&ino) {
+            return Ok(false);
+        }
+        let body = QueryBody::GetAttr { ino };
+        let attr = self.core.meta.attr(&Caller::root(), body).await?;
+        Ok(attr.nlink == 0)
+    }
+
     /// Keeps a directory for as long as the mount lives, as if it were open: once nothing names it, it
-    /// stays, empty, and is not deleted.
+    /// stays, empty, and is not deleted. A mount keeps one, its root.
     pub fn keep_directory(&self, ino: Ino) {
-        self.core.inodes.open_directory(ino);
+        if self.core.kept.set(ino).is_ok() {
+            self.core.inodes.open_directory(ino);
+        }
     }
 
     /// Ends a listing.

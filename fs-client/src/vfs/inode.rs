@@ -151,7 +151,8 @@ impl InodeState {
         let mut attr = self.known.clone();
         if let Some(written) = self.pending.written() {
             attr.length = self.length();
-            attr.mtime = attr.mtime.max(written);
+            // The commit sets it, also where it was set to a later one before.
+            attr.mtime = written;
             attr.ctime = attr.ctime.max(written);
             if self.pending.iter().any(|slice| !slice.caller.is_root()) {
                 attr.mode = without_privilege(attr.mode);

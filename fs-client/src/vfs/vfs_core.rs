@@ -19,7 +19,7 @@ use meta_core::ids::Ino;
 use meta_core::name::Name;
 use meta_core::query::QueryBody;
 use quick_cache::sync::Cache;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +50,8 @@ pub(super) struct Core {
     pub(super) stats: Arc<Stats>,
     pub(super) access_log: Arc<AccessLog>,
     pub(super) access_times: AccessTimes,
+    /// The directory that the mount shows as its root, if that is not the volume's.
+    pub(super) kept: OnceLock<Ino>,
     stopped: CancellationToken,
 }
 
@@ -82,6 +84,7 @@ impl Vfs {
             stats: Arc::default(),
             access_log: Arc::new(AccessLog::new(options.access_log_lines)),
             access_times: AccessTimes::new(&options),
+            kept: OnceLock::new(),
             stopped: CancellationToken::new(),
             options,
         });

@@ -245,14 +245,62 @@ fn xattr(path: &Path, follow: bool, name: &Name, act: XattrAct) -> io::Result<Ou
     })
 }
 
-/// What an attribute is set to: a program's capabilities have a form.
+/// What an attribute is set to: a program's capabilities have a form, and so have ACLs.
 fn value(name: &[u8], length: usize) -> Vec<u8> {
+    if name.starts_with(b"system.posix_acl") {
+        return acl(length);
+    }
     if name == b"security.capability" {
         let mut value = vec![0, 0, 0, 2];
         value.resize(20, 0);
         return value;
     }
     (0..length).map(|at| (at * 7 + length) as u8).collect()
+}
+
+/// An ACL in the kernel's encoding, by length the base entries, or some with named users and groups; of
+/// other lengths no ACL.
+fn acl(length: usize) -> Vec<u8> {
+    const NOBODY: u32 = u32::MAX;
+    const OWNER: u16 = 1;
+    const USER: u16 = 2;
+    const OWNING: u16 = 4;
+    const GROUP: u16 = 8;
+    const MASK: u16 = 16;
+    const OTHER: u16 = 32;
+    let entries: &[(u16, u16, u32)] = match length {
+        10 => &[(OWNER, 6, NOBODY), (OWNING, 4, NOBODY), (OTHER, 0, NOBODY)],
+        300 => &[
+            (OWNER, 7, NOBODY),
+            (USER, 6, 1_501),
+            (OWNING, 5, NOBODY),
+            (GROUP, 7, 1_601),
+            (MASK, 6, NOBODY),
+            (OTHER, 5, NOBODY),
+        ],
+        1_000 => &[
+            (OWNER, 7, NOBODY),
+            (USER, 0, 1_502),
+            (OWNING, 7, NOBODY),
+            (MASK, 7, NOBODY),
+            (OTHER, 7, NOBODY),
+        ],
+        // No mask, which named users need.
+        5_000 => &[
+            (OWNER, 7, NOBODY),
+            (USER, 7, 1_502),
+            (OWNING, 7, NOBODY),
+            (OTHER, 7, NOBODY),
+        ],
+        _ => return vec![1; length],
+    };
+    let mut value = 2_u32.to_le_bytes().to_vec();
+    for (tag, bits, id) in entries {
+        value.extend_from_slice(&tag.to_le_bytes());
+        value.extend_from_slice(&bits.to_le_bytes());
+        value.extend_from_slice(&id.to_le_bytes());
+    }
+    value
 }
 
 /// Opens a file that may be of any kind, without waiting for anybody.

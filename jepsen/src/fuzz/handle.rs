@@ -20,6 +20,8 @@ use std::path::Path;
 
 /// What direct I/O is aligned to.
 const ALIGNMENT: usize = 4_096;
+/// The longest file on ext4, in bytes.
+const EXT4_BYTES_MAX: i64 = 1 << 44;
 /// Names in one read of a directory.
 const DIR_BYTES: usize = 1_024;
 
@@ -136,6 +138,11 @@ impl Slot {
         };
         match *act {
             // The position would be where direct I/O cannot go on.
+            // Each file system has places of its own in a directory, and some are too far to be read at.
+            Act::Read { .. } if self.directory.is_some() => {
+                rustix::io::pread(&self.file, &mut [0_u8; 1][..], 0)?;
+                Ok(Outcome::Wrong("a directory was read".to_owned()))
+            }
             Act::Read { length } if !direct => {
                 let mut bytes = vec![0; length];
                 let read = rustix::io::read(&self.file, &mut bytes[..])?;
@@ -164,7 +171,7 @@ impl Slot {
     }
 
     fn seek(&self, at: i64, whence: Whence) -> io::Result<Outcome> {
-        if self.directory.is_some() {
+        if self.directory.is_some() || at >= EXT4_BYTES_MAX {
             return Ok(Outcome::Nothing);
         }
         let to = match whence {
@@ -221,6 +228,10 @@ impl Slot {
         reason = "there is no safe way to map memory among our dependencies"
     )]
     fn map(&self, at: i64, length: usize, fill: u8) -> io::Result<Outcome> {
+        // Each file system gives directories lengths of its own.
+        if self.directory.is_some() {
+            return Ok(Outcome::Nothing);
+        }
         let size = self.file.metadata()?.size();
         let at = at.cast_unsigned() & !(ALIGNMENT as u64 - 1);
         // Behind the end there is nothing to be mapped.
@@ -309,6 +320,10 @@ pub(super) fn copy(
     mut to_at: Option<u64>,
     length: usize,
 ) -> io::Result<Outcome> {
+    // Where direct I/O may begin and end differs.
+    if (from.flags | to.flags).contains(OFlags::DIRECT) {
+        return Ok(Outcome::Nothing);
+    }
     let mut copied = 0;
     loop {
         let (source, target) = (from_at.as_mut(), to_at.as_mut());

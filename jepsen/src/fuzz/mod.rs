@@ -19,21 +19,28 @@
 //! | sizes of directories | ext4 counts blocks |
 //! | the order of a listing, and places in it | each file system's own; that what stays is told exactly once is checked of each, also after going back to a place |
 //! | what is a hole | a file system may tell fewer holes; that no data are in one is checked of each |
-//! | values of times that were not set | only which times a step changed is compared (of a fourth of the steps), and values that utimensat set |
+//! | values of times that were not set | of a fourth of the steps it is compared which times changed, and that those of a mount are between the step's begin and end; values that utimensat set are compared always |
+//! | ctime of a regular file while something that was written through a handle is not stored | it may move once more, forward, when a mount stores it: the engine orders all changes by ctime. mtime is the write's and stays |
 //! | access times of reads | ext4 is mounted `noatime`, as Curlew behaves |
 //! | numbers of `statfs` | that they are sane is checked of each |
-//! | direct I/O that is not aligned to 4,096 bytes, and direct appends | ext4 refuses them |
-//! | places from 16 TiB to 2^57 | ext4 ends there |
+//! | direct I/O that is not aligned to 4,096 bytes, direct appends, and copies from or to what is open so | ext4 refuses them |
+//! | the process that F_GETLK names as the holder of a lock of an open file | ext4 names none, and the kernel does not tell a mount of which kind a lock is |
+//! | fifos, on two mounts | both ends of one are at one mount |
+//! | places from 16 TiB to 2^57, and positions of an open file from there on | ext4 ends there |
+//! | times after fallocate without a flag | ext4 sets them also where all room was there |
+//! | capabilities of a program after a write or truncation behind 2^57 bytes | the kernel takes them away before a mount can refuse; a plan has one or the other |
+//! | whether a link, or a rename that replaces nothing, is refused as its first name is gone or as its second is there, when the other mount moves the one to the other | the kernel looks at the names one after the other, and not under a lock of both mounts |
 //! | more than 3 MiB of extended attributes, or many names of them | ext4 has room for few |
 //! | times before 1901 and after 2446 | ext4 has none |
 //! | chown that names neither a user nor a group | the kernel tells a mount of it as of no change, and ext4 sets ctime |
 //! | an extended attribute that is to be new and to be there already | EINVAL here, and what ext4 finds first there; it never succeeds |
 //! | programs, set-user-id, devices | both are mounted `nosuid,nodev` |
 //! | FALLOC_FL_KEEP_SIZE alone | nobody sees it, and ext4 may have no room |
-//! | fallocate with another mode, RENAME_WHITEOUT, ACLs, O_TMPFILE | not in this version, or not at level 1 of a volume: it must refuse them (`run::is_offered`) |
-//! | data read through a handle that was opened before the other mount changed the file | not ordered (`docs/SEMANTICS.md`); how often it was old is told |
+//! | fallocate with another mode, RENAME_WHITEOUT, O_TMPFILE | not in this version: it must refuse them (`run::is_offered`), but for a whiteout of a name to another of the same file, of which the kernel makes nothing before it asks anybody |
+//! | data read, at the mount that reads at the nearest member, through a handle that was opened before the other mount changed the file | not ordered there (`docs/SEMANTICS.md`); how often it was old is told |
 
 mod act;
+mod choices;
 mod facts;
 mod handle;
 mod minimise;
@@ -44,7 +51,7 @@ mod run;
 mod stage;
 mod worker;
 
-pub use stage::{again, missing, run};
+pub use stage::{again, missing, run, shown};
 pub use worker::work;
 
 /// What is executed.

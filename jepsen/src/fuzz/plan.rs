@@ -1,61 +1,13 @@
 //! Makes plans. A plan follows from its seed.
 
+use super::choices::{FAR, GIDS, LENGTHS, MODES, NAMES, PLACES, STRANGE, TARGETS, UIDS, XATTRS};
 use super::op::{Act, Hold, LockKind, Name, Op, PROCESSES, Phase, Step, When, Whence, XattrAct};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use std::collections::BTreeMap;
 
-/// Components of most paths.
-const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
-/// Paths that few programs use.
-const STRANGE: [&str; 16] = [
-    "",
-    ".",
-    "a/.",
-    "a/",
-    "b//c",
-    "a/../b",
-    "c/..",
-    "@255",
-    "@256",
-    "a/@255",
-    "@deep",
-    "\u{ff}\u{1}x",
-    "none/x",
-    "a/b/c/d/e",
-    "b/",
-    "a/b/../c",
-];
-/// What symlinks lead to. None of them leads to the directory of the plan, so that no path leads out of it.
-const TARGETS: [&str; 9] = [
-    "a", "b", "c", "d", "./a", "nowhere", "a/b", "@255", "/nowhere",
-];
-const MODES: [u32; 12] = [
-    0o644, 0o755, 0o777, 0o666, 0o600, 0o700, 0, 0o4755, 0o2755, 0o1777, 0o2775, 0o555,
-];
-const UIDS: [u32; 3] = [0, 1_501, 1_502];
-const GIDS: [u32; 5] = [0, 1_501, 1_502, 1_600, 1_601];
-const LENGTHS: [usize; 13] = [
-    0, 1, 2, 100, 511, 512, 513, 4_095, 4_096, 4_097, 10_000, 65_536, 131_073,
-];
-const PLACES: [i64; 11] = [
-    0, 1, 100, 4_095, 4_096, 4_097, 8_192, 20_000, 65_536, 4_194_300, 1_048_577,
-];
-/// Places at which no file system has room, and some that are none.
-const FAR: [i64; 6] = [-1, i64::MAX, i64::MAX - 4_096, 1 << 62, i64::MIN, 10 << 30];
-const XATTRS: [&str; 11] = [
-    "user.a",
-    "user.b",
-    "user.c",
-    "trusted.t",
-    "security.s",
-    "security.capability",
-    "user.",
-    "nonsense",
-    "system.posix_acl_access",
-    "user.@250",
-    "user.@251",
-];
+/// Where files of a mount end.
+const FILE_END: i64 = 1 << 57;
 /// Handles of a process in the common part, and of those apart.
 const SLOTS: u8 = 4;
 
@@ -70,8 +22,11 @@ pub(super) enum Aim {
 
 /// A plan of so many operations.
 pub(super) fn plan(seed: u64, operations: usize, aim: Aim) -> Vec<Phase> {
+    let mut rng = StdRng::seed_from_u64(seed);
     let mut maker = Maker {
-        rng: StdRng::seed_from_u64(seed),
+        capabilities: rng.random_ratio(1, 2),
+        rng,
+        handles: Vec::new(),
         guesses: BTreeMap::new(),
         prefix: String::new(),
         first_slot: 0,
@@ -93,6 +48,11 @@ pub(super) fn plan(seed: u64, operations: usize, aim: Aim) -> Vec<Phase> {
 
 struct Maker {
     rng: StdRng,
+    /// Whether programs get capabilities. The kernel takes them away before it asks a mount to write behind
+    /// 2^57 bytes, which is refused, and ext4 refuses first: such places are for other plans.
+    capabilities: bool,
+    /// What processes have opened.
+    handles: Vec<(usize, u8)>,
     /// What may be there, so that not nearly all operations fail.
     guesses: BTreeMap<String, char>,
     /// The directory that the names are in.
@@ -123,6 +83,16 @@ impl Maker {
         let path = if self.chance(1, 25) {
             self.one(&STRANGE).to_owned()
         } else {
+            let known: Vec<&String> = self
+                .guesses
+                .iter()
+                .filter(|(_, kind)| **kind != '-' && kinds.contains(**kind))
+                .map(|(path, _)| path)
+                .collect();
+            if !known.is_empty() && (!kinds.contains('-') || self.rng.random_ratio(1, 2)) {
+                let path = known[self.rng.random_range(0..known.len())];
+                return Name(format!("{}{path}", self.prefix));
+            }
             let mut path = self.path();
             for _try in 0..6 {
                 let kind = self.guesses.get(&path).copied().unwrap_or('-');
@@ -172,7 +142,12 @@ impl Maker {
 
     fn place(&mut self) -> i64 {
         if self.chance(1, 30) {
-            self.one(&FAR)
+            let far = self.one(&FAR);
+            if self.capabilities && far >= FILE_END {
+                PLACES[0]
+            } else {
+                far
+            }
         } else {
             self.one(&PLACES)
         }
@@ -212,16 +187,34 @@ impl Maker {
 
     fn step(&mut self) -> Step {
         // Root does half: others are refused so often.
-        let process = if self.chance(1, 2) {
+        let mut process = if self.chance(1, 2) {
             self.rng.random_range(0..2)
         } else {
             self.rng.random_range(2..PROCESSES.len())
         };
+        let mut op = self.op();
+        let held = (!self.handles.is_empty() && self.chance(9, 10))
+            .then(|| self.rng.random_range(0..self.handles.len()));
+        let held = held.map(|number| (number, self.handles[number]));
+        match (&mut op, held) {
+            (Op::Open { slot, .. }, _) => self.handles.push((process, *slot)),
+            (Op::Close { slot }, Some((number, held))) => {
+                (process, *slot) = held;
+                self.handles.swap_remove(number);
+            }
+            (Op::On { slot, .. }, Some((_, held))) => (process, *slot) = held,
+            (Op::Copy { from, to, .. }, Some((_, held))) => {
+                (process, *from) = held;
+                let mut own = self.handles.iter().filter(|other| other.0 == process);
+                *to = own.next_back().map_or(*to, |(_, slot)| *slot);
+            }
+            _ => {}
+        }
         Step {
             process,
             mount: self.rng.random_range(0..2),
             timed: self.chance(1, 4),
-            op: self.op(),
+            op,
         }
     }
 
@@ -237,7 +230,9 @@ impl Maker {
                 let mut names = op.paths().into_iter().map(|name| &name.0);
                 // A target or a strange path could lead out of the directory.
                 let inside = |name: &String| name.starts_with(&self.prefix) && !name.contains("..");
-                if names.all(inside) {
+                // Only one after the other it is known of which names nothing is moved.
+                let whiteout = matches!(op, Op::Rename { flags, .. } if flags & 4 != 0);
+                if names.all(inside) && !whiteout {
                     steps.push(Step {
                         process,
                         mount: 0,
@@ -257,6 +252,8 @@ impl Maker {
     /// Two changes of the same names, each of which is one call of the engine.
     fn race(&mut self) -> (Phase, usize) {
         let guesses = self.guesses.clone();
+        // What is open is closed before.
+        self.handles.clear();
         // Few names, so that they meet.
         let name = self.find("fdl-");
         let mut change = |mount: usize| {
@@ -328,8 +325,8 @@ impl Maker {
             0..45 => self.change(),
             45..58 => self.look(),
             58..70 if self.aim == Aim::Beside => self.open(),
-            58..62 => self.open_to_read(),
-            62..74 if self.aim == Aim::Pair => self.store(),
+            58..64 => self.open_to_share(),
+            64..74 if self.aim == Aim::Pair => self.store(),
             70..74 => self.store(),
             74..78 => Op::Close { slot: self.slot() },
             78..80 if self.aim == Aim::Beside => Op::Copy {
@@ -347,7 +344,7 @@ impl Maker {
                 let slot = self.slot();
                 let act = match self.aim {
                     Aim::Beside => self.act(),
-                    Aim::Pair => self.quiet_act(),
+                    Aim::Pair => self.shared_act(),
                 };
                 Op::On { slot, act }
             }
@@ -411,7 +408,11 @@ impl Maker {
             libc::S_IFREG,
             libc::S_IFDIR,
         ];
-        let kind = self.one(&kinds);
+        let kind = match self.one(&kinds) {
+            // Those at one end of a fifo do not meet those of another mount.
+            libc::S_IFIFO if self.aim == Aim::Pair => libc::S_IFSOCK,
+            kind => kind,
+        };
         let path = self.find("-");
         self.guess(&path, if kind == libc::S_IFREG { 'f' } else { 'p' });
         let device = if matches!(kind, libc::S_IFCHR | libc::S_IFBLK) {
@@ -457,7 +458,11 @@ impl Maker {
                 length: self.place(),
             },
             _ => {
-                let name = Name(self.one(&XATTRS).to_owned());
+                let mut name = self.one(&XATTRS);
+                if name == "security.capability" && !self.capabilities {
+                    name = XATTRS[0];
+                }
+                let name = Name(name.to_owned());
                 let act = if self.chance(1, 4) {
                     XattrAct::Remove
                 } else {
@@ -557,12 +562,29 @@ impl Maker {
         }
     }
 
-    fn open_to_read(&mut self) -> Op {
-        let flags = self.one(&[0, 0, libc::O_NOFOLLOW, libc::O_DIRECTORY]);
+    /// What stays open while the other mount changes it.
+    fn open_to_share(&mut self) -> Op {
+        let ways = [
+            libc::O_RDONLY,
+            libc::O_RDONLY,
+            libc::O_RDONLY | libc::O_NOFOLLOW,
+            libc::O_RDONLY | libc::O_DIRECTORY,
+            libc::O_RDWR,
+            libc::O_RDWR | libc::O_SYNC,
+            libc::O_RDWR | libc::O_DSYNC,
+            libc::O_RDWR | libc::O_DIRECT,
+            libc::O_RDWR | libc::O_APPEND,
+        ];
+        let flags = self.one(&ways);
+        let wanted = if flags & libc::O_ACCMODE == libc::O_RDONLY {
+            "fd"
+        } else {
+            "f"
+        };
         Op::Open {
             slot: self.slot(),
-            path: self.find("fd"),
-            flags: libc::O_RDONLY | flags,
+            path: self.find(wanted),
+            flags,
             mode: 0,
         }
     }
@@ -625,7 +647,7 @@ impl Maker {
                     length as i64
                 };
                 let length = length.min(1 << 20);
-                // Bits of modes that not every file system has: see NOT_OFFERED.
+                // Also modes that not every file system has: see `run::is_offered`.
                 let mode = self.one(&[0, 0, 0, 1, 3, 16, 17, 8, 32, 64, 128, 2]);
                 Act::Fallocate {
                     mode,
@@ -657,6 +679,29 @@ impl Maker {
                     length,
                 }
             }
+            _ => self.quiet_act(),
+        }
+    }
+
+    /// What is done to a file that is open at both mounts: half of it reads.
+    fn shared_act(&mut self) -> Act {
+        let (at, length, fill) = (self.place(), self.length(), self.fill());
+        match self.rng.random_range(0..20) {
+            0..4 => Act::ReadAt { at, length },
+            4..6 => Act::Read { length },
+            6..9 => Act::WriteAt { at, length, fill },
+            9 => Act::Write { length, fill },
+            10 => Act::Truncate { length: at },
+            11 => Act::Map {
+                at: at.clamp(0, 1 << 20),
+                length,
+                fill,
+            },
+            12 => Act::Fallocate {
+                mode: self.one(&[0, 3, 16, 17]),
+                at: at.min(1 << 30),
+                length: length as i64,
+            },
             _ => self.quiet_act(),
         }
     }
