@@ -15,7 +15,7 @@ use meta_core::attr::Caller;
 use meta_core::chunk::resolve;
 use meta_core::command::{NewSlice, Operation};
 use meta_core::compaction::{Compact, Effort, runs, seen};
-use meta_core::ids::{ChunkIndex, Ino, SliceId};
+use meta_core::ids::{ChunkIndex, Ino, SliceId, SliceOrder};
 use meta_core::limits::{CHUNK_BYTES, FRAME_BYTES};
 use meta_core::outcome::{Refusal, Success};
 use meta_core::query::{Answer, QueryBody, Slice};
@@ -428,17 +428,25 @@ fn checked_runs(chunk: ChunkIndex, old: &[Slice]) -> Result<Vec<Range<u32>>, Com
     if !old.iter().all(fits) {
         return Err(CompactError::BadPlan("slices are not in the chunk"));
     }
-    let found = runs(old.iter().map(|slice| slice.at..slice.at + slice.len));
+    let mut found = runs(old.iter().map(|slice| slice.at..slice.at + slice.len));
+    // New slices get the highest old orders, in the order in which they are listed. So each gets one that is
+    // not lower than any that it covers: who reads the chunk in pages meets it behind them, and not before.
+    found.sort_by_cached_key(|run| highest(old, run));
     if found.is_empty() || found.len() >= old.len() {
         return Err(CompactError::BadPlan("slices would not be fewer"));
     }
     Ok(found)
 }
 
+/// The highest order of the old slices in a run.
+fn highest(old: &[Slice], run: &Range<u32>) -> Option<SliceOrder> {
+    let inside = |slice: &&Slice| run.contains(&slice.at);
+    old.iter().filter(inside).map(|slice| slice.order).max()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use meta_core::ids::SliceOrder;
 
     const CHUNK: ChunkIndex = ChunkIndex(3);
 
@@ -517,6 +525,23 @@ mod tests {
         ] {
             let refused = of(&bad);
             assert!(matches!(refused, Err(CompactError::BadPlan(_))), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn new_slices_take_orders_that_are_not_below_what_they_cover() {
+        // The last write of all lies where the chunk begins.
+        let old = [
+            slice(1, 100, 10),
+            slice(2, 50, 10),
+            slice(3, 105, 10),
+            slice(4, 0, 10),
+        ];
+        let found = checked_runs(CHUNK, &old).expect("fewer");
+        assert_eq!(found, [50..60, 100..115, 0..10]);
+        let kept = &old[old.len() - found.len()..];
+        for (run, kept) in found.iter().zip(kept) {
+            assert!(Some(kept.order) >= highest(&old, run), "{run:?}");
         }
     }
 

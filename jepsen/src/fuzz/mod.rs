@@ -30,6 +30,7 @@
 //! | times after fallocate without a flag | ext4 sets them also where all room was there |
 //! | capabilities of a program after a write or truncation behind 2^57 bytes | the kernel takes them away before a mount can refuse; a plan has one or the other |
 //! | whether a link, or a rename that replaces nothing, is refused as its first name is gone or as its second is there, when the other mount moves the one to the other | the kernel looks at the names one after the other, and not under a lock of both mounts |
+//! | whether a rename that both mounts do at once says that there is nothing any more, or that it is done | the same; the kernel does nothing where both names are of one file |
 //! | more than 3 MiB of extended attributes, or many names of them | ext4 has room for few |
 //! | times before 1901 and after 2446 | ext4 has none |
 //! | chown that names neither a user nor a group | the kernel tells a mount of it as of no change, and ext4 sets ctime |
