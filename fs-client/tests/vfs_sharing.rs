@@ -77,6 +77,18 @@ async fn read(vfs: &Vfs, handle: HandleId, offset: u64, len: u32) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_come_after_the_close_are_still_told_of() {
+    let two = Two::new();
+    let (_, handle) = create(&two.one, "file").await;
+    write(&two.one, handle, 0, b"bytes").await;
+    let handed_on = two.one.handed_on(handle).expect("an open file");
+    two.one.flush(handle).await.expect("a flush");
+    two.one.release(handle);
+    assert!(two.one.handed_on(handle).is_none());
+    assert!(handed_on.is_told());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_closed_on_one_mount_is_read_on_the_other_that_opens_it_then() {
     let two = Two::new();
     let (ino, writer) = create(&two.one, "file").await;

@@ -10,7 +10,7 @@ use super::root::Root;
 use super::shows::Shows;
 use super::squash::Squash;
 use super::virtual_files::{About, VirtualFile, VirtualFiles};
-use crate::vfs::{HandleId, OpenHow, Vfs};
+use crate::vfs::{HandedOnFile, HandleId, OpenHow, Vfs};
 use fuser::{
     FileHandle, FopenFlags, INodeNo, ReplyAttr, ReplyEmpty, ReplyEntry, ReplyOpen, Request,
 };
@@ -148,10 +148,9 @@ impl Adapter {
     pub(super) fn kept(&self, file: Ino, handle: FileHandle) -> KeptPages {
         KeptPages {
             shows: self.shows.clone(),
-            vfs: self.vfs.clone(),
+            handed_on: self.vfs.handed_on(HandleId(handle.0)),
             runtime: self.runtime.clone(),
             file: self.root.kernel(file),
-            handle: HandleId(handle.0),
         }
     }
 
@@ -176,17 +175,17 @@ impl Adapter {
 /// Pages that the kernel has got with a reply.
 pub(super) struct KeptPages {
     shows: Shows,
-    vfs: Vfs,
+    handed_on: Option<HandedOnFile>,
     runtime: Handle,
     file: INodeNo,
-    handle: HandleId,
 }
 
 impl KeptPages {
     /// After the reply: has them dropped, if nothing tells when they are old, or it was told before they
     /// were with the kernel.
     pub(super) fn settle(self) {
-        if self.vfs.tells_of_changes(self.handle) {
+        // Without a descriptor there was nothing to read.
+        if self.handed_on.is_none_or(|file| file.is_told()) {
             return;
         }
         self.runtime

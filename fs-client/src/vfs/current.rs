@@ -53,11 +53,29 @@ impl Vfs {
         OpenFiles(Arc::downgrade(&self.core))
     }
 
-    /// Whether the kernel is told to drop what it keeps of a file's bytes before somebody else changes it,
-    /// or nothing ever tells of changes.
-    pub fn tells_of_changes(&self, id: HandleId) -> bool {
-        let handle = self.core.handles.file(id);
-        handle.is_ok_and(|handle| self.core.is_current(&handle.inode))
+    /// The file behind a descriptor, for who hands on bytes of it: the descriptor may be closed by the time
+    /// that they are there.
+    pub fn handed_on(&self, id: HandleId) -> Option<HandedOnFile> {
+        let handle = self.core.handles.file(id).ok()?;
+        Some(HandedOnFile {
+            core: Arc::clone(&self.core),
+            inode: Arc::clone(&handle.inode),
+        })
+    }
+}
+
+/// A file of which bytes are handed on.
+#[derive(Debug)]
+pub struct HandedOnFile {
+    core: Arc<Core>,
+    inode: Arc<Inode>,
+}
+
+impl HandedOnFile {
+    /// Whether who keeps them is told to drop them before somebody else changes the file. Of a file that is
+    /// not open any more they are compared when it is opened again.
+    pub fn is_told(&self) -> bool {
+        self.core.is_current(&self.inode)
     }
 }
 

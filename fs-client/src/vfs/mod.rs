@@ -64,7 +64,7 @@ mod xattr;
 pub use access_log::AccessLog;
 pub use access_times::AtimeMode;
 pub use compact::{CompactError, Compacted, Compactor};
-pub use current::OpenFiles;
+pub use current::{HandedOnFile, OpenFiles};
 pub use directory::{DirListing, ListAttrs};
 pub use error::VfsError;
 pub use file::{OpenHow, Opened, WriteHow};
