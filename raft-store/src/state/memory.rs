@@ -5,6 +5,7 @@ use crate::error::StoreError;
 use crate::simulated::SimDisk;
 use crate::snapshot::{FileEntry, Manifest, SnapshotFiles, Source};
 use bytes::Bytes;
+use meta_core::key::FIRST_LOCAL_TAG;
 use meta_core::kv::{Family, MemKv, Writes};
 use meta_core::seeded::{Bug, has};
 use parking_lot::{Mutex, RwLock};
@@ -53,7 +54,7 @@ impl MemoryState {
                 return;
             }
         }
-        if has(Bug::SnapshotLosesRow) {
+        if has(Bug::SnapshotLosesRow) && last.is_some() {
             *self.last.lock() = last;
         }
     }
@@ -118,15 +119,19 @@ impl MemoryState {
     }
 }
 
-/// A row of a volume that was written: what seeded bugs lose.
+/// A replicated row of a volume that was written: what seeded bugs lose. The marks of the store have a volume's
+/// number that no volume has.
 fn lost_key(writes: &Writes) -> Option<(Family, Vec<u8>)> {
     if !has(Bug::FlushLosesRow) && !has(Bug::SnapshotLosesRow) {
         return None;
     }
     let mut rows = writes.iter().rev();
     let found = rows.find(|((family, key), value)| {
-        let of_volume = key.first_chunk().is_some_and(|v| *v != [0; 4]);
-        *family == Family::State && of_volume && value.is_some()
+        let of_volume = key
+            .first_chunk()
+            .is_some_and(|v| *v != [0; 4] && *v != [0xff; 4]);
+        let replicated = key.get(4).is_some_and(|table| *table < FIRST_LOCAL_TAG);
+        *family == Family::State && of_volume && replicated && value.is_some()
     });
     found.map(|(key, _)| key.clone())
 }
