@@ -161,7 +161,10 @@ impl Core {
             Err(error) => error,
         };
         let kept = if is_past_a_limit(&error) && batch.is_divisible() {
-            self.commit_what_fits(inode.ino, &batch).await
+            match self.commit_what_fits(inode.ino, &batch).await {
+                Ok(kept) => kept,
+                Err(error) => return self.fail(inode, None, error),
+            }
         } else {
             None
         };
@@ -197,15 +200,20 @@ impl Core {
         }
     }
 
-    /// Commits as much of the beginning of a refused batch as limits leave room for, if they leave any. What
-    /// else goes wrong is not told to the writer: that its data did not fit is true all the same.
-    async fn commit_what_fits(&self, ino: Ino, batch: &Batch) -> Option<Kept> {
+    /// Commits as much of the beginning of a refused batch as limits leave room for, if they leave any. That it
+    /// is not known how much this is, or what of it is stored, is not told to the writer: that its data did not
+    /// fit is true all the same.
+    ///
+    /// # Errors
+    /// How else its commit ended: then it may be done.
+    async fn commit_what_fits(&self, ino: Ino, batch: &Batch) -> Result<Option<Kept>, VfsError> {
         for _ in 0..FIT_ATTEMPTS {
             let (length, length_max) = match self.lengths(ino).await {
-                Ok((length, length_max)) => (length, length_max?),
+                Ok((length, Some(length_max))) => (length, length_max),
+                Ok((_, None)) => return Ok(None),
                 Err(error) => {
                     tracing::warn!(ino = ino.0, %error, "it is not known how much would fit");
-                    return None;
+                    return Ok(None);
                 }
             };
             let mut fitting = batch.fitting(length, length_max);
@@ -219,18 +227,15 @@ impl Core {
                 }
             }
             if part.slices.is_empty() {
-                return None;
+                return Ok(None);
             }
             match self.try_commit(ino, &mut part).await {
-                Ok(attr) => return Some(Kept { attr, fitting }),
+                Ok(attr) => return Ok(Some(Kept { attr, fitting })),
                 Err(error) if is_past_a_limit(&error) => {}
-                Err(error) => {
-                    tracing::warn!(ino = ino.0, %error, "what would fit is not committed");
-                    return None;
-                }
+                Err(error) => return Err(error),
             }
         }
-        None
+        Ok(None)
     }
 
     /// Uploads the part of a slice that fits, if one is to be cut.
