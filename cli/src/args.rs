@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::changelog::ChangelogArgs;
+use crate::clone::CloneArgs;
 use crate::compact::CompactArgs;
 use crate::config::ConfigArgs;
 use crate::detach::LauncherArgs;
@@ -36,6 +37,7 @@ pub(crate) enum Command {
     Info(InfoArgs),
     Summary(SummaryArgs),
     Rmr(RmrArgs),
+    Clone(CloneArgs),
     Compact(CompactArgs),
     Restore(RestoreArgs),
     Trash(TrashArgs),
@@ -98,6 +100,7 @@ mod tests {
             "info",
             "summary",
             "rmr",
+            "clone",
             "compact",
             "restore",
             "trash",

@@ -6,6 +6,7 @@ mod args;
 mod atomic_file;
 mod caller;
 mod changelog;
+mod clone;
 mod compact;
 mod config;
 mod detach;
@@ -69,6 +70,7 @@ fn run(command: Command) -> Result<Finding> {
         Command::Info(args) => block_on(info::run(args)),
         Command::Summary(args) => block_on(summary::run(args)),
         Command::Rmr(args) => block_on(rmr::run(args)),
+        Command::Clone(args) => block_on(clone::run(args)),
         Command::Compact(args) => block_on(compact::run(args)),
         Command::Restore(args) => block_on(restore::run(args)),
         Command::Trash(args) => block_on(restore::run_trash(args)),

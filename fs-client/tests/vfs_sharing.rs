@@ -4,10 +4,10 @@ mod twin;
 
 use bytes::Bytes;
 use fs_client::vfs::{HandleId, ListAttrs, OpenHow, SeekFor, Vfs, VfsError, WriteHow};
-use meta_core::attr::Timestamp;
+use meta_core::attr::{Caller, Timestamp};
 use meta_core::command::{CommandBody, NewNode, RenameMode, SetAttr, SetTime};
-use meta_core::ids::{DentryNumber, Ino, VolumeId};
-use meta_core::limits::CHUNK_BYTES;
+use meta_core::ids::{DentryNumber, Ino, Level, VolumeId};
+use meta_core::limits::{CHUNK_BYTES, LEVEL_MAX};
 use meta_core::name::Name;
 use meta_core::outcome::{Outcome, Refusal};
 use std::collections::BTreeSet;
@@ -235,6 +235,33 @@ async fn an_unlinked_file_lives_while_it_is_open() {
     let gone = two.one.get_attr(&ROOT, ino).await;
     assert_eq!(gone, Err(VfsError::Refused(Refusal::Stale)));
     two.engine.check();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn below_level_6_set_group_id_without_execution_stays_when_a_stranger_writes() {
+    for (level, left) in [(Level(5), 0o2767), (LEVEL_MAX, 0o767)] {
+        let engine = twin::Engine::at_level(level);
+        let (vfs, _) = twin::mount(&engine, &twin::memory(), twin::options());
+        let (ino, handle) = create(&vfs, "file").await;
+        let bits = SetAttr {
+            ino,
+            mode: Some(0o2767),
+            ..SetAttr::default()
+        };
+        vfs.set_attr(&ROOT, bits).await.expect("mode");
+        let stranger = Caller {
+            uid: 1000,
+            gid: 1000,
+            groups: Vec::new(),
+        };
+        let data = Bytes::from_static(b"data");
+        let how = WriteHow::default();
+        let written = vfs.write(handle, &stranger, 0, data, how).await;
+        written.expect("a write");
+        vfs.fsync(handle).await.expect("stored");
+        let attr = vfs.get_attr(&ROOT, ino).await.expect("attributes");
+        assert_eq!(attr.mode, left, "{level:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

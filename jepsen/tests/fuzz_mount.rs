@@ -1,5 +1,5 @@
 //! Plans of random operations on real mounts beside ext4 (`jepsen fuzz-mount`): those that showed a
-//! fault, and some under a new seed, which are not run yet unless asked for.
+//! fault, and some under a new seed.
 
 use jepsen::alone::alone;
 use jepsen::fuse::skip;
@@ -42,7 +42,6 @@ async fn plans_that_showed_a_fault_show_none() {
 
 /// So many plans of so many operations, on a mount beside ext4, and on two mounts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "set-group-id after a stranger's write, writes to fifos and races of links still differ for some seeds"]
 async fn random_operations_on_mounts_agree_with_ext4() {
     let name = "random_operations_on_mounts_agree_with_ext4";
     if skipped(name) {

@@ -186,6 +186,7 @@ impl Link {
             | QueryBody::Amounts { .. }
             | QueryBody::Limits { .. }
             | QueryBody::Space { .. } => v1::Feature::Quotas as u64,
+            QueryBody::Clones => v1::Feature::Clones as u64,
             QueryBody::Compactable { .. } | QueryBody::PlanCompaction { .. } => {
                 v1::Feature::Compaction as u64
             }

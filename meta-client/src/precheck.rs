@@ -13,12 +13,7 @@ const FRAMES_MAX: u64 = limits::CHUNK_BYTES / limits::FRAME_BYTES as u64;
 pub(crate) fn operation(caller: &Caller, operation: &Operation) -> Result<(), Refusal> {
     check(caller.groups.len() <= limits::GROUPS_MAX)?;
     match operation {
-        Operation::Create(create) => match &create.node {
-            NewNode::Symlink { target } if target.len() > limits::SYMLINK_BYTES_MAX => {
-                Err(Refusal::NameTooLong)
-            }
-            _ => Ok(()),
-        },
+        Operation::Create(create) => node(&create.node),
         Operation::SetAttr(set) => {
             let valid = |time: Option<SetTime>| match time {
                 Some(SetTime::At(at)) => at.is_valid(),
@@ -68,6 +63,8 @@ pub(crate) fn operation(caller: &Caller, operation: &Operation) -> Result<(), Re
         }
         Operation::Fallocate(_)
         | Operation::CopyRange(_)
+        | Operation::Clone(_)
+        | Operation::CancelClone { .. }
         | Operation::Link { .. }
         | Operation::Unlink { .. }
         | Operation::Rmdir { .. }
@@ -77,6 +74,15 @@ pub(crate) fn operation(caller: &Caller, operation: &Operation) -> Result<(), Re
         | Operation::Lock(_)
         | Operation::Unlock(_)
         | Operation::CancelLock { .. } => Ok(()),
+    }
+}
+
+fn node(node: &NewNode) -> Result<(), Refusal> {
+    match node {
+        NewNode::Symlink { target } if target.len() > limits::SYMLINK_BYTES_MAX => {
+            Err(Refusal::NameTooLong)
+        }
+        _ => Ok(()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::acl::{ACCESS, Acl, Guard};
 use crate::attr::{Attr, Caller, mode};
-use crate::ids::Ino;
+use crate::ids::{Ino, Level};
 use crate::key;
 use crate::kv::KvRead;
 use crate::outcome::{Fatal, Refusal, Stop};
@@ -91,9 +91,29 @@ pub(crate) fn check_sticky(
     Ok(())
 }
 
-/// Mode bits without what a change by a stranger takes away: set-user-id, and set-group-id where
-/// it means execution.
-pub(crate) fn without_privilege(bits: u32) -> u32 {
+/// The level from which set-group-id that does not mean execution goes as well, if who changes the file is
+/// not in its group.
+const STRANGERS_LEVEL: Level = Level(6);
+
+/// Takes from a file what a change by a stranger takes away: set-user-id, and set-group-id where it means
+/// execution or the caller is not in the group, as on Linux.
+pub(crate) fn drop_privilege<K: KvRead + ?Sized>(
+    tables: &Tables<'_, K>,
+    inode: &mut Inode,
+    caller: &Caller,
+) -> Result<(), Fatal> {
+    let left = without_privilege(inode.mode);
+    inode.mode = left;
+    let is_stranger = left & mode::SET_GID != 0 && !caller.is_root() && !caller.in_group(inode.gid);
+    // The level is looked up for the few files of which it matters.
+    if is_stranger && tables.settings()?.level >= STRANGERS_LEVEL {
+        inode.mode &= !mode::SET_GID;
+    }
+    Ok(())
+}
+
+/// Mode bits without set-user-id, and without set-group-id where it means execution.
+fn without_privilege(bits: u32) -> u32 {
     let mut left = bits & !mode::SET_UID;
     if left & mode::GROUP_EXECUTE != 0 {
         left &= !mode::SET_GID;

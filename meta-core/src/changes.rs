@@ -22,16 +22,11 @@ impl Changes {
     /// Of an operation.
     pub fn of(operation: &Operation) -> Self {
         match operation {
-            Operation::Create(create) => Self {
-                directories: vec![create.parent],
-                names: vec![(create.parent, create.name.clone())],
-                ..Self::default()
-            },
+            Operation::Clone(clone) => Self::new_name(clone.parent, &clone.name),
+            Operation::Create(create) => Self::new_name(create.parent, &create.name),
             Operation::Link { ino, parent, name } => Self {
                 files: vec![*ino],
-                directories: vec![*parent],
-                names: vec![(*parent, name.clone())],
-                behind: false,
+                ..Self::new_name(*parent, name)
             },
             Operation::Unlink { parent, name } | Operation::Rmdir { parent, name } => Self {
                 files: Vec::new(),
@@ -78,6 +73,8 @@ impl Changes {
             // What becomes of a file in the trash, nobody sees.
             Operation::EmptyTrash { .. }
             | Operation::GrantSlices { .. }
+            // What is being copied has no name.
+            | Operation::CancelClone { .. }
             | Operation::ClaimTask { .. }
             | Operation::ReleaseTask { .. }
             | Operation::FinishBackup(_)
@@ -86,6 +83,14 @@ impl Changes {
             | Operation::Lock(_)
             | Operation::Unlock(_)
             | Operation::CancelLock { .. } => Self::default(),
+        }
+    }
+
+    fn new_name(parent: Ino, name: &Name) -> Self {
+        Self {
+            directories: vec![parent],
+            names: vec![(parent, name.clone())],
+            ..Self::default()
         }
     }
 

@@ -131,6 +131,17 @@ pub enum CommandBody {
         /// Files at most, up to [`crate::limits::COUNT_FILES_MAX`].
         files_max: u32,
     },
+    /// Goes on with a copy of a directory, or with what is left of one that has ended.
+    CloneStep {
+        /// Its number.
+        job: Ino,
+        /// Rows at most.
+        rows_max: u32,
+        /// Whether rows are copied. Otherwise only those go that are left of one that has ended.
+        copies: bool,
+        /// Where the copy is to be, as its row says: it is put there if nothing is left to copy.
+        attach: Option<(Ino, Name)>,
+    },
     /// Moves slices behind a truncation to the pending deletes, a bounded step at a time.
     Trim {
         /// The file.
@@ -357,6 +368,14 @@ pub enum Operation {
     /// Makes a range of a file what a range of a file is, without its data being read: both share the
     /// slices.
     CopyRange(CopyRange),
+    /// Begins to copy a directory with all that is in it, or another file, without its data being read. Small
+    /// ones are there when this is done, others once the leader has copied the rest.
+    Clone(CloneTree),
+    /// Gives up a copy that is being made. Only root and who began it may.
+    CancelClone {
+        /// Its number.
+        job: Ino,
+    },
     /// Puts few slices in the place of many that show the same. Only root may.
     Compact(Compact),
     /// Tells when files were read last. What is older than what a file has says nothing, and so does a file
@@ -599,6 +618,24 @@ pub struct CopyRange {
     pub to_offset: u64,
     /// Bytes of the range, at least 1.
     pub len: u64,
+}
+
+/// Makes a copy of a directory with all that is in it, or of another file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CloneTree {
+    /// What is copied.
+    pub source: Ino,
+    /// The directory that the copy is to be in; not one in the source.
+    pub parent: Ino,
+    /// Its name there.
+    pub name: Name,
+    /// Whether copies have owners, modes, times and attributes of what they were copied from. Otherwise they
+    /// are the caller's, as if just made.
+    pub preserve: bool,
+    /// Permission bits that the caller's copies do not get.
+    pub umask: u32,
+    /// Rows that are copied at once, up to [`crate::limits::MAINTENANCE_ROWS_MAX`].
+    pub rows_max: u32,
 }
 
 /// What making a range read as zeros does to a file that ends before the range does.

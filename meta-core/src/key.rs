@@ -27,6 +27,11 @@
 //! | | | 1u8, removed, ino u64 | nothing |
 //! | | | 2u8, parent u64, name, 0u8, removed with all bits turned, ino u64 | nothing: the latest of a name first |
 //! | | | 3u8 | [`crate::row::TrashTotals`] |
+//! | clone | 0x1f | 0u8, job u64 | [`crate::row::CloneJob`] |
+//! | | | 1u8, job u64, source ino u64 | [`crate::row::InoRef`]: its copy |
+//! | | | 2u8, job u64, source ino u64 | table u8, ids behind the ino: where its scan goes on |
+//! | | | 3u8, job u64, source ino u64, table u8, ids behind the ino | nothing: the row is to be copied again |
+//! | | | 4u8, job u64, copy's ino u64 | [`crate::row::InoRef`]: its source |
 //! | head | 0x80 | - | [`crate::row::Head`] |
 //! | storage | 0x81 | - | the description's bytes |
 //! | mirror | 0x82 | - | [`crate::row::Mirror`] |
@@ -51,6 +56,13 @@
 //! *local* to a cluster. The last three tables belong to volume 0, the cluster itself. Reserved
 //! from the first format: 0x1a inline data.
 //! Volume 0xffff_ffff belongs to the store below, which keeps its applied position there.
+
+mod clones;
+
+pub(crate) use clones::{
+    CLONE_COPY, CLONE_DIRTY, CLONE_JOB, CLONE_SCAN, CLONE_SOURCE, of_clone, of_cloned,
+};
+pub use clones::{clone_job, clones};
 
 use crate::attr::Timestamp;
 use crate::ids::{ChunkIndex, DentryNumber, Epoch, Ino, Seq, SessionId, SliceId, SliceOrder};
@@ -100,6 +112,8 @@ pub enum Table {
     Hole = 0x1d,
     /// Files that were removed and are kept for a while.
     Trash = 0x1e,
+    /// Copies of directories that are being made.
+    Clone = 0x1f,
     /// A volume's position, digests and changelog bounds.
     Head = 0x80,
     /// Where blocks live on this side.
@@ -136,7 +150,7 @@ pub enum Table {
 
 impl Table {
     /// All tables.
-    const ALL: [Self; 34] = [
+    const ALL: [Self; 35] = [
         Self::Counters,
         Self::Settings,
         Self::Epoch,
@@ -155,6 +169,7 @@ impl Table {
         Self::Totals,
         Self::Hole,
         Self::Trash,
+        Self::Clone,
         Self::Head,
         Self::Storage,
         Self::Mirror,

@@ -3,7 +3,7 @@
 use crate::ids::Level;
 
 /// The highest level of a volume that this version reads.
-pub const LEVEL_MAX: Level = Level(5);
+pub const LEVEL_MAX: Level = Level(6);
 
 /// The level of records that is read where a leader does not say one.
 pub const LEVEL_UNSAID: Level = Level(2);
@@ -87,6 +87,17 @@ pub const COMPACT_LOOK_MAX: usize = 1 << 14;
 pub const COMPACTABLE_PAGE_MAX: u32 = 1024;
 /// Files in one [`crate::command::Operation::Accessed`].
 pub const ACCESSED_MAX: usize = 256;
+/// Directories that are cloned at a time.
+pub const CLONES_MAX: u32 = 16;
+/// Clones that have ended and are told of.
+pub const ENDED_CLONES_MAX: usize = 64;
+/// How long a clone that has ended is told of, in seconds.
+pub const ENDED_CLONE_SECONDS: i64 = 3600;
+/// How often a clone begins again because a directory in its source was moved.
+pub const CLONE_RESTARTS_MAX: u8 = 3;
+/// Rows of a clone's source that may change while it is made, beside four for each file: then it does not
+/// keep up.
+pub const CLONE_CHANGES_MAX: u64 = 1 << 16;
 /// Rows that one maintenance command touches.
 pub const MAINTENANCE_ROWS_MAX: u32 = 1024;
 /// Files in one [`crate::command::CommandBody::ReapFiles`].

@@ -114,13 +114,21 @@ fn on_volume<B: KvRead>(
         }
         .request(request),
         body => {
-            let work = Work {
+            let work = || Work {
                 pending,
                 codec,
                 scope,
-                head,
+                head: head.clone(),
             };
-            work.finish(None, |txn, head| apply::maintain(txn, head, body, cluster))
+            let done =
+                work().finish(None, |txn, head| apply::maintain(txn, head, body, cluster))?;
+            match (body, &done.1.outcome) {
+                // It would be refused again and again.
+                (CommandBody::CloneStep { job, .. }, Outcome::Refused(why)) => {
+                    work().finish(None, |txn, _| apply::clone::fail(txn, *job, *why))
+                }
+                _ => Ok(done),
+            }
         }
     }
 }
@@ -222,6 +230,7 @@ impl<B: KvRead> Work<'_, '_, B> {
         let mut txn = Txn::begin(self.pending, self.scope)?;
         let done = body(&mut txn, &mut head).and_then(|success| {
             apply::quota::charge(&mut txn)?;
+            apply::clone::note(&mut txn)?;
             Ok(success)
         });
         let (mut writes, token, outcome) = match done {

@@ -109,6 +109,12 @@ pub enum Refusal {
     /// Slices are not what they were when it was decided what to do with them (EAGAIN).
     #[error("the file's slices changed meanwhile")]
     Changed = 32,
+    /// Others change it faster than it can be copied, or too much is going on (EBUSY).
+    #[error("busy: it changes faster than it can be copied, or too many are copied at a time")]
+    Busy = 33,
+    /// It was given up (ECANCELED).
+    #[error("it was given up")]
+    Cancelled = 34,
 }
 
 impl Refusal {
@@ -147,6 +153,8 @@ impl Refusal {
             30 => Self::CrossesQuota,
             31 => Self::BeingCounted,
             32 => Self::Changed,
+            33 => Self::Busy,
+            34 => Self::Cancelled,
             _ => return None,
         })
     }
@@ -359,6 +367,13 @@ pub enum Success {
     LockCancelled {
         /// Whether it waited.
         waited: bool,
+    },
+    /// A copy of a directory was begun.
+    Cloning {
+        /// Its number: the state can be asked for.
+        job: Ino,
+        /// Whether it is there already.
+        done: bool,
     },
     /// A maintenance step was done.
     Maintained {

@@ -10,6 +10,7 @@ use crate::name::Name;
 use crate::outcome::{Refusal, Token};
 use crate::path::{Resolve, Resolved};
 use crate::quota::{Amount, Space, Subject, Usage};
+use crate::row::CloneState;
 use crate::task::BackupStatus;
 
 /// A question about a volume.
@@ -91,6 +92,9 @@ pub enum QueryBody {
         /// The file.
         ino: Ino,
     },
+    /// The copies of directories that are being made, and those that ended not long ago. Others than root see
+    /// their own.
+    Clones,
     /// Totals of the volume.
     StatVolume,
     /// A path from the root to a file, one of many if it has many names.
@@ -275,6 +279,29 @@ pub struct Slice {
     pub frame_crcs: Vec<u32>,
 }
 
+/// A copy of a directory that is being made, or was.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CloneStatus {
+    /// Its number.
+    pub job: Ino,
+    /// What is copied.
+    pub source: Ino,
+    /// The directory that the copy is to be in.
+    pub parent: Ino,
+    /// Its name there.
+    pub name: Name,
+    /// Who began it.
+    pub uid: u32,
+    /// How far it is.
+    pub state: CloneState,
+    /// Whether rows are left that the leader has to do something with.
+    pub is_at_work: bool,
+    /// Files that have a copy.
+    pub files: u64,
+    /// When it got into its state.
+    pub since: Timestamp,
+}
+
 /// A name in a directory.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DirEntry {
@@ -408,6 +435,8 @@ pub enum Answer {
     },
     /// To `Usage`.
     Usage(Usage),
+    /// Copies of directories, by number.
+    Clones(Vec<CloneStatus>),
     /// To `Amounts`: of each file, in the order of the question.
     Amounts(Vec<Result<Amount, Refusal>>),
     /// To `Limits`.

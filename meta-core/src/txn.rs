@@ -152,6 +152,19 @@ impl<'p, B: KvRead> Txn<'p, B> {
         Ok(changes)
     }
 
+    /// The keys of rows of some tables that were written so far.
+    pub(crate) fn written(&self, tables: &[Table]) -> Vec<Vec<u8>> {
+        let ours = |whole: &[u8]| {
+            let found = key::split(whole);
+            found.is_some_and(|(volume, table, _)| {
+                volume == self.scope.volume && tables.iter().any(|one| *one as u8 == table)
+            })
+        };
+        let keys = self.kv.writes().keys();
+        let keys = keys.filter(|(family, whole)| *family == Family::State && ours(whole));
+        keys.map(|(_, whole)| whole.clone()).collect()
+    }
+
     pub(crate) fn put<R: Row>(&mut self, key: Vec<u8>, row: &R) {
         let bytes = row.encode(&key);
         self.kv.put(Family::State, key, bytes);

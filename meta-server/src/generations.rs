@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// The newest generation that this version reads.
-pub(crate) const NEWEST: u32 = LEVEL_5;
+pub(crate) const NEWEST: u32 = LEVEL_6;
 /// The one that every version reads.
 pub(crate) const FIRST: u32 = 1;
 /// The one of tasks.
@@ -49,6 +49,8 @@ const LEVEL_3: u32 = 9;
 const LEVEL_4: u32 = 10;
 /// The one of volumes above level 4, of what only they have, and of the task of compaction.
 const LEVEL_5: u32 = 11;
+/// The one of volumes above level 5, and of what only they have.
+const LEVEL_6: u32 = 12;
 
 /// The generation of a command.
 ///
@@ -61,6 +63,8 @@ pub(crate) fn of(body: &CommandBody) -> u32 {
         CommandBody::ReapFiles { .. } => return REAP_FILES,
         CommandBody::PurgeTrash { .. } | CommandBody::SetOptions { .. } => return LEVEL_3,
         CommandBody::SetQuota { .. } | CommandBody::CountFiles { .. } => return LEVEL_4,
+        CommandBody::CloneStep { .. } => return LEVEL_6,
+        CommandBody::RaiseLevel { level } if level.0 > 5 => return LEVEL_6,
         CommandBody::RaiseLevel { level } if level.0 > 4 => return LEVEL_5,
         CommandBody::RaiseLevel { level } if level.0 > 3 => return LEVEL_4,
         CommandBody::RaiseLevel { level } if level.0 > 2 => return LEVEL_3,
@@ -68,6 +72,7 @@ pub(crate) fn of(body: &CommandBody) -> u32 {
         _ => return FIRST,
     };
     match request.operation {
+        Operation::Clone(_) | Operation::CancelClone { .. } => LEVEL_6,
         Operation::CopyRange(_)
         | Operation::Compact(_)
         | Operation::Accessed { .. }

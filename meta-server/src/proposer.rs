@@ -241,6 +241,7 @@ pub(crate) fn clients_may_send(body: &CommandBody) -> bool {
         | CommandBody::ReapFiles { .. }
         | CommandBody::PurgeTrash { .. }
         | CommandBody::CountFiles { .. }
+        | CommandBody::CloneStep { .. }
         | CommandBody::Trim { .. }
         | CommandBody::TrimChangelog { .. }
         | CommandBody::RaiseLevel { .. }

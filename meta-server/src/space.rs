@@ -174,6 +174,8 @@ fn grows(body: &CommandBody) -> bool {
         | CommandBody::CreateMirror(_)
         | CommandBody::BeginRestore(_)
         | CommandBody::RestoreRows(_)
+        // It goes on when there is room again, or is given up.
+        | CommandBody::CloneStep { copies: true, .. }
         | CommandBody::Mirror(MirrorStep::Load(_) | MirrorStep::Apply(_)) => true,
         CommandBody::Request(request) => match &request.operation {
             Operation::Create(_)
@@ -184,6 +186,7 @@ fn grows(body: &CommandBody) -> bool {
             | Operation::Commit(_)
             | Operation::Append(_)
             | Operation::CopyRange(_)
+            | Operation::Clone(_)
             | Operation::SetXattr { .. }
             | Operation::GrantSlices { .. } => true,
             // SetAttr rewrites one row, and a truncation adds one that trimming takes away: it is
@@ -198,6 +201,7 @@ fn grows(body: &CommandBody) -> bool {
             | Operation::Fallocate(_)
             // There are fewer rows after it.
             | Operation::Compact(_)
+            | Operation::CancelClone { .. }
             // It rewrites rows.
             | Operation::Accessed { .. }
             | Operation::RemoveXattr { .. }
@@ -215,6 +219,7 @@ fn grows(body: &CommandBody) -> bool {
         | CommandBody::InitCluster { .. }
         | CommandBody::CloseSession { .. }
         | CommandBody::ExpireSessions { .. }
+        | CommandBody::CloneStep { copies: false, .. }
         | CommandBody::Reap { .. }
         | CommandBody::ReapFiles { .. }
         | CommandBody::PurgeTrash { .. }

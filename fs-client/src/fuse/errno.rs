@@ -50,6 +50,8 @@ fn of_refusal(refusal: Refusal) -> Errno {
         Refusal::NoLocks => Errno::ENOLCK,
         Refusal::OverQuota => Errno::EDQUOT,
         Refusal::CrossesQuota => Errno::EXDEV,
+        Refusal::Busy => Errno::EBUSY,
+        Refusal::Cancelled => Errno::ECANCELED,
         Refusal::GrantRevoked
         | Refusal::UnknownVolume
         | Refusal::VolumeExists

@@ -154,8 +154,9 @@ impl InodeState {
             // The commit sets it, also where it was set to a later one before.
             attr.mtime = written;
             attr.ctime = attr.ctime.max(written);
-            if self.pending.iter().any(|slice| !slice.caller.is_root()) {
-                attr.mode = without_privilege(attr.mode);
+            let writers = self.pending.iter().map(|slice| &slice.caller);
+            for writer in writers.filter(|writer| !writer.is_root()) {
+                attr.mode = without_privilege(attr.mode, writer.in_group(attr.gid));
             }
         }
         attr
@@ -245,9 +246,9 @@ impl InodeState {
     }
 }
 
-/// What the engine leaves of the mode when somebody other than root writes.
-fn without_privilege(bits: u32) -> u32 {
-    let group = if bits & mode::GROUP_EXECUTE != 0 {
+/// What the engine leaves of the mode when somebody other than root writes, who may be in the file's group.
+fn without_privilege(bits: u32, is_member: bool) -> u32 {
+    let group = if bits & mode::GROUP_EXECUTE != 0 || !is_member {
         mode::SET_GID
     } else {
         0

@@ -76,6 +76,22 @@ fn set_id_bits_go_when_somebody_else_writes_or_truncates() {
 }
 
 #[test]
+fn set_group_id_without_execution_goes_when_a_stranger_writes() {
+    let Some(mount) = mounted() else { return };
+    let_in(&mount);
+    let path = mount.path("file");
+    for command in ["echo x >> \"$1\"", ": > \"$1\""] {
+        for (gid, left) in [(2001, 0o2767), (9, 0o767)] {
+            fs::write(&path, "data").expect("a write");
+            chown(&path, Some(1001), Some(2001)).expect("chown");
+            fs::set_permissions(&path, Permissions::from_mode(0o2767)).expect("chmod");
+            assert!(somebody(1002, gid, command, &path));
+            assert_eq!(mode(&path), left, "{command} by one of group {gid}");
+        }
+    }
+}
+
+#[test]
 fn new_files_belong_to_their_makers() {
     let Some(mount) = mounted() else { return };
     let_in(&mount);

@@ -3,8 +3,9 @@
 use super::maintain::delete_slice;
 use super::{Done, session, shared, write};
 use crate::attr::{Caller, FileKind};
+use crate::command::NewSlice;
 use crate::compaction::{Compact, runs, seen};
-use crate::ids::{ChunkIndex, Ino, SessionId, SliceOrder};
+use crate::ids::{ChunkIndex, Ino, Level, SessionId, SliceOrder};
 use crate::key;
 use crate::kv::KvRead;
 use crate::limits::{COMPACT_LOOK_EVERY, COMPACT_ROWS_MAX};
@@ -15,6 +16,9 @@ use crate::row::{Inode, SliceRow};
 use crate::tables::last_id;
 use crate::txn::Txn;
 use std::ops::Range;
+
+/// The level from which orders of new slices are looked at.
+const ORDERS_LEVEL: Level = Level(6);
 
 /// Has a chunk looked at for compaction, every so many slices of its file.
 pub(super) fn note_slice<B: KvRead>(
@@ -53,12 +57,18 @@ pub(super) fn compact<B: KvRead>(
     }
     let old = old_slices(txn, &inode, asked)?;
     check_new(asked, &old)?;
+    // What is written meanwhile lies above the highest old order, and stays there.
+    let kept = old.iter().skip(old.len() - asked.slices.len());
+    let kept = kept.zip(&asked.slices);
+    if txn.tables().settings()?.level >= ORDERS_LEVEL {
+        for ((key, _), slice) in kept.clone() {
+            check_order(slice, last_id(key)?, &old)?;
+        }
+    }
     for (key, row) in &old {
         delete_slice(txn, asked.ino, key.clone(), row)?;
     }
-    // What is written meanwhile lies above the highest old order, and stays there.
-    let kept = old.iter().skip(old.len() - asked.slices.len());
-    for ((key, _), slice) in kept.zip(&asked.slices) {
+    for ((key, _), slice) in kept {
         session::take_granted(txn, session, slice.id)?;
         let row = SliceRow {
             id: slice.id,
@@ -125,6 +135,19 @@ fn check_new(asked: &Compact, old: &[OldSlice]) -> Result<(), Refusal> {
     } else {
         Err(Refusal::InvalidArgument)
     }
+}
+
+/// A new slice gets an order that is not below any that it covers: who reads the chunk in pages has met the old
+/// one, or meets the new one.
+fn check_order(slice: &NewSlice, order: u64, old: &[OldSlice]) -> Result<(), Stop> {
+    let end = slice.at.saturating_add(slice.len);
+    for (key, row) in old {
+        let is_covered = row.at < end && slice.at < row.at.saturating_add(row.len);
+        if is_covered && last_id(key)? > order {
+            return Err(Refusal::InvalidArgument.into());
+        }
+    }
+    Ok(())
 }
 
 /// Holes go that lie over nothing any more.

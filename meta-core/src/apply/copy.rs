@@ -6,7 +6,7 @@ use super::{Done, compact, setattr, shared, write};
 use crate::attr::{Caller, FileKind};
 use crate::chunk::resolve;
 use crate::command::CopyRange;
-use crate::ids::Ino;
+use crate::ids::{Ino, Level};
 use crate::key;
 use crate::kv::KvRead;
 use crate::limits::{
@@ -19,13 +19,18 @@ use crate::read::{Cuts, chunk_slices};
 use crate::row::{Inode, SliceRow};
 use crate::txn::Txn;
 
+/// The level from which rows that show nothing count as well, and so do the parts that holes make of one:
+/// members of earlier builds copy more of them at once.
+const BOUNDED_LEVEL: Level = Level(6);
+
 /// Copies as much of a range as one command may.
 pub(super) fn copy_range<B: KvRead>(
     txn: &mut Txn<'_, B>,
     caller: &Caller,
     asked: &CopyRange,
 ) -> Done {
-    if txn.tables().settings()?.level < shared::LEVEL {
+    let level = txn.tables().settings()?.level;
+    if level < shared::LEVEL {
         return Err(Refusal::NotSupported.into());
     }
     let from = regular(txn, asked.from)?;
@@ -46,6 +51,7 @@ pub(super) fn copy_range<B: KvRead>(
         },
         cuts,
         target: &mut to,
+        is_bounded: level >= BOUNDED_LEVEL,
         bytes: 0,
         rows: 0,
     };
@@ -96,6 +102,7 @@ struct Copying<'t, 'p, B> {
     source: Inode,
     cuts: Cuts,
     target: &'t mut Inode,
+    is_bounded: bool,
     /// Bytes of checksums that were written: a mirror takes the record in one command.
     bytes: usize,
     /// Rows that were written or looked at.
@@ -124,11 +131,20 @@ impl<B: KvRead> Copying<'_, '_, B> {
                 continue;
             }
             let source = (self.asked.from, &self.source);
-            let slices = chunk_slices(tables, source, &self.cuts, found, COPY_SLICES_MAX)?;
-            let slices = slices.ok_or(Refusal::LimitReached)?;
+            let parts_max = if self.is_bounded {
+                COPY_SLICES_MAX
+            } else {
+                usize::MAX
+            };
+            let most = (COPY_SLICES_MAX, parts_max);
+            let slices = chunk_slices(tables, source, &self.cuts, found, most)?;
+            let (slices, seen) = slices.ok_or(Refusal::LimitReached)?;
             let stop = end.min(first + CHUNK_BYTES);
             let reached = self.pieces(&slices, at - first..stop - first, done)?;
             done += reached;
+            if self.is_bounded {
+                self.rows += seen;
+            }
             if reached < stop - at {
                 break;
             }

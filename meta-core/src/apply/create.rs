@@ -197,7 +197,7 @@ fn inherited(caller: &Caller, bits: u32, kind: FileKind, parent: &Inode) -> (u32
     (bits, parent.gid)
 }
 
-fn take_ino<B: KvRead>(txn: &mut Txn<'_, B>) -> Result<Ino, Refusal> {
+pub(super) fn take_ino<B: KvRead>(txn: &mut Txn<'_, B>) -> Result<Ino, Refusal> {
     let epoch = txn.epoch();
     let counters = txn.counters();
     let counter = counters.next_ino;

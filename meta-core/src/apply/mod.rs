@@ -2,6 +2,7 @@
 
 mod accessed;
 mod acl;
+pub(crate) mod clone;
 mod compact;
 mod copy;
 mod create;
@@ -27,6 +28,7 @@ pub(crate) mod xattr;
 pub(crate) use maintain::{GOING, clipped};
 
 use crate::command::{CommandBody, Operation, Request};
+use crate::ids::Ino;
 use crate::kv::KvRead;
 use crate::limits::GROUPS_MAX;
 use crate::lock::LockOwner;
@@ -43,6 +45,14 @@ pub(crate) fn operation<B: KvRead>(txn: &mut Txn<'_, B>, request: &Request) -> D
     if caller.groups.len() > GROUPS_MAX {
         return Err(Refusal::InvalidArgument.into());
     }
+    clone::check_named(txn, &request.operation)?;
+    let done = execute(txn, request)?;
+    clone::check_written(txn, &request.operation)?;
+    Ok(done)
+}
+
+fn execute<B: KvRead>(txn: &mut Txn<'_, B>, request: &Request) -> Done {
+    let caller = &request.caller;
     match &request.operation {
         Operation::Create(create) => create::create(txn, caller, create),
         Operation::Link { ino, parent, name } => create::link(txn, caller, *ino, *parent, name),
@@ -62,14 +72,11 @@ pub(crate) fn operation<B: KvRead>(txn: &mut Txn<'_, B>, request: &Request) -> D
             new_name,
             mode,
         } => {
-            let from = rename::Place {
+            let place = |parent: &Ino, name| rename::Place {
                 parent: *parent,
                 name,
             };
-            let to = rename::Place {
-                parent: *new_parent,
-                name: new_name,
-            };
+            let (from, to) = (place(parent, name), place(new_parent, new_name));
             rename::rename(txn, caller, from, to, *mode)
         }
         Operation::SetAttr(change) => setattr::set_attr(txn, caller, change),
@@ -77,6 +84,8 @@ pub(crate) fn operation<B: KvRead>(txn: &mut Txn<'_, B>, request: &Request) -> D
         Operation::Append(append) => write::append(txn, request.session, caller, append),
         Operation::Fallocate(asked) => fallocate::fallocate(txn, caller, asked),
         Operation::CopyRange(asked) => copy::copy_range(txn, caller, asked),
+        Operation::Clone(asked) => clone::begin(txn, caller, asked),
+        Operation::CancelClone { job } => clone::cancel(txn, caller, *job),
         Operation::Compact(asked) => compact::compact(txn, request.session, caller, asked),
         Operation::Accessed { files } => accessed::accessed(txn, files),
         Operation::SetXattr {
@@ -135,6 +144,12 @@ pub(crate) fn maintain<B: KvRead>(
             limit,
         } => quota::set_quota(txn, caller, *subject, *limit),
         CommandBody::CountFiles { files_max } => quota::count_files(txn, *files_max),
+        CommandBody::CloneStep {
+            job,
+            rows_max,
+            copies,
+            attach,
+        } => clone::step(txn, (*job, *rows_max), *copies, attach.as_ref()),
         CommandBody::Trim { ino, rows_max } => maintain::trim(txn, *ino, *rows_max),
         CommandBody::TrimChangelog { keep_from } => maintain::trim_changelog(txn, head, *keep_from),
         CommandBody::RaiseLevel { level } => volume::raise_level(txn, *level),

@@ -7,8 +7,8 @@
 
 mod above;
 
-use super::Done;
 use super::maintain::step;
+use super::{Done, clone};
 use crate::attr::{Caller, FileKind};
 use crate::ids::{Ino, Level, VolumeId};
 use crate::key::{self, Table};
@@ -28,6 +28,9 @@ pub(crate) const LEVEL: Level = Level(4);
 /// All files are in the totals, also those to come.
 pub(crate) const ALL_COUNTED: Ino = Ino(u64::MAX);
 
+/// Where the top of a hidden tree lies: what is being cloned.
+pub(crate) const NOWHERE: Ino = Ino(0);
+
 const NOT_THE_SUM: Fatal = Fatal::Invariant("totals are not the sum of their files");
 
 /// Where a file counts, and for what.
@@ -40,9 +43,10 @@ struct Share {
 }
 
 impl Share {
-    /// A file without names has none, and nothing lies above the root.
+    /// A file without names has none, and nothing lies above the root or the top of a hidden tree.
     fn of(ino: Ino, inode: &Inode) -> Option<Self> {
-        (inode.nlink > 0 && ino != Ino::ROOT).then(|| Self {
+        let is_top = ino == Ino::ROOT || inode.parent == NOWHERE;
+        (inode.nlink > 0 && !is_top).then(|| Self {
             parent: inode.parent,
             uid: inode.uid,
             gid: inode.gid,
@@ -210,6 +214,12 @@ impl Charge {
                 let row = txn.tables().directory_totals(ino)?;
                 inside = row.map(|row| row.amount).unwrap_or_default();
             }
+            // A hidden tree comes with all that is in it.
+            (None, Some(after)) if is_directory && links > 0 => {
+                self.moved.push((ino, after.parent));
+                let row = txn.tables().directory_totals(ino)?;
+                inside = row.map(|row| row.amount).unwrap_or_default();
+            }
             (Some(_), None) if is_directory => self.removed.push(ino),
             _ => {}
         }
@@ -240,6 +250,9 @@ impl Charge {
     /// Writes the rows, as far as directories are not deeper than they may be.
     fn settle<B: KvRead>(self, txn: &mut Txn<'_, B>, depth_max: usize) -> Result<(), Stop> {
         let mut above = self.above;
+        for (ino, parent) in &self.moved {
+            above.moves(*ino, *parent);
+        }
         for (place, change) in self.places {
             // Files that only changed places within a directory leave all above it alone.
             if change == Change::default() {
@@ -313,6 +326,9 @@ pub(crate) fn chain<K: KvRead + ?Sized>(
             Some(row) => row.parent,
             None => parent_of(tables, at)?,
         };
+        if at == NOWHERE {
+            break;
+        }
         chain.push(at);
     }
     Ok(chain)
@@ -433,7 +449,7 @@ pub(super) fn set_quota<B: KvRead>(
         Subject::Directory(ino) if txn.tables().directory(ino)?.nlink == 0 => {
             return Err(Refusal::NotFound.into());
         }
-        Subject::Directory(_) => {}
+        Subject::Directory(ino) => clone::check_seen(txn, [ino])?,
         Subject::User(_) | Subject::Group(_) => {
             let state = &mut txn.counters().quota;
             if !limit.is_none() && state.owners_counted == Ino::default() {

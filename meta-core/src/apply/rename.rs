@@ -134,7 +134,11 @@ fn check_loops<B: KvRead>(
 }
 
 /// Refuses if `inner` is `outer` or lies below it.
-fn check_outside<B: KvRead>(txn: &Txn<'_, B>, inner: Ino, outer: Ino) -> Result<(), Stop> {
+pub(super) fn check_outside<B: KvRead>(
+    txn: &Txn<'_, B>,
+    inner: Ino,
+    outer: Ino,
+) -> Result<(), Stop> {
     let mut at = inner;
     for _ in 0..DEPTH_MAX {
         if at == outer {

@@ -31,11 +31,22 @@ pub(super) fn set_attr<B: KvRead>(txn: &mut Txn<'_, B>, caller: &Caller, change:
     if let Some(length) = change.length {
         set_length(txn, change.ino, &mut inode, length)?;
         if !caller.is_root() {
-            inode.mode = access::without_privilege(inode.mode);
+            access::drop_privilege(&txn.tables(), &mut inode, caller)?;
         }
     }
-    set_owner(&mut inode, change);
+    if set_owner(&mut inode, change) {
+        // Whether who asks is in the group is asked of the one that the file had.
+        let mut old = Inode {
+            gid: before.gid,
+            ..inode.clone()
+        };
+        access::drop_privilege(&txn.tables(), &mut old, caller)?;
+        inode.mode = old.mode;
+    }
     set_mode(&mut inode, caller, change);
+    if change.drop_privilege_bits {
+        access::drop_privilege(&txn.tables(), &mut inode, caller)?;
+    }
     acl::follow_mode(txn, change.ino, &before, &inode)?;
     let stamp = txn.stamp();
     let time = |time: SetTime| match time {
@@ -138,16 +149,15 @@ fn check_sized(kind: FileKind) -> Result<(), Refusal> {
     }
 }
 
-/// Owner and group; a change of either takes set-id bits away from anything but a directory.
-fn set_owner(inode: &mut Inode, change: &SetAttr) {
+/// Owner and group. Says whether that takes set-id bits away, as a change of either does from anything but
+/// a directory.
+fn set_owner(inode: &mut Inode, change: &SetAttr) -> bool {
     if change.uid.is_none() && change.gid.is_none() {
-        return;
+        return false;
     }
     inode.uid = change.uid.unwrap_or(inode.uid);
     inode.gid = change.gid.unwrap_or(inode.gid);
-    if !inode.is_directory() {
-        inode.mode = access::without_privilege(inode.mode);
-    }
+    !inode.is_directory()
 }
 
 fn set_mode(inode: &mut Inode, caller: &Caller, change: &SetAttr) {
@@ -156,9 +166,6 @@ fn set_mode(inode: &mut Inode, caller: &Caller, change: &SetAttr) {
         if !caller.is_root() && !caller.in_group(inode.gid) {
             inode.mode &= !mode::SET_GID;
         }
-    }
-    if change.drop_privilege_bits {
-        inode.mode = access::without_privilege(inode.mode);
     }
 }
 

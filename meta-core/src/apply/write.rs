@@ -154,7 +154,7 @@ pub(super) fn written<B: KvRead>(
     inode.ctime = txn.stamp();
     xattr::drop_capability(txn, ino)?;
     if !caller.is_root() {
-        inode.mode = access::without_privilege(inode.mode);
+        access::drop_privilege(&txn.tables(), inode, caller)?;
     }
     txn.put_inode(ino, inode);
     Ok(())

@@ -6,7 +6,11 @@ use crate::attr::FileKind;
 use crate::ids::Ino;
 
 pub(super) fn check(rows: &Rows, found: &mut Found) {
+    let hidden = rows.hidden();
     for ((ino, name), value) in &rows.acls {
+        if hidden.contains(ino) {
+            continue;
+        }
         let Some(kind) = AclKind::of(name) else {
             continue;
         };
@@ -17,7 +21,7 @@ pub(super) fn check(rows: &Rows, found: &mut Found) {
     }
     for (ino, inode) in &rows.inodes {
         // What is about to be deleted loses its attributes before its inode.
-        if inode.nlink == 0 {
+        if inode.nlink == 0 || hidden.contains(ino) {
             continue;
         }
         for kind in [AclKind::Access, AclKind::Default] {

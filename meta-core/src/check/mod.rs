@@ -4,6 +4,7 @@
 //! check on request, not for the path of a request.
 
 mod acls;
+mod clones;
 mod files;
 mod locks;
 mod names;
@@ -15,12 +16,13 @@ use crate::changelog::SealedRecord;
 use crate::digest::{Digest, row_hash};
 use crate::ids::{Ino, VolumeId};
 use crate::key::{self, FIRST_LOCAL_TAG, Ids, TRASH_BY_FILE, TRASH_TOTALS, Table};
+use crate::key::{CLONE_COPY, CLONE_JOB, CLONE_SOURCE};
 use crate::key::{TOTALS_OF_DIRECTORY, TOTALS_OF_GROUP, TOTALS_OF_USER};
 use crate::kv::{Family, KvRead};
 use crate::outcome::{Fatal, hex};
 use crate::row::{
-    Blob, Counters, Cut, Dentry, Head, Hole, Inode, Named, PendingDelete, Row, SharedSlice,
-    SliceRow,
+    Blob, CloneJob, CloneState, Counters, Cut, Dentry, Head, Hole, InoRef, Inode, Named,
+    PendingDelete, Row, SharedSlice, SliceRow,
 };
 use crate::row::{Totals, TrashTotals, Trashed};
 use crate::tables::{Tables, last_id};
@@ -42,6 +44,7 @@ pub fn check<K: KvRead>(view: &K, volume: VolumeId) -> Result<Vec<String>, Fatal
     names::check(&rows, &mut found);
     files::check(&rows, &tables.counters()?, &mut found);
     acls::check(&rows, &mut found);
+    clones::check(&rows, &tables.counters()?, &mut found);
     trash::check(&rows, volume, &mut found);
     quota::check(&rows, volume, &tables.counters()?, &mut found);
     locks::check(tables, &mut found)?;
@@ -86,6 +89,10 @@ struct Rows {
     pending: BTreeMap<u64, PendingDelete>,
     /// Rows that show each shared slice.
     shared: BTreeMap<u64, u64>,
+    /// By number.
+    clones: BTreeMap<Ino, CloneJob>,
+    /// Kind, clone, and file of the rows of clones that lead from one file to another.
+    cloned: BTreeMap<(u8, Ino, Ino), Ino>,
     trash: BTreeMap<Ino, Trashed>,
     /// Whole keys.
     trash_marks: BTreeSet<Vec<u8>>,
@@ -124,11 +131,11 @@ impl Rows {
     fn take(&mut self, table: u8, key: &[u8], ids: &[u8], bytes: &[u8]) -> Result<(), Fatal> {
         let short = Fatal::Invariant("a key is too short");
         let mut ids = Ids(ids);
-        if table == Table::Trash as u8 {
-            return self.take_trash(key, ids, bytes);
-        }
-        if table == Table::Totals as u8 {
-            return self.take_totals(key, ids, bytes);
+        match Table::from_tag(table) {
+            Some(Table::Trash) => return self.take_trash(key, ids, bytes),
+            Some(Table::Totals) => return self.take_totals(key, ids, bytes),
+            Some(Table::Clone) => return self.take_clone(key, ids, bytes),
+            _ => {}
         }
         let first = ids.u64().map(Ino);
         match (table, first) {
@@ -206,6 +213,24 @@ impl Rows {
         Ok(())
     }
 
+    fn take_clone(&mut self, key: &[u8], mut ids: Ids<'_>, bytes: &[u8]) -> Result<(), Fatal> {
+        let short = Fatal::Invariant("a key is too short");
+        let (kind, job) = ids.u8().zip(ids.u64()).ok_or(short)?;
+        match kind {
+            CLONE_JOB => {
+                self.clones.insert(Ino(job), CloneJob::decode(key, bytes)?);
+            }
+            CLONE_COPY | CLONE_SOURCE => {
+                let InoRef(to) = InoRef::decode(key, bytes)?;
+                self.cloned.insert((kind, Ino(job), Ino(last_id(key)?)), to);
+            }
+            _ => {
+                Blob::decode(key, bytes)?;
+            }
+        }
+        Ok(())
+    }
+
     fn take_totals(&mut self, key: &[u8], mut ids: Ids<'_>, bytes: &[u8]) -> Result<(), Fatal> {
         let short = Fatal::Invariant("a key is too short");
         match ids.u8() {
@@ -228,6 +253,23 @@ impl Rows {
             None => return Err(short),
         }
         Ok(())
+    }
+
+    /// Whether a file is the top of a tree that is hidden: it has no name yet, or will have none.
+    fn is_top(&self, ino: Ino) -> bool {
+        let hidden = |job: &&CloneJob| job.state != CloneState::Attached && job.root == ino;
+        self.clones.values().any(|job| hidden(&job))
+    }
+
+    /// Files that clones which are not attached have made: rows of one of them may not fit together yet.
+    fn hidden(&self) -> BTreeSet<Ino> {
+        let is_hidden = |job: &Ino| {
+            let job = self.clones.get(job);
+            job.is_some_and(|job| job.state != CloneState::Attached)
+        };
+        let sources = self.cloned.keys();
+        let sources = sources.filter(|(kind, job, _)| *kind == CLONE_SOURCE && is_hidden(job));
+        sources.map(|(_, _, copy)| *copy).collect()
     }
 
     fn check_digests(&self, head: &Head, found: &mut Found) {

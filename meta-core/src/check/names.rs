@@ -1,6 +1,7 @@
 //! Rules of names: each stands twice, leads to a file, and is counted.
 
 use super::{Found, Rows, shown};
+use crate::apply::quota::NOWHERE;
 use crate::attr::FileKind;
 use crate::ids::Ino;
 use crate::row::Inode;
@@ -11,15 +12,22 @@ pub(super) fn check(rows: &Rows, found: &mut Found) {
     let mut names: BTreeMap<Ino, u32> = BTreeMap::new();
     let mut entries: BTreeMap<Ino, u64> = BTreeMap::new();
     let mut subdirectories: BTreeMap<Ino, u32> = BTreeMap::new();
-    for ((parent, _), dentry) in &rows.dentries {
-        *names.entry(dentry.ino).or_default() += 1;
+    for ((parent, _), named) in &rows.numbers {
+        *names.entry(named.ino).or_default() += 1;
         *entries.entry(*parent).or_default() += 1;
-        if dentry.kind == FileKind::Directory {
+        if named.kind == FileKind::Directory {
             *subdirectories.entry(*parent).or_default() += 1;
         }
     }
     for (ino, inode) in &rows.inodes {
         let named = names.get(ino).copied().unwrap_or(0);
+        if rows.is_top(*ino) && inode.nlink > 0 {
+            // Nothing names it, nor is there more of it than its row says.
+            found.unless(named == 0 && inode.parent == NOWHERE, || {
+                format!("inode {ino} is hidden, and has {named} names")
+            });
+            continue;
+        }
         if inode.is_directory() {
             let inside = entries.get(ino).copied().unwrap_or(0);
             let children = subdirectories.get(ino).copied().unwrap_or(0);
@@ -50,7 +58,11 @@ pub(super) fn check(rows: &Rows, found: &mut Found) {
 
 /// The rows by name and by number are the same names, and lead to files of their kind.
 fn check_pairs(rows: &Rows, found: &mut Found) {
+    let hidden = rows.hidden();
     for ((parent, name), dentry) in &rows.dentries {
+        if hidden.contains(parent) {
+            continue;
+        }
         let named = rows.numbers.get(&(*parent, dentry.number.0));
         let pairs = named.is_some_and(|named| {
             named.ino == dentry.ino
@@ -81,12 +93,12 @@ fn check_pairs(rows: &Rows, found: &mut Found) {
             )
         });
     }
-    found.unless(rows.numbers.len() == rows.dentries.len(), || {
-        format!(
-            "{} rows by number, {} by name",
-            rows.numbers.len(),
-            rows.dentries.len()
-        )
+    let shown = |parent: &Ino| !hidden.contains(parent);
+    let numbers = rows.numbers.keys().filter(|(parent, _)| shown(parent));
+    let dentries = rows.dentries.keys().filter(|(parent, _)| shown(parent));
+    let (numbers, dentries) = (numbers.count(), dentries.count());
+    found.unless(numbers == dentries, || {
+        format!("{numbers} rows by number, {dentries} by name")
     });
 }
 
@@ -154,11 +166,12 @@ fn check_reachable(rows: &Rows, found: &mut Found) {
             inode.parent
         };
         let mut steps = 0;
-        while at != Ino::ROOT && steps <= rows.inodes.len() {
+        while at != Ino::ROOT && !rows.is_top(at) && steps <= rows.inodes.len() {
             at = rows.inodes.get(&at).map_or(at, |inode| inode.parent);
             steps += 1;
         }
-        found.unless(at == Ino::ROOT, || {
+        let leads = at == Ino::ROOT || rows.is_top(at) || rows.is_top(*ino);
+        found.unless(leads, || {
             format!("inode {ino} does not lead up to the root")
         });
     }

@@ -1,7 +1,7 @@
 //! Rules of totals: they are what a scan of all files adds up to, and what is limited is told of.
 
 use super::{Found, Rows};
-use crate::apply::quota::own;
+use crate::apply::quota::{NOWHERE, own};
 use crate::ids::{Ino, VolumeId};
 use crate::key;
 use crate::quota::{Amount, Subject};
@@ -16,7 +16,7 @@ pub(super) fn check(rows: &Rows, volume: VolumeId, counters: &Counters, found: &
     let named = rows
         .inodes
         .iter()
-        .filter(|(ino, inode)| **ino != Ino::ROOT && inode.nlink > 0);
+        .filter(|(ino, inode)| **ino != Ino::ROOT && inode.parent != NOWHERE && inode.nlink > 0);
     for (ino, inode) in named {
         let amount = own(inode);
         if *ino < state.counted {
@@ -27,6 +27,10 @@ pub(super) fn check(rows: &Rows, volume: VolumeId, counters: &Counters, found: &
                     break;
                 }
                 at = rows.inodes.get(&at).map_or(Ino::ROOT, |inode| inode.parent);
+                // The top of a hidden tree.
+                if at == NOWHERE {
+                    break;
+                }
             }
         }
         if *ino < state.owners_counted {

@@ -3,6 +3,7 @@
 use super::cached::may_open;
 use super::{slices, trash};
 use crate::access::{self, EXECUTE};
+use crate::apply::quota::NOWHERE;
 use crate::apply::xattr;
 use crate::attr::{Caller, FileKind};
 use crate::ids::{DentryNumber, Ino};
@@ -72,6 +73,7 @@ pub(super) fn answer<K: KvRead>(
         | QueryBody::Usage(_)
         | QueryBody::Amounts { .. }
         | QueryBody::Limits { .. }
+        | QueryBody::Clones
         | QueryBody::Space { .. }
         | QueryBody::Compactable { .. }
         | QueryBody::PlanCompaction { .. }
@@ -218,7 +220,8 @@ fn path_of<K: KvRead>(tables: Tables<'_, K>, ino: Ino) -> Result<Answer, Stop> {
             return Ok(Answer::Path(names));
         }
         let inode = tables.inode(at)?;
-        if inode.nlink == 0 {
+        // The top of what a clone hides has no name either.
+        if inode.nlink == 0 || inode.parent == NOWHERE {
             return Err(Refusal::NotFound.into());
         }
         let named = tables

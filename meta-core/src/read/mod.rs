@@ -1,6 +1,7 @@
 //! Answers queries from one consistent view of the tables.
 
 mod cached;
+mod clone;
 mod cluster;
 mod file;
 pub(crate) mod quota;
@@ -22,6 +23,7 @@ use crate::kv::KvRead;
 use crate::outcome::{Fatal, Refusal, Stop, Token};
 use crate::query::{Answer, Query, QueryBody};
 use crate::tables::Tables;
+use clone::clones;
 
 /// A volume's state in a view; the default if there is no such volume.
 ///
@@ -58,6 +60,7 @@ pub fn answer<K: KvRead>(view: &K, query: &Query) -> Result<(Token, Answer), Sto
         QueryBody::Backup => cluster::backup(tables)?,
         QueryBody::StatVolume => cluster::stat(tables, &head)?,
         QueryBody::Sessions { after, count_max } => cluster::sessions(tables, *after, *count_max)?,
+        QueryBody::Clones => Answer::Clones(clones(tables, &query.caller)?),
         QueryBody::Usage(subject) => Answer::Usage(quota::usage(tables, &query.caller, *subject)?),
         QueryBody::Amounts { inos } => quota::amounts(tables, inos)?,
         QueryBody::Limits { after, count_max } => {

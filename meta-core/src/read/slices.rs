@@ -153,14 +153,15 @@ fn slice_place(key: &[u8]) -> Result<(ChunkIndex, SliceOrder), Fatal> {
     }
 }
 
-/// What shows of the slices of one chunk of a file, oldest first; `None` if there are more than `rows_max`.
+/// What shows of the slices of one chunk of a file, oldest first, and how many rows that is of; `None` if
+/// there are more than `rows_max`, or if holes part them in more than `parts_max`.
 pub(crate) fn chunk_slices<K: KvRead>(
     tables: Tables<'_, K>,
     (ino, inode): (Ino, &Inode),
     cuts: &Cuts,
     chunk: ChunkIndex,
-    rows_max: usize,
-) -> Result<Option<Vec<Slice>>, Fatal> {
+    (rows_max, parts_max): (usize, usize),
+) -> Result<Option<(Vec<Slice>, usize)>, Fatal> {
     let mut holes = Holes::default();
     if inode.holes {
         holes.enter(tables, ino, chunk)?;
@@ -168,13 +169,14 @@ pub(crate) fn chunk_slices<K: KvRead>(
     let (mut slices, mut rows) = (Vec::new(), 0);
     scan_chunk(tables, ino, chunk, |order, row| {
         rows += 1;
-        if rows > rows_max {
+        if rows > rows_max || slices.len() > parts_max {
             return ControlFlow::Break(());
         }
         slices.extend(holes.parts(cuts, (chunk, order), &row));
         ControlFlow::Continue(())
     })?;
-    Ok((rows <= rows_max).then_some(slices))
+    let is_all = rows <= rows_max && slices.len() <= parts_max;
+    Ok(is_all.then_some((slices, rows)))
 }
 
 /// Calls `visit` for each slice's row of a chunk by rising order, until it breaks.

@@ -2,7 +2,7 @@
 //! version must be read by all later ones.
 
 use super::*;
-use crate::attr::FileKind;
+use crate::attr::{Caller, FileKind};
 use crate::digest::Digest;
 use crate::ids::{
     ChunkIndex, DentryNumber, Epoch, Ino, Level, Seq, SessionId, SliceId, SliceOrder, Uuid,
@@ -12,7 +12,7 @@ use crate::key::{self, Table};
 use crate::limits::FILE_BYTES_MAX;
 use crate::lock::{LockKind, LockMode, LockOwner, LockRange};
 use crate::name::Name;
-use crate::outcome::{MirrorState, StopReason, Token};
+use crate::outcome::{MirrorState, Refusal, StopReason, Token};
 use crate::quota::{Amount, Limit};
 use crate::task::{Backup, NewBackup, Task};
 use std::collections::BTreeMap;
@@ -205,6 +205,7 @@ fn rows_of_volumes_are_frozen() {
         pending_slices: 6,
         pending_bytes: 7,
         quota: QuotaState::default(),
+        clones: 0,
     };
     frozen(&key::single(V, Table::Counters), &counters, COUNTERS);
     let quota = QuotaState {
@@ -436,3 +437,62 @@ const SESSION_LOCKS: &str = "010200000001000000e9b5d1dc";
 const TRASHED: &str = "01030605040302010000ffc99a3be803000009000000000000006e616d657e1bdec5";
 const TRASH_TOTALS: &str = "01040000000000000000000000050000000605040302010000ffc99a3bce79b0bd";
 const OPTIONS: &str = "01100e00000000000039969ed1";
+
+#[test]
+fn rows_of_clones_are_frozen() {
+    let counters = Counters {
+        next_ino: 1,
+        next_slice: 2,
+        inodes: 3,
+        bytes: 4,
+        orphans: 5,
+        pending_slices: 6,
+        pending_bytes: 7,
+        quota: QuotaState {
+            counted: Ino(8),
+            owners_counted: Ino(9),
+            limited_directories: 10,
+            limit: Limit {
+                bytes: Some(11),
+                inodes: None,
+            },
+        },
+        clones: 12,
+    };
+    frozen(&key::single(V, Table::Counters), &counters, COUNTERS_3);
+    let job = CloneJob {
+        state: CloneState::Failed(Refusal::OverQuota),
+        cleared: true,
+        root: Ino(1),
+        source: Ino(2),
+        parent: Ino(3),
+        name: Name::new("copy").expect("a name"),
+        caller: Caller {
+            uid: 4,
+            gid: 5,
+            groups: vec![6, 7],
+        },
+        umask: 0o22,
+        preserve: true,
+        restarts: 2,
+        mapped: 8,
+        dirtied: 9,
+        since: T,
+    };
+    frozen(&key::clone_job(V, Ino(1)), &job, CLONE_JOB);
+    let copying = CloneJob {
+        state: CloneState::Copying,
+        cleared: false,
+        caller: Caller::root(),
+        preserve: false,
+        ..job
+    };
+    frozen(&key::clone_job(V, Ino(1)), &copying, CLONE_COPYING);
+    let copy = key::of_cloned(V, key::CLONE_COPY, Ino(1), Ino(2));
+    frozen(&copy, &InoRef(Ino(3)), CLONE_COPY);
+}
+
+const COUNTERS_3: &str = "030100000000000000020000000000000003000000000000000400000000000000050000000000000006000000000000000700000000000000080000000000000009000000000000000a000000000000000b00000000000000ffffffffffffffff0c00000078a2992b";
+const CLONE_JOB: &str = "0104031d0002010000000000000002000000000000000300000000000000040000000500000012000000080000000000000009000000000000000605040302010000ffc99a3b02000600000007000000636f7079f2c6140a";
+const CLONE_COPYING: &str = "010100000002010000000000000002000000000000000300000000000000000000000000000012000000080000000000000009000000000000000605040302010000ffc99a3b0000636f70791603209e";
+const CLONE_COPY: &str = "01030000000000000001ba17c1";

@@ -2,6 +2,7 @@
 //! crc covers table tag, ids and all bytes before it: a flipped bit, a cut row and a row under
 //! another's key are all found when it is read.
 
+mod clone;
 mod file;
 mod inode;
 mod local;
@@ -12,6 +13,7 @@ mod totals;
 mod trash;
 mod volume;
 
+pub use clone::{CloneJob, CloneState, InoRef};
 pub use file::{Cut, Dentry, Hole, Named, PendingDelete, SharedSlice, SliceRow};
 pub use inode::Inode;
 pub use local::{Cluster, Grant, Session, SessionRef, Slot, VolumeRef};

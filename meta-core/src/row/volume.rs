@@ -31,6 +31,8 @@ pub struct Counters {
     pub pending_bytes: u64,
     /// What a volume has from level 4 on.
     pub quota: QuotaState,
+    /// Clones with copies that nobody sees: that are made, or go again; none below level 6.
+    pub clones: u32,
 }
 
 /// How far files are in the totals, and what is limited. All zero below level 4.
@@ -48,6 +50,8 @@ pub struct QuotaState {
 
 /// The version of counters with a state of quotas.
 const VERSION: u8 = 2;
+/// The version of counters of a volume in which something is being cloned.
+const CLONING_VERSION: u8 = 3;
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -72,6 +76,14 @@ struct RawCounters2 {
     limit: RawLimit,
 }
 
+/// What a row of version 3 has behind the fields of version 2.
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawCounters3 {
+    second: RawCounters2,
+    clones: U32,
+}
+
 impl Row for Counters {
     const WHAT: &'static str = "counters";
 
@@ -85,7 +97,7 @@ impl Row for Counters {
             pending_slices: self.pending_slices.into(),
             pending_bytes: self.pending_bytes.into(),
         };
-        if self.quota == QuotaState::default() {
+        if self.quota == QuotaState::default() && self.clones == 0 {
             return seal(key, raw.as_bytes(), &[]);
         }
         let raw = RawCounters2 {
@@ -95,7 +107,14 @@ impl Row for Counters {
             limited_directories: self.quota.limited_directories.into(),
             limit: self.quota.limit.into(),
         };
-        seal_version(VERSION, key, raw.as_bytes(), &[])
+        if self.clones == 0 {
+            return seal_version(VERSION, key, raw.as_bytes(), &[]);
+        }
+        let raw = RawCounters3 {
+            second: raw,
+            clones: self.clones.into(),
+        };
+        seal_version(CLONING_VERSION, key, raw.as_bytes(), &[])
     }
 
     fn decode(key: &[u8], bytes: &[u8]) -> Result<Self, Fatal> {
@@ -107,19 +126,22 @@ impl Row for Counters {
             }
             (VERSION, body) => {
                 let raw = RawCounters2::ref_from_bytes(body);
+                let read = raw.map_err(|_| wrong("of another length"))?.read();
+                if read.quota == QuotaState::default() {
+                    return Err(wrong("says nothing of what its version is for"));
+                }
+                Ok(read)
+            }
+            (CLONING_VERSION, body) => {
+                let raw = RawCounters3::ref_from_bytes(body);
                 let raw = raw.map_err(|_| wrong("of another length"))?;
-                let quota = QuotaState {
-                    counted: Ino(raw.counted.get()),
-                    owners_counted: Ino(raw.owners_counted.get()),
-                    limited_directories: raw.limited_directories.get(),
-                    limit: raw.limit.into(),
-                };
-                if quota == QuotaState::default() {
+                let clones = raw.clones.get();
+                if clones == 0 {
                     return Err(wrong("says nothing of what its version is for"));
                 }
                 Ok(Self {
-                    quota,
-                    ..raw.first.read()
+                    clones,
+                    ..raw.second.read()
                 })
             }
             _ => Err(wrong("of a version unknown here")),
@@ -138,6 +160,22 @@ impl RawCounters {
             pending_slices: self.pending_slices.get(),
             pending_bytes: self.pending_bytes.get(),
             quota: QuotaState::default(),
+            clones: 0,
+        }
+    }
+}
+
+impl RawCounters2 {
+    fn read(&self) -> Counters {
+        let quota = QuotaState {
+            counted: Ino(self.counted.get()),
+            owners_counted: Ino(self.owners_counted.get()),
+            limited_directories: self.limited_directories.get(),
+            limit: self.limit.into(),
+        };
+        Counters {
+            quota,
+            ..self.first.read()
         }
     }
 }

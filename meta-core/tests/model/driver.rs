@@ -12,7 +12,7 @@ use meta_core::command::{
     Append, AppendSlice, CommandBody, Commit, Create, Existing, Fallocate, FallocateMode, NewNode,
     NewSlice, Operation, RenameMode, SetAttr, SetTime, XattrMode,
 };
-use meta_core::ids::{ChunkIndex, DentryNumber, Ino};
+use meta_core::ids::{ChunkIndex, DentryNumber, Ino, Level};
 use meta_core::limits::CHUNK_BYTES;
 use meta_core::name::Name;
 use meta_core::outcome::{Outcome, Refusal, Removal, Success};
@@ -83,6 +83,7 @@ impl Driver {
     pub(crate) fn run(&mut self, calls: &[(usize, Op)]) {
         for (index, (caller, op)) in calls.iter().enumerate() {
             let caller = callers().swap_remove(*caller);
+            self.model.spares = self.engine.level < Level(6);
             let before = self.model.clone();
             let ended = self.call(&caller, op);
             let ended = self.limited(op, before, ended);

@@ -76,9 +76,12 @@ impl Node {
         caller.uid == 0 || caller.uid == self.uid
     }
 
-    pub(crate) fn lose_privilege(&mut self) {
+    /// Somebody changes the file. `spares`: below level 6, who is not in the group is as who is.
+    pub(crate) fn lose_privilege(&mut self, caller: &Caller, spares: bool) {
         self.mode &= !0o4000;
-        if self.mode & 0o010 != 0 {
+        let is_stranger =
+            caller.uid != 0 && caller.gid != self.gid && !caller.groups.contains(&self.gid);
+        if self.mode & 0o010 != 0 || (is_stranger && !spares) {
             self.mode &= !0o2000;
         }
     }
@@ -143,6 +146,8 @@ pub(crate) struct FileSystem {
     pub(crate) nodes: Vec<Node>,
     /// Whether what loses its last name goes into the trash.
     pub(crate) keeps: bool,
+    /// Whether the volume is below level 6.
+    pub(crate) spares: bool,
 }
 
 impl FileSystem {
@@ -153,6 +158,7 @@ impl FileSystem {
         Self {
             nodes: vec![root],
             keeps: false,
+            spares: false,
         }
     }
 
@@ -538,6 +544,7 @@ impl FileSystem {
     }
 
     fn do_set_attr(&mut self, id: Id, change: &Change, caller: &Caller, now: Timestamp) {
+        let spares = self.spares;
         let node = &mut self.nodes[id];
         let size = change.size.filter(|size| !change.grow || *size > node.size);
         if let Some(size) = size {
@@ -545,15 +552,15 @@ impl FileSystem {
             let _behind = node.bytes.split_off(&size);
             node.changed(now);
             if caller.uid != 0 {
-                node.lose_privilege();
+                node.lose_privilege(caller, spares);
             }
         }
         if change.uid.is_some() || change.gid.is_some() {
+            if !node.is_dir() {
+                node.lose_privilege(caller, spares);
+            }
             node.uid = change.uid.unwrap_or(node.uid);
             node.gid = change.gid.unwrap_or(node.gid);
-            if !node.is_dir() {
-                node.lose_privilege();
-            }
             node.ctime = now;
         }
         if let Some(mode) = change.mode {
@@ -591,6 +598,7 @@ impl FileSystem {
             FileKind::Directory => return Err("EISDIR"),
             _ => return Err("EINVAL"),
         }
+        let spares = self.spares;
         let node = &mut self.nodes[id];
         let offset = offset.unwrap_or(node.size);
         let mut end = offset;
@@ -605,7 +613,7 @@ impl FileSystem {
         node.size = node.size.max(end);
         node.changed(now);
         if caller.uid != 0 {
-            node.lose_privilege();
+            node.lose_privilege(caller, spares);
         }
         Ok(offset)
     }
@@ -631,6 +639,7 @@ impl FileSystem {
         if end > SIZE_MAX {
             return Err("EFBIG");
         }
+        let spares = self.spares;
         let node = &mut self.nodes[id];
         node.bytes.retain(|at, _| *at < offset || *at >= end);
         if zero {
@@ -638,7 +647,7 @@ impl FileSystem {
         }
         node.changed(now);
         if caller.uid != 0 {
-            node.lose_privilege();
+            node.lose_privilege(caller, spares);
         }
         Ok(())
     }

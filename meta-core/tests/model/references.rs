@@ -55,6 +55,7 @@ impl FileSystem {
         }
         let source = self.nodes[from.0].bytes.range(from.1..from.1 + copied);
         let source: Vec<(u64, Byte)> = source.map(|(at, byte)| (at - from.1, *byte)).collect();
+        let spares = self.spares;
         let node = &mut self.nodes[to.0];
         if copied > 0 {
             let end = to.1 + copied;
@@ -64,7 +65,7 @@ impl FileSystem {
             node.size = node.size.max(end);
             node.changed(now);
             if caller.uid != 0 {
-                node.lose_privilege();
+                node.lose_privilege(caller, spares);
             }
         }
         Ok(copied)
@@ -343,7 +344,17 @@ fn only_what_covers_the_same_bytes_takes_the_place_of_slices() {
         ..whole.clone()
     };
     let many: Vec<NewSlice> = (0..20).map(|at| part(&mut driver, at * 10, 10)).collect();
-    for slices in [vec![short], vec![long], over, gap, vec![elsewhere], many] {
+    // The first gets the lower order, and covers the highest.
+    let low = vec![part(&mut driver, 100, 100), part(&mut driver, 0, 100)];
+    for slices in [
+        vec![short],
+        vec![long],
+        over,
+        gap,
+        vec![elsewhere],
+        many,
+        low,
+    ] {
         let ended = request(&mut driver, Operation::Compact(asked(slices)));
         assert_eq!(ended, Outcome::Refused(Refusal::InvalidArgument));
     }
@@ -511,6 +522,38 @@ fn a_copy_of_many_slices_goes_in_bounded_steps() {
 }
 
 /// Of a volume that others may read who do not know shared slices, nothing is asked that they could not read.
+#[test]
+fn what_shows_nothing_counts_for_how_much_is_copied_at_once() {
+    for (level, whole) in [(Level(5), true), (Level(6), false)] {
+        let mut driver = Driver::on(Engine::at_level(level));
+        let source = appended(&mut driver, 1);
+        let copy = |driver: &mut Driver, offset, to_offset, len| {
+            let asked = CopyRange {
+                from: source,
+                offset,
+                to: source,
+                to_offset,
+                len,
+            };
+            match request(driver, Operation::CopyRange(asked)) {
+                Outcome::Done(Success::Copied { len, .. }) => len,
+                other => panic!("{other:?}"),
+            }
+        };
+        // In each of three chunks one byte over and over, of which one row shows.
+        for chunk in 1..4 {
+            for _ in 0..1400 {
+                assert_eq!(copy(&mut driver, 0, chunk * CHUNK_BYTES + 9000, 1), 1);
+            }
+        }
+        let first = CHUNK_BYTES + 9000;
+        let asked = 2 * CHUNK_BYTES + 1;
+        let copied = copy(&mut driver, first, 8 * CHUNK_BYTES, asked);
+        assert_eq!(copied == asked, whole, "{level:?}: {copied}");
+        assert!(copied > 0);
+    }
+}
+
 #[test]
 fn below_level_5_slices_are_not_shared() {
     let mut driver = Driver::on(Engine::at_level(Level(4)));

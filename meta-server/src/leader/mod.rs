@@ -4,6 +4,7 @@
 
 mod changelog_trimmer;
 mod clock_guard;
+mod cloner;
 mod file_counter;
 mod generation_keeper;
 pub(crate) mod held;
@@ -15,13 +16,13 @@ mod trash_purger;
 mod trimmer;
 
 use crate::failure::Failure;
-use crate::leases::{self, Change};
+use crate::leases::{self, Own};
 use crate::mirror;
 use crate::node::Core;
 use crate::proposer::Origin;
 use meta_core::attr::Timestamp;
 use meta_core::command::{Command, CommandBody};
-use meta_core::ids::{Level, VolumeId};
+use meta_core::ids::{Level, SessionId, VolumeId};
 use meta_core::outcome::{Outcome, Success};
 use openraft::async_runtime::WatchReceiver as _;
 use std::sync::Arc;
@@ -66,6 +67,7 @@ fn start(core: &Arc<Core>, term: u64) -> JoinSet<()> {
     duties.spawn(orphan_reaper::run(Arc::clone(core)));
     duties.spawn(trash_purger::run(Arc::clone(core)));
     duties.spawn(file_counter::run(Arc::clone(core)));
+    duties.spawn(cloner::run(Arc::clone(core)));
     duties.spawn(trimmer::run(Arc::clone(core)));
     duties.spawn(changelog_trimmer::run(Arc::clone(core)));
     if core.config.raise_levels {
@@ -86,10 +88,14 @@ async fn maintain(core: &Core, volume: VolumeId, body: CommandBody) -> Result<bo
         read_level: Level(0),
         body,
     };
-    let reply = core
-        .proposer
-        .propose(Origin::Duty, command, Change::default())
-        .await?;
+    // Of most steps nobody caches anything, and no session does them.
+    let own = Own {
+        session: SessionId(0),
+        stream: 0,
+        dropped: &[],
+    };
+    let change = core.leases.begin(core, &command, own).await?;
+    let reply = core.proposer.propose(Origin::Duty, command, change).await?;
     core.tell_woken(&reply);
     match reply.outcome {
         Outcome::Done(Success::Maintained { more, .. }) => Ok(more),

@@ -29,10 +29,27 @@ pub(super) struct Touched {
 
 impl Touched {
     /// Of a command. Only sessions' operations change what a lease covers: what the leader does by
-    /// itself deletes rows of files that nobody can see any more.
+    /// itself deletes rows of files that nobody can see any more, but for a copy of a directory that
+    /// gets its name.
     pub(super) fn of(command: &Command) -> Self {
-        let CommandBody::Request(request) = &command.body else {
-            return Self::default();
+        let entry = |(parent, name)| Entry {
+            volume: command.volume,
+            parent,
+            name,
+        };
+        let request = match &command.body {
+            CommandBody::Request(request) => request,
+            CommandBody::CloneStep {
+                attach: Some((parent, name)),
+                ..
+            } => {
+                return Self {
+                    inos: vec![*parent],
+                    entries: vec![entry((*parent, name.clone()))],
+                    ..Self::default()
+                };
+            }
+            _ => return Self::default(),
         };
         let Changes {
             files: mut inos,
@@ -41,11 +58,6 @@ impl Touched {
             behind: resolves,
         } = Changes::of(&request.operation);
         inos.extend(directories);
-        let entry = |(parent, name)| Entry {
-            volume: command.volume,
-            parent,
-            name,
-        };
         Self {
             inos,
             entries: names.into_iter().map(entry).collect(),

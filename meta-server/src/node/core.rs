@@ -67,6 +67,8 @@ pub(crate) struct Core {
     pub(crate) orphan_made: Notify,
     /// A volume has files to count, or may have.
     pub(crate) to_count: Notify,
+    /// A copy of a directory was begun, or given up.
+    pub(crate) to_clone: Notify,
     /// A volume that follows another cluster was made.
     pub(crate) mirror_made: Notify,
     pub(crate) mirrors: MirrorBoard,
@@ -635,6 +637,7 @@ fn is_point(body: &QueryBody) -> bool {
         // A file may have thousands of locks.
         | QueryBody::GetLock(_)
         | QueryBody::ReadDir { .. }
+        | QueryBody::Clones
         | QueryBody::Followers
         | QueryBody::ReadSlices { .. }
         | QueryBody::ListXattr { .. }

@@ -501,6 +501,7 @@ async fn assemble(
         held: HeldRounds::default(),
         orphan_made: Notify::new(),
         to_count: Notify::new(),
+        to_clone: Notify::new(),
         mirror_made: Notify::new(),
         mirrors: MirrorBoard::default(),
         volume_made: Notify::new(),

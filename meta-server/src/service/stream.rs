@@ -165,7 +165,8 @@ impl ClientStream {
                 | v1::Feature::Locks as u64
                 | v1::Feature::Trash as u64
                 | v1::Feature::Quotas as u64
-                | v1::Feature::Compaction as u64,
+                | v1::Feature::Compaction as u64
+                | v1::Feature::Clones as u64,
         };
         self.tell(first.id, Tell::Hello(reply)).await
     }
@@ -395,6 +396,7 @@ fn may_be_large(body: &QueryBody) -> bool {
         | QueryBody::GetXattr { .. }
         | QueryBody::ListXattr { .. }
         | QueryBody::StatVolume
+        | QueryBody::Clones
         | QueryBody::Followers
         | QueryBody::Backup
         | QueryBody::GetLock(_)
@@ -496,6 +498,13 @@ async fn execute(
         command.body,
         CommandBody::CreateVolume(_) | CommandBody::EndRestore { .. }
     );
+    let clones = match &command.body {
+        CommandBody::Request(request) => matches!(
+            request.operation,
+            Operation::Clone(_) | Operation::CancelClone { .. }
+        ),
+        _ => false,
+    };
     let change = core.leases.begin(core, &command, own).await?;
     let closes = match &command.body {
         CommandBody::CloseSession { session } => Some(*session),
@@ -515,6 +524,9 @@ async fn execute(
     }
     if limits {
         core.to_count.notify_one();
+    }
+    if clones {
+        core.to_clone.notify_one();
     }
     if made_orphan(&reply.outcome) {
         core.orphan_made.notify_one();

@@ -3,7 +3,8 @@
 use super::operation::FRAME_CRCS_MAX;
 use super::types::{file_kind, refusal};
 use super::{
-    Convert, bounded, compaction, list, maybe, name, narrow, need, quota, sixteen, text, within,
+    Convert, bounded, clone, compaction, list, maybe, name, narrow, need, quota, sixteen, text,
+    within,
 };
 use crate::error::ConvertError;
 use crate::v1::{self, query_answer};
@@ -18,7 +19,7 @@ use meta_core::limits::{
 };
 use meta_core::name::Name;
 use meta_core::outcome::{Refusal, Token};
-use meta_core::query::{Answer, DirEntry, SessionInfo, Slice, VolumeInfo, VolumeStat};
+use meta_core::query::{Answer, DirEntry, SessionInfo, Slice, TrashEntry, VolumeInfo, VolumeStat};
 
 /// Hex digits of a digest.
 const DIGEST_CHARS_MAX: usize = 64;
@@ -100,13 +101,11 @@ impl From<&Answer> for v1::Answer {
                 Message::Followers(v1::Followers { followers })
             }
             Answer::Backup(status) => Message::Backup(status.into()),
-            Answer::Trash { entries, end } => Message::Trash(v1::Trash {
-                entries: entries.iter().map(Into::into).collect(),
-                end: *end,
-            }),
+            Answer::Trash { entries, end } => Message::Trash(trash(entries, *end)),
             Answer::Usage(usage) => Message::Usage((*usage).into()),
             Answer::Amounts(amounts) => Message::Amounts(quota::amounts(amounts)),
             Answer::Limits { limits, end } => Message::Limits(quota::limits(limits, *end)),
+            Answer::Clones(clones) => Message::Clones(clone::clones(clones)),
             Answer::Space(space) => Message::Space((*space).into()),
             Answer::Chunks(chunks) => Message::Chunks(compaction::chunks(chunks)),
             Answer::Compaction(slices) => Message::Compaction(compaction::compaction(slices)),
@@ -124,6 +123,13 @@ impl From<&Answer> for v1::Answer {
     }
 }
 
+fn trash(entries: &[TrashEntry], end: bool) -> v1::Trash {
+    v1::Trash {
+        entries: entries.iter().map(Into::into).collect(),
+        end,
+    }
+}
+
 impl Convert<Answer> for v1::Answer {
     fn convert(self) -> Result<Answer, ConvertError> {
         use v1::answer::Answer as Message;
@@ -132,6 +138,7 @@ impl Convert<Answer> for v1::Answer {
                 Message::Usage(m) => Answer::Usage(m.convert()?),
                 Message::Amounts(m) => m.convert()?,
                 Message::Limits(m) => m.convert()?,
+                Message::Clones(m) => m.convert()?,
                 Message::Space(m) => Answer::Space(m.convert()?),
                 Message::Chunks(m) => {
                     let max = COMPACTABLE_PAGE_MAX as usize;

@@ -1,6 +1,6 @@
 //! Commands, without the operations of sessions.
 
-use super::{Convert, bounded, need, quota, sixteen, text, trash, within};
+use super::{Convert, bounded, clone, need, quota, sixteen, text, trash, within};
 use crate::error::ConvertError;
 use crate::v1::{self, command::Body};
 use meta_core::command::{Command, CommandBody, CreateVolume};
@@ -51,10 +51,7 @@ impl From<&CommandBody> for Body {
                 Self::ExpireSessions(v1::ExpireSessions { sessions })
             }
             CommandBody::Request(request) => Self::Request(request.into()),
-            CommandBody::Reap { ino, rows_max } => Self::Reap(v1::Reap {
-                ino: ino.0,
-                rows_max: *rows_max,
-            }),
+            CommandBody::Reap { ino, rows_max } => Self::Reap(reap(*ino, *rows_max)),
             CommandBody::ReapFiles { inos, rows_max } => Self::ReapFiles(v1::ReapFiles {
                 inos: inos.iter().map(|ino| ino.0).collect(),
                 rows_max: *rows_max,
@@ -71,11 +68,14 @@ impl From<&CommandBody> for Body {
                 subject,
                 limit,
             } => Self::SetQuota(quota::set_quota(caller, *subject, *limit)),
+            CommandBody::CloneStep {
+                job,
+                rows_max,
+                copies,
+                attach,
+            } => Self::CloneStep(clone::step((*job, *rows_max), *copies, attach.as_ref())),
             CommandBody::CountFiles { files_max } => Self::CountFiles(quota::count(*files_max)),
-            CommandBody::Trim { ino, rows_max } => Self::Trim(v1::Trim {
-                ino: ino.0,
-                rows_max: *rows_max,
-            }),
+            CommandBody::Trim { ino, rows_max } => Self::Trim(trim(*ino, *rows_max)),
             CommandBody::TrimChangelog { keep_from } => Self::TrimChangelog(v1::TrimChangelog {
                 keep_from: keep_from.0,
             }),
@@ -97,6 +97,20 @@ impl From<&CommandBody> for Body {
             }),
             CommandBody::Recovered => Self::Recovered(v1::Nothing {}),
         }
+    }
+}
+
+fn reap(ino: Ino, rows_max: u32) -> v1::Reap {
+    v1::Reap {
+        ino: ino.0,
+        rows_max,
+    }
+}
+
+fn trim(ino: Ino, rows_max: u32) -> v1::Trim {
+    v1::Trim {
+        ino: ino.0,
+        rows_max,
     }
 }
 
@@ -168,6 +182,7 @@ impl Convert<CommandBody> for Body {
             },
             Self::SetQuota(m) => m.convert()?,
             Self::CountFiles(m) => m.convert()?,
+            Self::CloneStep(m) => m.convert()?,
             Self::Trim(m) => {
                 let rows_max = maintenance_rows(m.rows_max, "Trim.rows_max")?;
                 CommandBody::Trim {

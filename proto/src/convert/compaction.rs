@@ -98,7 +98,7 @@ impl Convert<(Ino, Timestamp)> for v1::AccessedFile {
     }
 }
 
-pub(super) fn chunk_place((ino, chunk): (Ino, ChunkIndex)) -> v1::ChunkPlace {
+fn chunk_place((ino, chunk): (Ino, ChunkIndex)) -> v1::ChunkPlace {
     v1::ChunkPlace {
         ino: ino.0,
         chunk: chunk.0,
@@ -120,6 +120,13 @@ pub(super) fn compaction(slices: &[Slice]) -> v1::Compaction {
 impl Convert<(Ino, ChunkIndex)> for v1::ChunkPlace {
     fn convert(self) -> Result<(Ino, ChunkIndex), ConvertError> {
         Ok((Ino(self.ino), ChunkIndex(self.chunk)))
+    }
+}
+
+pub(super) fn ask(after: (Ino, ChunkIndex), count_max: u32) -> v1::AskCompactable {
+    v1::AskCompactable {
+        after: Some(chunk_place(after)),
+        count_max,
     }
 }
 

@@ -4,6 +4,7 @@
 //! known version sends.
 
 mod answer;
+mod clone;
 mod command;
 mod compaction;
 mod lock;

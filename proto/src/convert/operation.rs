@@ -117,6 +117,8 @@ impl From<&Operation> for request::Operation {
             Operation::Append(append) => Self::Append(append.into()),
             Operation::Fallocate(asked) => Self::Fallocate(asked.into()),
             Operation::CopyRange(asked) => Self::CopyRange(asked.into()),
+            Operation::Clone(asked) => Self::Clone(asked.into()),
+            Operation::CancelClone { job } => Self::CancelClone(v1::CancelClone { job: job.0 }),
             Operation::Compact(compact) => Self::Compact(compact.into()),
             Operation::Accessed { files } => Self::Accessed(compaction::accessed(files)),
             Operation::SetXattr {
@@ -181,6 +183,8 @@ impl Convert<Operation> for request::Operation {
             Self::Append(m) => Operation::Append(m.convert()?),
             Self::Fallocate(m) => Operation::Fallocate(m.convert()?),
             Self::CopyRange(m) => Operation::CopyRange(m.convert()?),
+            Self::Clone(m) => Operation::Clone(m.convert()?),
+            Self::CancelClone(m) => Operation::CancelClone { job: Ino(m.job) },
             Self::Compact(m) => Operation::Compact(m.convert()?),
             Self::Accessed(m) => m.convert()?,
             Self::SetXattr(m) => m.convert()?,

@@ -86,13 +86,13 @@ impl From<&QueryBody> for Body {
                 Self::Limits(quota::ask_limits(*after, *count_max))
             }
             QueryBody::Space { ino } => Self::Space(v1::GetAttr { ino: ino.0 }),
-            QueryBody::Compactable { after, count_max } => Self::Compactable(v1::AskCompactable {
-                after: Some(compaction::chunk_place(*after)),
-                count_max: *count_max,
-            }),
+            QueryBody::Compactable { after, count_max } => {
+                Self::Compactable(compaction::ask(*after, *count_max))
+            }
             QueryBody::PlanCompaction { ino, chunk, effort } => {
                 Self::PlanCompaction(compaction::plan_compaction(*ino, *chunk, *effort))
             }
+            QueryBody::Clones => Self::Clones(v1::AskClones {}),
             QueryBody::GetLock(asked) => Self::GetLock(asked.into()),
             QueryBody::PathOf { ino } => Self::PathOf(v1::PathOf { ino: ino.0 }),
             QueryBody::FindVolume { name } => {
@@ -157,6 +157,7 @@ impl Convert<QueryBody> for Body {
             Self::Space(m) => QueryBody::Space { ino: Ino(m.ino) },
             Self::Compactable(m) => m.convert()?,
             Self::PlanCompaction(m) => m.convert()?,
+            Self::Clones(v1::AskClones {}) => QueryBody::Clones,
             Self::GetLock(m) => QueryBody::GetLock(m.convert()?),
             Self::PathOf(m) => QueryBody::PathOf { ino: Ino(m.ino) },
             Self::FindVolume(m) => QueryBody::FindVolume {

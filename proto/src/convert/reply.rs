@@ -107,6 +107,10 @@ impl From<&Success> for v1::Success {
                 len: *len,
                 attr: Some(attr.into()),
             }),
+            Success::Cloning { job, done } => success::Success::Cloning(v1::Cloning {
+                job: job.0,
+                done: *done,
+            }),
             Success::Granted { first, count } => success::Success::Granted(v1::Granted {
                 first: first.0,
                 count: *count,
@@ -182,6 +186,10 @@ impl Convert<Success> for v1::Success {
                     len: m.len,
                     attr: need(m.attr, "Copied.attr")?,
                 },
+                success::Success::Cloning(m) => Success::Cloning {
+                    job: Ino(m.job),
+                    done: m.done,
+                },
                 success::Success::Granted(m) => Success::Granted {
                     first: SliceId(m.first),
                     count: m.count,
@@ -198,12 +206,16 @@ impl Convert<Success> for v1::Success {
                     Success::Unlocked(list(m.woken, "Unlocked.woken", WOKEN_MAX)?)
                 }
                 success::Success::LockCancelled(m) => Success::LockCancelled { waited: m.waited },
-                success::Success::Maintained(m) => Success::Maintained {
-                    rows: m.rows,
-                    more: m.more,
-                },
+                success::Success::Maintained(m) => m.convert()?,
             },
         )
+    }
+}
+
+impl Convert<Success> for v1::Maintained {
+    fn convert(self) -> Result<Success, ConvertError> {
+        let Self { rows, more } = self;
+        Ok(Success::Maintained { rows, more })
     }
 }
 

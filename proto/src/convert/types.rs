@@ -89,6 +89,8 @@ impl From<Refusal> for v1::Refusal {
             Refusal::CrossesQuota => Self::CrossesQuota,
             Refusal::BeingCounted => Self::BeingCounted,
             Refusal::Changed => Self::Changed,
+            Refusal::Busy => Self::Busy,
+            Refusal::Cancelled => Self::Cancelled,
         }
     }
 }

@@ -6,7 +6,7 @@ use meta_core::attr::{Attr, Caller, FileKind, Timestamp};
 use meta_core::changelog::{Record, RecordKind, RowChange, SealedRecord};
 use meta_core::codec::Codec;
 use meta_core::command::{
-    Append, AppendSlice, Command, CommandBody, Commit, CopyRange, Create, CreateMirror,
+    Append, AppendSlice, CloneTree, Command, CommandBody, Commit, CopyRange, Create, CreateMirror,
     CreateVolume, Existing, Fallocate, FallocateMode, LoadRows, MirrorStep, NewNode, NewSlice,
     Operation, RenameMode, Request, SetAttr, SetTime, XattrMode,
 };
@@ -334,6 +334,36 @@ fn holes_are_frozen() {
         };
         check_operation(what, Operation::Fallocate(asked));
     }
+}
+
+#[test]
+fn clones_are_frozen() {
+    let tree = CloneTree {
+        source: Ino(9),
+        parent: Ino(300),
+        name: name("copy"),
+        preserve: true,
+        umask: 0o22,
+        rows_max: 1024,
+    };
+    check_operation("clone", Operation::Clone(tree));
+    check_operation("cancel clone", Operation::CancelClone { job: Ino(300) });
+    let step = |copies, attach| CommandBody::CloneStep {
+        job: Ino(300),
+        rows_max: 1024,
+        copies,
+        attach,
+    };
+    let place = (Ino(9), name("copy"));
+    check_command("clone step", step(true, Some(place)));
+    check_command("clone is cleared", step(false, None));
+    let cloning = Success::Cloning {
+        job: Ino(300),
+        done: true,
+    };
+    check_reply("cloning", Outcome::Done(cloning));
+    check_reply("busy", Outcome::Refused(Refusal::Busy));
+    check_reply("cancelled", Outcome::Refused(Refusal::Cancelled));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The directories above what one command changes.
 
-use super::{Change, put_changed, totals};
+use super::{Change, NOWHERE, put_changed, totals};
 use crate::ids::Ino;
 use crate::kv::KvRead;
 use crate::outcome::{Fatal, Refusal, Stop};
@@ -22,13 +22,15 @@ struct Directory {
     change: Change,
 }
 
-/// Directories up to the root. Reading and writing rows is most of what totals cost, so each is read once
+/// Directories up to the root, or to the top of a hidden tree. Reading and writing rows is most of what totals cost, so each is read once
 /// and written once, however many of the files that a command changes lie below it.
 #[derive(Default)]
 pub(super) struct Above {
     directories: BTreeMap<Ino, Directory>,
     /// Each one behind the one above it.
     order: Vec<Ino>,
+    /// Where directories lie that the command has moved.
+    moved: BTreeMap<Ino, Ino>,
 }
 
 impl Above {
@@ -51,10 +53,14 @@ impl Above {
             if found.len() >= depth_max {
                 return Err(Refusal::LimitReached.into());
             }
-            let (own_key, row) = totals(tables, Subject::Directory(at))?;
+            let (own_key, mut row) = totals(tables, Subject::Directory(at))?;
+            // What is made in a hidden tree by the command that shows it counts above it too.
+            if let Some(parent) = self.moved.get(&at) {
+                row.parent = *parent;
+            }
             let above = row.parent;
             found.push((at, own_key, row));
-            if at == Ino::ROOT {
+            if at == Ino::ROOT || above == NOWHERE {
                 break 0;
             }
             at = above;
@@ -74,6 +80,11 @@ impl Above {
             self.order.push(ino);
         }
         Ok(depth)
+    }
+
+    /// A directory lies elsewhere now than its totals say.
+    pub(super) fn moves(&mut self, ino: Ino, to: Ino) {
+        self.moved.insert(ino, to);
     }
 
     /// How many were read.
@@ -97,7 +108,7 @@ impl Above {
             if !row.limit.is_none() {
                 limited.insert(at);
             }
-            if at == Ino::ROOT {
+            if at == Ino::ROOT || row.parent == NOWHERE {
                 return Ok(limited);
             }
             at = row.parent;
@@ -125,6 +136,9 @@ impl Above {
         for ino in self.order.iter().rev().filter(|ino| **ino != Ino::ROOT) {
             let directory = self.directories.get(ino).ok_or(NOT_READ)?;
             let (above, change) = (directory.row.parent, directory.change);
+            if above == NOWHERE {
+                continue;
+            }
             let above = self.directories.get_mut(&above).ok_or(NOT_READ)?;
             above.change.plus(change);
         }

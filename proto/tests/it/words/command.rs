@@ -3,9 +3,9 @@
 use super::{bytes, caller, crcs, ino, kind, name, timestamp, uuid};
 use super::{limit, lock_kind, lock_mode, lock_range, subject};
 use meta_core::command::{
-    Append, AppendSlice, Command, CommandBody, Commit, CopyRange, Create, CreateVolume, Existing,
-    Fallocate, FallocateMode, NewNode, NewSlice, Operation, RenameMode, Request, SetAttr, SetTime,
-    XattrMode,
+    Append, AppendSlice, CloneTree, Command, CommandBody, Commit, CopyRange, Create, CreateVolume,
+    Existing, Fallocate, FallocateMode, NewNode, NewSlice, Operation, RenameMode, Request, SetAttr,
+    SetTime, XattrMode,
 };
 use meta_core::compaction::Compact;
 use meta_core::ids::{ChunkIndex, Level, Seq, SessionId, SliceId, SliceOrder, SlotIndex, VolumeId};
@@ -52,6 +52,7 @@ fn body() -> impl Strategy<Value = CommandBody> {
         }),
         1 => (0..=limits::COUNT_FILES_MAX as u32)
             .prop_map(|files_max| CommandBody::CountFiles { files_max }),
+        1 => clone_step(),
         1 => (ino(), 0..=limits::MAINTENANCE_ROWS_MAX)
             .prop_map(|(ino, rows_max)| CommandBody::Trim { ino, rows_max }),
         1 => any::<u64>().prop_map(|seq| CommandBody::TrimChangelog { keep_from: Seq(seq) }),
@@ -75,11 +76,7 @@ fn request() -> impl Strategy<Value = Request> {
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         create().prop_map(Operation::Create),
-        (ino(), ino(), name()).prop_map(|(ino, parent, name)| Operation::Link {
-            ino,
-            parent,
-            name
-        }),
+        link(),
         (ino(), name()).prop_map(|(parent, name)| Operation::Unlink { parent, name }),
         (ino(), name()).prop_map(|(parent, name)| Operation::Rmdir { parent, name }),
         (ino(), prop::collection::vec(name(), 0..9), any::<bool>()).prop_map(
@@ -106,6 +103,8 @@ fn operation() -> impl Strategy<Value = Operation> {
             })
         }),
         copy_range().prop_map(Operation::CopyRange),
+        clone_tree().prop_map(Operation::Clone),
+        ino().prop_map(|job| Operation::CancelClone { job }),
         compact().prop_map(Operation::Compact),
         prop::collection::vec((ino(), timestamp()), 0..5)
             .prop_map(|files| Operation::Accessed { files }),
@@ -253,6 +252,36 @@ fn commit() -> impl Strategy<Value = Commit> {
 
 fn task() -> impl Strategy<Value = Task> {
     prop::sample::select(Task::ALL.to_vec())
+}
+
+fn link() -> impl Strategy<Value = Operation> {
+    (ino(), ino(), name()).prop_map(|(ino, parent, name)| Operation::Link { ino, parent, name })
+}
+
+fn clone_step() -> impl Strategy<Value = CommandBody> {
+    let place = prop::option::of((ino(), name()));
+    (ino(), any::<(u32, bool)>(), place).prop_map(|(job, (rows_max, copies), attach)| {
+        CommandBody::CloneStep {
+            job,
+            rows_max,
+            copies,
+            attach,
+        }
+    })
+}
+
+fn clone_tree() -> impl Strategy<Value = CloneTree> {
+    let numbers = any::<(bool, u32, u32)>();
+    (ino(), ino(), name(), numbers).prop_map(
+        |(source, parent, name, (preserve, umask, rows_max))| CloneTree {
+            source,
+            parent,
+            name,
+            preserve,
+            umask,
+            rows_max,
+        },
+    )
 }
 
 fn copy_range() -> impl Strategy<Value = CopyRange> {

@@ -44,7 +44,7 @@ pub(crate) fn kind() -> impl Strategy<Value = FileKind> {
 }
 
 pub(crate) fn refusal() -> impl Strategy<Value = Refusal> {
-    (1..=31_u16).prop_map(|number| Refusal::from_number(number).expect("1 to 31 are refusals"))
+    (1..=34_u16).prop_map(|number| Refusal::from_number(number).expect("1 to 34 are refusals"))
 }
 
 pub(crate) fn subject() -> impl Strategy<Value = Subject> {

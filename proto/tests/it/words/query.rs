@@ -12,10 +12,11 @@ use meta_core::lock::{GetLock, HeldLock};
 use meta_core::outcome::Refusal;
 use meta_core::path::{Access, Links, PathEnd, PathStep, Resolve, Resolved};
 use meta_core::query::{
-    Answer, AskTrash, DirEntry, Query, QueryBody, SessionInfo, Slice, SliceCursor, TrashCursor,
-    TrashEntry, TrashStat, VolumeInfo, VolumeStat,
+    Answer, AskTrash, CloneStatus, DirEntry, Query, QueryBody, SessionInfo, Slice, SliceCursor,
+    TrashCursor, TrashEntry, TrashStat, VolumeInfo, VolumeStat,
 };
 use meta_core::quota::{Amount, Room, Space, Usage};
+use meta_core::row::CloneState;
 use meta_core::task::{AtWork, Backup, BackupStatus};
 use proptest::prelude::*;
 
@@ -73,6 +74,7 @@ fn on_files() -> impl Strategy<Value = QueryBody> {
         (prop::option::of(subject()), 0..=LIMITS_PAGE_MAX)
             .prop_map(|(after, count_max)| QueryBody::Limits { after, count_max }),
         ino().prop_map(|ino| QueryBody::Space { ino }),
+        Just(QueryBody::Clones),
         (ino(), any::<u32>(), any::<u32>()).prop_map(|(ino, chunk, count_max)| {
             QueryBody::Compactable {
                 after: (ino, ChunkIndex(chunk)),
@@ -235,8 +237,32 @@ pub(crate) fn answer() -> impl Strategy<Value = Answer> {
         prop::collection::vec((ino(), any::<u32>().prop_map(ChunkIndex)), 0..5)
             .prop_map(Answer::Chunks),
         prop::collection::vec(slice(), 0..4).prop_map(Answer::Compaction),
+        prop::collection::vec(clone_status(), 0..4).prop_map(Answer::Clones),
         (room(), room()).prop_map(|(bytes, inodes)| Answer::Space(Space { bytes, inodes })),
     ]
+}
+
+fn clone_status() -> impl Strategy<Value = CloneStatus> {
+    let state = prop_oneof![
+        Just(CloneState::Copying),
+        Just(CloneState::Again),
+        Just(CloneState::Attached),
+        refusal().prop_map(CloneState::Failed),
+    ];
+    let files = (ino(), ino(), ino(), name());
+    (files, state, any::<(u32, bool, u64)>(), timestamp()).prop_map(
+        |((job, source, parent, name), state, (uid, is_at_work, files), since)| CloneStatus {
+            job,
+            source,
+            parent,
+            name,
+            uid,
+            state,
+            is_at_work,
+            files,
+            since,
+        },
+    )
 }
 
 fn amount() -> impl Strategy<Value = Amount> {

@@ -42,6 +42,7 @@ fn success() -> impl Strategy<Value = Success> {
         (any::<u64>(), attr()).prop_map(|(offset, attr)| Success::Appended { offset, attr }),
         (any::<u64>(), attr()).prop_map(|(next, attr)| Success::Fallocated { next, attr }),
         (any::<u64>(), attr()).prop_map(|(len, attr)| Success::Copied { len, attr }),
+        (ino(), any::<bool>()).prop_map(|(job, done)| Success::Cloning { job, done }),
         any::<(u64, u32)>().prop_map(|(first, count)| Success::Granted {
             first: SliceId(first),
             count
